@@ -1,0 +1,1 @@
+"""Sound in and out: decoding, writing, levels, mel power and the store that keeps it."""

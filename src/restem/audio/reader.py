@@ -1,0 +1,311 @@
+"""Reading audio by time range, in blocks, never a whole file at once.
+
+WAV, FLAC, OGG and MP3 are decoded by libsndfile; M4A and MP4, with all their audio streams, by PyAV. Samples
+are float32, `(channel, sample)`. A file is trusted only as far as it can be: what is truncated, empty or holds
+NaN or infinite samples raises an `AudioError` instead of becoming silence.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import soundfile
+
+from restem.errors import AudioError
+
+SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
+CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
+EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
+
+BLOCK_FRAMES = 1 << 16
+
+# Lossy formats may declare a length that is off by their encoder's delay and padding.
+_LENGTH_TOLERANCE_S = {".mp3": 0.1, ".m4a": 0.15, ".mp4": 0.15}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says. `frames` counts samples of one channel."""
+
+    rate_hz: int
+    channels: int
+    frames: int
+    encoding: str
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate_hz
+
+
+class _Source(Protocol):
+    """A decoder, positioned somewhere in one audio stream."""
+
+    info: AudioInfo
+
+    def seek(self, frame: int) -> None: ...
+    def read(self, frames: int) -> np.ndarray: ...
+    def close(self) -> None: ...
+
+
+def open_audio(path: Path | str, stream: int = 0) -> AudioReader:
+    """Opens `path` for reading; `stream` chooses the audio stream of an MP4.
+
+    Raises AudioError when the file is missing, unreadable, empty, truncated or no audio.
+    """
+    return AudioReader(Path(path), stream)
+
+
+def probe(path: Path | str, stream: int = 0) -> AudioInfo:
+    """What the header of `path` says; raises AudioError as `open_audio` does."""
+    with open_audio(path, stream) as audio:
+        return audio.info
+
+
+def count_streams(path: Path | str) -> int:
+    """The number of audio streams in a file: more than one only for containers such as `.stem.mp4`."""
+    path = Path(path)
+    if path.suffix.lower() not in CONTAINER_EXTENSIONS:
+        return 1
+    container = _open_container(path)
+    with container:
+        return len(container.streams.audio)
+
+
+class AudioReader:
+    """One audio stream of one file, a context manager.
+
+    Iterating over `blocks` reads forward from a time; nothing but one block is held in memory.
+    """
+
+    def __init__(self, path: Path, stream: int = 0) -> None:
+        self.path = path
+        if path.suffix.lower() in CONTAINER_EXTENSIONS:
+            self._source: _Source = _ContainerSource(path, stream)
+        else:
+            self._source = _SoundFileSource(path)
+        self.info = self._source.info
+        if self.info.frames == 0:
+            self.close()
+            raise AudioError(f"{path}: holds no samples; replace the file or remove it.")
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def blocks(
+        self, start_s: float = 0.0, stop_s: float | None = None, block_frames: int = BLOCK_FRAMES
+    ) -> Iterator[np.ndarray]:
+        """Yields `(channel, sample)` float32 arrays of `block_frames` samples, the last one shorter.
+
+        Raises AudioError for NaN or infinite samples, and when the file ends before the length its header states.
+        """
+        rate_hz = self.info.rate_hz
+        first = round(start_s * rate_hz)
+        last = self.info.frames if stop_s is None else min(round(stop_s * rate_hz), self.info.frames)
+        self._source.seek(first)
+        position = first
+        while position < last:
+            block = self._source.read(min(block_frames, last - position))
+            if block.shape[1] == 0:
+                break
+            # A sum is finite only if every sample is (or overflows, which the exact test then settles).
+            if not np.isfinite(block.sum()) and not np.isfinite(block).all():
+                where = position + int(np.argmin(np.isfinite(block).all(axis=0)))
+                raise AudioError(
+                    f"{self.path}: holds NaN or infinite samples at {where / rate_hz:.2f} s; "
+                    "render or download the file again."
+                )
+            position += block.shape[1]
+            yield block
+        missing = (last - position) / rate_hz
+        if missing > _LENGTH_TOLERANCE_S.get(self.path.suffix.lower(), 0.0):
+            raise AudioError(
+                f"{self.path}: is truncated, {missing:.2f} s of {self.info.seconds:.2f} s are missing; "
+                "copy or download it again."
+            )
+
+    def read(self, start_s: float = 0.0, stop_s: float | None = None) -> np.ndarray:
+        """The samples of a time range at once, `(channel, sample)` float32; raises AudioError as `blocks` does."""
+        parts = list(self.blocks(start_s, stop_s))
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.info.channels, 0), np.float32)
+
+
+class _SoundFileSource:
+    """libsndfile behind the `_Source` protocol."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _check_complete(path)
+        try:
+            self._file = soundfile.SoundFile(str(path))
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(_reason(path, str(error).rpartition(": ")[2].strip())) from error
+        self.info = AudioInfo(
+            self._file.samplerate,
+            self._file.channels,
+            self._file.frames,
+            f"{self._file.format} {self._file.subtype}",
+        )
+
+    def seek(self, frame: int) -> None:
+        if frame == self._file.tell():
+            return
+        try:
+            self._file.seek(frame)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self._path}: cannot seek to {frame / self.info.rate_hz:.2f} s.") from error
+
+    def read(self, frames: int) -> np.ndarray:
+        try:
+            samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(_reason(self._path, str(error).rpartition(": ")[2].strip())) from error
+        return samples.T
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _ContainerSource:
+    """PyAV (with the FFmpeg libraries inside its wheel) behind the `_Source` protocol."""
+
+    def __init__(self, path: Path, stream: int) -> None:
+        import av
+
+        self._path = path
+        self._error = av.FFmpegError
+        self._container = _open_container(path)
+        streams = self._container.streams.audio
+        if stream >= len(streams):
+            self._container.close()
+            raise AudioError(f"{path}: has {len(streams)} audio streams, no stream {stream}.")
+        self._stream: Any = streams[stream]
+        self._new_resampler: Callable[[], Any] = partial(av.AudioResampler, format="fltp")
+        duration = self._stream.duration or 0
+        seconds = float(duration * self._stream.time_base) if duration else 0.0
+        if not seconds and self._container.duration:
+            seconds = self._container.duration / av.time_base
+        rate_hz = self._stream.rate
+        self.info = AudioInfo(rate_hz, self._stream.channels, round(seconds * rate_hz), self._stream.codec_context.name)
+        self._frames: Iterator[np.ndarray] = iter(())
+        self._rest = np.zeros((self.info.channels, 0), np.float32)
+        self._seeked = False
+
+    def seek(self, frame: int) -> None:
+        try:
+            if self._seeked or frame:
+                # Decoders need packets from before the target to settle; what is early is cut by its time stamp.
+                target_s = max(0.0, frame / self.info.rate_hz - 0.5)
+                self._container.seek(int(target_s / self._stream.time_base), stream=self._stream)
+        except self._error as error:
+            raise AudioError(_reason(self._path, "cannot seek")) from error
+        self._seeked = True
+        self._frames = self._decode(frame)
+        self._rest = self._rest[:, :0]
+
+    def _decode(self, first: int) -> Iterator[np.ndarray]:
+        resampler = self._new_resampler()
+        try:
+            for frame in self._container.decode(self._stream):
+                position = None
+                if frame.pts is not None:
+                    position = round(float(frame.pts * frame.time_base) * self.info.rate_hz)
+                for piece in resampler.resample(frame):
+                    samples = piece.to_ndarray().astype(np.float32, copy=False)
+                    early = max(0, first - position) if position is not None else 0
+                    if early < samples.shape[1]:
+                        yield samples[:, early:]
+        except self._error as error:
+            raise AudioError(_reason(self._path, error.strerror or "damaged stream")) from error
+
+    def read(self, frames: int) -> np.ndarray:
+        parts, have = [self._rest], self._rest.shape[1]
+        while have < frames:
+            part = next(self._frames, None)
+            if part is None:
+                break
+            parts.append(part)
+            have += part.shape[1]
+        samples = np.concatenate(parts, axis=1)
+        self._rest = samples[:, frames:]
+        return samples[:, :frames]
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _open_container(path: Path) -> Any:
+    import av
+
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise AudioError(_reason(path, error.strerror or "not an MP4")) from error
+
+
+def _reason(path: Path, said: str) -> str:
+    """One line that says why `path` cannot be decoded, for what a decoder `said`."""
+    if not path.exists():
+        return f"{path}: no such file."
+    if path.is_dir():
+        return f"{path}: is a folder, not an audio file."
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                return f"{path}: is empty (0 bytes); copy or download it again."
+    except PermissionError:
+        return f"{path}: no permission to read it; change its permissions."
+    except OSError as error:
+        return f"{path}: {error.strerror}."
+    return f"{path}: cannot be decoded ({said.rstrip('.').lower() or 'unknown format'}); replace or rename the file."
+
+
+def _check_complete(path: Path) -> None:
+    """Raises AudioError when a WAV or Ogg file ends before its own structure says it does.
+
+    libsndfile quietly shortens such files, which would turn a broken stem into a short one.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(12)
+        size = path.stat().st_size
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            missing = _missing_wave_bytes(file, size)
+        elif head[:4] == b"OggS":
+            file.seek(max(0, size - (1 << 17)))
+            tail = file.read()
+            page = tail.rfind(b"OggS")
+            # RFC 3533: the last page of a stream carries the end-of-stream flag (4) in its header type.
+            missing = 1 if page < 0 or len(tail) < page + 6 or not tail[page + 5] & 4 else 0
+        else:
+            return
+        if missing:
+            raise AudioError(f"{path}: is truncated; copy or download it again.")
+
+
+def _missing_wave_bytes(file: Any, size: int) -> int:
+    """How many bytes the `data` chunk of a RIFF file states beyond the file's `size`."""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name == b"data":
+            # Programs that write to a pipe cannot go back to fill in the length.
+            unknown = length in (0, 0xFFFFFFFF, 0x7FFFFFFF) or length >= 0xFFFFF000
+            return 0 if unknown else max(0, position + 8 + length - size)
+        position += 8 + length + length % 2
+    return 0

@@ -1,0 +1,46 @@
+"""Writing audio: streaming, and atomic (a file appears under its name when it is whole)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from restem.errors import AudioError
+from restem.files import written_aside
+
+# Lossless where the format can be; 24 bits keep what a sum of 16-bit stems needs.
+SUBTYPES = {".wav": "PCM_24", ".flac": "PCM_24", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
+
+
+def write_audio(path: Path, samples: np.ndarray, rate_hz: int, subtype: str | None = None) -> None:
+    """Writes `samples` (channel, sample) as the format of `path`'s extension; raises AudioError as `write_blocks`."""
+    write_blocks(path, [samples], rate_hz, samples.shape[0], subtype)
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[np.ndarray], rate_hz: int, channels: int, subtype: str | None = None
+) -> None:
+    """Writes `(channel, sample)` blocks one after another to `path`, in constant memory.
+
+    subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
+    Raises AudioError for an extension or encoding that cannot be written, or when the disk is full.
+    """
+    extension = path.suffix.lower()
+    if extension not in SUBTYPES:
+        raise AudioError(f"{path}: cannot write {extension or 'no'} files; use one of {' '.join(SUBTYPES)}.")
+    container = extension[1:].upper()
+    subtype = subtype or SUBTYPES[extension]
+    if not soundfile.check_format(container, subtype):
+        raise AudioError(f"{path}: {container} files cannot hold {subtype}.")
+    try:
+        with (
+            written_aside(path) as aside,
+            soundfile.SoundFile(str(aside), "w", rate_hz, channels, format=container, subtype=subtype) as file,
+        ):
+            for block in blocks:
+                file.write(np.ascontiguousarray(block.T))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: cannot be written ({error}).") from error

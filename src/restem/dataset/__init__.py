@@ -1,0 +1,1 @@
+"""What stems there are: reading layouts, corrupting copies, exporting refined datasets."""

@@ -1,0 +1,104 @@
+"""The table of stems that every other part works on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from restem.errors import DatasetError
+from restem.taxonomy import LabelSet, Taxonomy
+
+
+@dataclass(frozen=True)
+class Stem:
+    """One audio stream of a song, with the labels it was given.
+
+    path: relative to the dataset's root, with `/`. stream: the audio stream, for a file that holds several.
+    """
+
+    song: str
+    path: str
+    given: LabelSet
+    stream: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the column `stem` of every table holds: the path, and `#2` for stream 2 of a file with several."""
+        return self.path if self.stream is None else f"{self.path}#{self.stream}"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not a stem of the dataset, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The stems of one folder or table, in dataset order: by song, then by stem, numbers by value.
+
+    `root` is never written to.
+    """
+
+    root: Path
+    layout: str
+    taxonomy: Taxonomy
+    stems: tuple[Stem, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def file(self, stem: Stem) -> Path:
+        """The file of a stem."""
+        return self.root / stem.path
+
+    @property
+    def songs(self) -> tuple[str, ...]:
+        """The songs, each once, in dataset order."""
+        return tuple(dict.fromkeys(stem.song for stem in self.stems))
+
+    def with_labels(self, labels: Mapping[str, LabelSet]) -> Dataset:
+        """The dataset with other given labels; `labels` maps stem names to label sets, stems it lacks stay."""
+        stems = tuple(replace(stem, given=labels.get(stem.name, stem.given)) for stem in self.stems)
+        return replace(self, stems=stems)
+
+    def fingerprint(self) -> str:
+        """A hash of the stems, labels and file sizes; not of where the dataset lies or when it was copied.
+
+        A file that cannot be looked at counts with size -1.
+        """
+        digest = hashlib.sha256()
+        digest.update(",".join(self.taxonomy.classes).encode())
+        for stem in self.stems:
+            try:
+                size = self.file(stem).stat().st_size
+            except OSError:
+                size = -1
+            labels = self.taxonomy.format(stem.given)
+            digest.update(f"\n{stem.song}\t{stem.name}\t{labels}\t{size}".encode())
+        return digest.hexdigest()
+
+
+def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key under which `take2` comes before `take10`."""
+    parts = re.split(r"(\d+)", text.lower())
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+
+
+def check_relative(path: str, source: str) -> str:
+    """`path` if it stays inside its dataset: relative, with `/`, without `..`; `source` names where it was read.
+
+    The check is of the spelling, so that a link inside a dataset may point outside of it. Raises DatasetError.
+    """
+    pure = PurePosixPath(path.replace("\\", "/"))
+    if not path.strip() or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0] or "\0" in path:
+        raise DatasetError(
+            f"{source}: the path {path!r} leads outside its dataset; use paths relative to the dataset, without '..'."
+        )
+    return str(pure)

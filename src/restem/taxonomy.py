@@ -1,0 +1,158 @@
+"""The classes stems are labelled with, their aliases, and label sets.
+
+A *label set* is a `frozenset` of class names; written down it is the names joined with `+` in taxonomy
+order (`bass+drums`), and the empty string when nothing is present.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from restem.errors import TaxonomyError
+
+LabelSet = frozenset[str]
+
+DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
+
+# What people call these in file and folder names. Only the aliases of classes a taxonomy has are used.
+KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "vocals": (
+        "vocal", "vox", "voc", "voice", "voices", "singing", "singer", "sing", "choir",
+        "lead vocals", "lead vocal", "lead vox", "backing vocals", "backing vocal", "bgv", "acapella",
+    ),
+    "drums": ("drum", "drumkit", "drum kit", "kit", "perc", "percussion", "beat", "beats"),
+    "bass": ("basses", "bass guitar", "bassguitar", "bassline", "ebass", "sub bass", "synth bass"),
+    "other": ("others", "rest", "misc", "accompaniment", "melody"),
+    "guitar": ("guitars", "gtr", "gtrs", "acoustic guitar", "electric guitar"),
+    "piano": ("pianos", "pno", "keys", "keyboard", "keyboards"),
+    "strings": ("string", "violin", "violins", "cello", "orchestra"),
+    "winds": ("wind", "brass", "woodwind", "woodwinds", "horns", "horn", "flute", "sax"),
+    "synth": ("synths", "synthesizer", "pad", "pads"),
+}  # fmt: skip
+
+_CLASS_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_RESERVED = {
+    "song", "stem", "given", "refined", "true", "verdict", "quality", "seconds", "active_seconds",
+    "start_s", "end_s", "level_db", "mixture", "mix",
+}  # fmt: skip
+
+
+def normalise(name: str) -> str:
+    """The form in which names are compared: lower case, words split by one space, no trailing digits."""
+    words = re.sub(r"[\s_.\-]+", " ", name.lower()).strip()
+    return re.sub(r"[ ]?\(?\d+\)?$", "", words).strip()
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """An ordered set of classes and the other names each goes by.
+
+    classes: the class names, in the order of every table's columns and every array's class axis.
+    aliases: normalised alias -> class.
+
+    Raises TaxonomyError for an empty or repeated class, a name that cannot be a table column, or an alias
+    of a class that does not exist.
+    """
+
+    classes: tuple[str, ...] = DEFAULT_CLASSES
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise TaxonomyError("A taxonomy needs at least one class.")
+        for name in self.classes:
+            if not _CLASS_NAME.fullmatch(name) or name in _RESERVED:
+                raise TaxonomyError(
+                    f"{name!r} cannot be a class name: use lower-case letters, digits, - and _, "
+                    "and none of the column names of a run."
+                )
+        if len(set(self.classes)) != len(self.classes):
+            raise TaxonomyError(f"A class is named twice in {','.join(self.classes)}.")
+        merged = {
+            normalise(alias): name
+            for name in self.classes
+            for alias in KNOWN_ALIASES.get(name, ())
+            if normalise(alias) not in self.classes
+        }
+        for alias, name in self.aliases.items():
+            if name not in self.classes:
+                raise TaxonomyError(f"The alias {alias!r} stands for {name!r}, which is not a class.")
+            merged[normalise(alias)] = name
+        object.__setattr__(self, "aliases", merged)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def match(self, name: str) -> str | None:
+        """The class a file or folder name stands for (`Lead_Vox_2` -> `vocals`), or None."""
+        key = normalise(name)
+        for candidate in self.classes:
+            if normalise(candidate) == key:
+                return candidate
+        return self.aliases.get(key)
+
+    def parse(self, text: str) -> LabelSet:
+        """The label set that is written `text`; aliases are understood, order does not matter.
+
+        Raises TaxonomyError for a name that is no class.
+        """
+        labels = set()
+        for part in text.split("+") if text.strip() else []:
+            name = self.match(part)
+            if name is None:
+                raise TaxonomyError(
+                    f"{part.strip()!r} is not a class of {','.join(self.classes)}; "
+                    "add it with --classes, or as an alias in a taxonomy file."
+                )
+            labels.add(name)
+        return frozenset(labels)
+
+    def format(self, labels: Iterable[str]) -> str:
+        """`labels` written down in taxonomy order; the empty set is the empty string."""
+        present = set(labels)
+        if unknown := present.difference(self.classes):
+            raise TaxonomyError(f"{sorted(unknown)[0]!r} is not a class of {','.join(self.classes)}.")
+        return "+".join(name for name in self.classes if name in present)
+
+    def to_flags(self, labels: Iterable[str]) -> tuple[bool, ...]:
+        """`labels` as one flag a class, in taxonomy order."""
+        present = set(labels)
+        return tuple(name in present for name in self.classes)
+
+    def from_flags(self, flags: Sequence[bool]) -> LabelSet:
+        """The inverse of `to_flags`."""
+        return frozenset(name for name, flag in zip(self.classes, flags, strict=True) if flag)
+
+
+def read_taxonomy(text_or_path: str) -> Taxonomy:
+    """A taxonomy from `vocals,drums,bass` or from the path of a YAML file.
+
+    The YAML file maps each class to a list of aliases, which may be empty:
+
+        vocals: [lead, hook]
+        drums: []
+
+    Raises TaxonomyError when the file is not that, or a class is unusable.
+    """
+    if not text_or_path.lower().endswith((".yaml", ".yml")):
+        return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
+    import yaml
+
+    path = Path(text_or_path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({str(error).splitlines()[0]}).") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise TaxonomyError(f"{path}: expected one `class: [alias, ...]` a line.")
+    aliases: dict[str, str] = {}
+    for name, others in content.items():
+        if others is not None and not isinstance(others, list):
+            raise TaxonomyError(f"{path}: the aliases of {name!r} must be a list, as in `{name}: [a, b]`.")
+        for alias in others or []:
+            if aliases.setdefault(str(alias), name) != name:
+                raise TaxonomyError(f"{path}: the alias {alias!r} stands for two classes.")
+    return Taxonomy(tuple(content), aliases)
