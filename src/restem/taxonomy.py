@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from restem.errors import TaxonomyError
@@ -40,6 +41,7 @@ _RESERVED = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 14)
 def normalise(name: str) -> str:
     """The form in which names are compared: lower case, words split by one space, no trailing digits."""
     words = re.sub(r"[\s_.\-]+", " ", name.lower()).strip()
@@ -88,7 +90,11 @@ class Taxonomy:
 
     def match(self, name: str) -> str | None:
         """The class a file or folder name stands for (`Lead_Vox_2` -> `vocals`), or None."""
-        key = normalise(name)
+        # A class whose own name ends in a digit (`guitar2`) is meant before the digit is taken for a counter.
+        if (exact := name.strip().lower()) in self.classes:
+            return exact
+        if not (key := normalise(name)):
+            return None
         for candidate in self.classes:
             if normalise(candidate) == key:
                 return candidate

@@ -7,9 +7,7 @@ NaN or infinite samples raises an `AudioError` instead of becoming silence.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 
+from restem.audio.complete import check_complete, last_ogg_page_start
 from restem.errors import AudioError
 
 SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
@@ -26,6 +25,10 @@ CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
 EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
 
 BLOCK_FRAMES = 1 << 16
+
+# How long before the wanted sample decoding sets in, where a frame depends on earlier ones: AAC needs two frames, 0.1 s
+# at 22 kHz; MP3 needs as many as its bit reservoir (511 bytes) reaches back.
+_PREROLL_S = 0.5
 
 # Lossy formats may declare a length that is off by their encoder's delay and padding.
 _LENGTH_TOLERANCE_S = {".mp3": 0.1, ".m4a": 0.15, ".mp4": 0.15}
@@ -115,7 +118,7 @@ class AudioReader:
         Raises AudioError for NaN or infinite samples, and when the file ends before the length its header states.
         """
         rate_hz = self.info.rate_hz
-        first = round(start_s * rate_hz)
+        first = min(max(0, round(start_s * rate_hz)), self.info.frames)
         last = self.info.frames if stop_s is None else min(round(stop_s * rate_hz), self.info.frames)
         self._source.seek(first)
         position = first
@@ -124,7 +127,9 @@ class AudioReader:
             if block.shape[1] == 0:
                 break
             # A sum is finite only if every sample is (or overflows, which the exact test then settles).
-            if not np.isfinite(block.sum()) and not np.isfinite(block).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                suspicious = not np.isfinite(block.sum())
+            if suspicious and not np.isfinite(block).all():
                 where = position + int(np.argmin(np.isfinite(block).all(axis=0)))
                 raise AudioError(
                     f"{self.path}: holds NaN or infinite samples at {where / rate_hz:.2f} s; "
@@ -133,7 +138,8 @@ class AudioReader:
             position += block.shape[1]
             yield block
         missing = (last - position) / rate_hz
-        if missing > _LENGTH_TOLERANCE_S.get(self.path.suffix.lower(), 0.0):
+        nothing = first == 0 and position == 0 < last
+        if nothing or missing > _LENGTH_TOLERANCE_S.get(self.path.suffix.lower(), 0.0):
             raise AudioError(
                 f"{self.path}: is truncated, {missing:.2f} s of {self.info.seconds:.2f} s are missing; "
                 "copy or download it again."
@@ -145,14 +151,22 @@ class AudioReader:
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.info.channels, 0), np.float32)
 
 
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read forward: soundfile seeks after each read to keep a write position, which costs time, and in
+    some MP3 files makes the decoder lose its place (a loud click at each block)."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _SoundFileSource:
     """libsndfile behind the `_Source` protocol."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _check_complete(path)
+        check_complete(path)
         try:
-            self._file = soundfile.SoundFile(str(path))
+            self._file = _ForwardFile(str(path))
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(_reason(path, str(error).rpartition(": ")[2].strip())) from error
         self.info = AudioInfo(
@@ -165,9 +179,19 @@ class _SoundFileSource:
     def seek(self, frame: int) -> None:
         if frame == self._file.tell():
             return
+        target = frame
         try:
-            self._file.seek(frame)
-        except soundfile.LibsndfileError as error:
+            if self._file.subtype == "VORBIS":
+                # libsndfile (1.2.2) lands some samples off when it seeks forward from where it is, and when it seeks
+                # into the last page, whose end is cut. From the start to the page before, and reading on, is exact.
+                target = min(frame, max(0, last_ogg_page_start(self._path) - 1))
+                self._file.seek(0)
+            elif self._file.format == "MP3":
+                target = max(0, frame - round(_PREROLL_S * self.info.rate_hz))
+            self._file.seek(target)
+            while target < frame and (passed := len(self._file.read(min(frame - target, BLOCK_FRAMES)))):
+                target += passed
+        except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(f"{self._path}: cannot seek to {frame / self.info.rate_hz:.2f} s.") from error
 
     def read(self, frames: int) -> np.ndarray:
@@ -188,6 +212,7 @@ class _ContainerSource:
         import av
 
         self._path = path
+        self._number = stream
         self._error = av.FFmpegError
         self._container = _open_container(path)
         streams = self._container.streams.audio
@@ -204,17 +229,22 @@ class _ContainerSource:
         self.info = AudioInfo(rate_hz, self._stream.channels, round(seconds * rate_hz), self._stream.codec_context.name)
         self._frames: Iterator[np.ndarray] = iter(())
         self._rest = np.zeros((self.info.channels, 0), np.float32)
-        self._seeked = False
+        self._at_start = True
 
     def seek(self, frame: int) -> None:
+        # Decoders need packets from before the target to settle; what is early is cut by its time stamp.
+        target_s = frame / self.info.rate_hz - _PREROLL_S
         try:
-            if self._seeked or frame:
-                # Decoders need packets from before the target to settle; what is early is cut by its time stamp.
-                target_s = max(0.0, frame / self.info.rate_hz - 0.5)
+            if target_s > 0:
                 self._container.seek(int(target_s / self._stream.time_base), stream=self._stream)
+            elif not self._at_start:
+                # Seeking to 0 would pass over the priming packets from before it, and spoil the first frame.
+                self._container.close()
+                self._container = _open_container(self._path)
+                self._stream = self._container.streams.audio[self._number]
         except self._error as error:
             raise AudioError(_reason(self._path, "cannot seek")) from error
-        self._seeked = True
+        self._at_start = False
         self._frames = self._decode(frame)
         self._rest = self._rest[:, :0]
 
@@ -272,40 +302,7 @@ def _reason(path: Path, said: str) -> str:
         return f"{path}: no permission to read it; change its permissions."
     except OSError as error:
         return f"{path}: {error.strerror}."
+    if "does not exist" in said:
+        # What libsndfile says of an MP3 without a whole frame.
+        said = "not a whole frame of audio"
     return f"{path}: cannot be decoded ({said.rstrip('.').lower() or 'unknown format'}); replace or rename the file."
-
-
-def _check_complete(path: Path) -> None:
-    """Raises AudioError when a WAV or Ogg file ends before its own structure says it does.
-
-    libsndfile quietly shortens such files, which would turn a broken stem into a short one.
-    """
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(12)
-        size = path.stat().st_size
-        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-            missing = _missing_wave_bytes(file, size)
-        elif head[:4] == b"OggS":
-            file.seek(max(0, size - (1 << 17)))
-            tail = file.read()
-            page = tail.rfind(b"OggS")
-            # RFC 3533: the last page of a stream carries the end-of-stream flag (4) in its header type.
-            missing = 1 if page < 0 or len(tail) < page + 6 or not tail[page + 5] & 4 else 0
-        else:
-            return
-        if missing:
-            raise AudioError(f"{path}: is truncated; copy or download it again.")
-
-
-def _missing_wave_bytes(file: Any, size: int) -> int:
-    """How many bytes the `data` chunk of a RIFF file states beyond the file's `size`."""
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        if name == b"data":
-            # Programs that write to a pipe cannot go back to fill in the length.
-            unknown = length in (0, 0xFFFFFFFF, 0x7FFFFFFF) or length >= 0xFFFFF000
-            return 0 if unknown else max(0, position + 8 + length - size)
-        position += 8 + length + length % 2
-    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -88,7 +89,15 @@ class Dataset:
 def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key under which `take2` comes before `take10`."""
     parts = re.split(r"(\d+)", text.lower())
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
+    # isdecimal, unlike isdigit, is false for a superscript, which int() refuses.
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def split_stem_name(name: str) -> tuple[str, int | None]:
+    """The path and the audio stream of a `Stem.name`: the inverse of that property."""
+    if match := re.fullmatch(r"(.+\.(?:mp4|m4a))#(\d+)", name, re.IGNORECASE | re.DOTALL):
+        return match[1], int(match[2])
+    return name, None
 
 
 def check_relative(path: str, source: str) -> str:
@@ -96,9 +105,11 @@ def check_relative(path: str, source: str) -> str:
 
     The check is of the spelling, so that a link inside a dataset may point outside of it. Raises DatasetError.
     """
+    # A backslash leads out on Windows only, but a table may be read there; a colon is an ordinary letter elsewhere.
     pure = PurePosixPath(path.replace("\\", "/"))
-    if not path.strip() or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0] or "\0" in path:
+    drive = re.match(r"[A-Za-z]:/", str(pure)) or (os.name == "nt" and ":" in path)
+    if not path.strip() or pure.is_absolute() or ".." in pure.parts or drive or "\0" in path:
         raise DatasetError(
             f"{source}: the path {path!r} leads outside its dataset; use paths relative to the dataset, without '..'."
         )
-    return str(pure)
+    return str(PurePosixPath(path))

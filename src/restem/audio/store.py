@@ -1,0 +1,161 @@
+"""The feature store: the mel power of every stem, computed once, kept on disk, memory-mapped.
+
+An entry is one file, `<key>.mel`: a JSON header padded to 4096 bytes, then `(frame, band)` rows of bfloat16, the
+upper half of a float32. Eight bits of precision (0.02 dB) over the whole range of float32: no stem needs a scale of
+its own, and rows can be added as they are.
+
+The key is made of what the file is (inode, size, time of change, audio stream) and of the mel settings, not of its
+path: a dataset may be moved or spelled differently, and a changed file is computed again. An entry appears under
+its name when it is whole, so a kill at any moment leaves none broken; deleting entries is always safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from restem.audio.mel import MelSettings, mel_power
+from restem.audio.reader import open_audio
+from restem.errors import AudioError, RestemError
+from restem.files import written_aside
+from restem.parallel import map_unordered
+
+_HEADER_BYTES = 4096
+_FORMAT = "restem mel 1"
+
+Source = tuple[Path, int]
+"""A file and the audio stream in it."""
+
+
+def default_cache() -> Path:
+    """Where features are kept unless told otherwise: `restem` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restem"
+
+
+@dataclass(frozen=True)
+class Features:
+    """The mel power of one stem. rows: (frame, band) bfloat16 bits as uint16, memory-mapped."""
+
+    rows: np.ndarray
+    seconds: float
+    rate_hz: int
+    channels: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def power(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Mel power of the frames `start` to `stop`, (frame, band) float32."""
+        return from_bfloat16(self.rows[start:stop])
+
+    def frame_power(self) -> np.ndarray:
+        """The mean square of every frame within the mel range, (frame,) float32."""
+        return np.concatenate([part.sum(axis=1) for part in self._parts()])
+
+    def _parts(self, frames: int = 1 << 15) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), frames):
+            yield self.power(start, start + frames)
+
+
+class Store:
+    """The entries of one folder for one set of mel settings."""
+
+    def __init__(self, folder: Path, settings: MelSettings | None = None) -> None:
+        self.folder = folder
+        self.settings = settings or MelSettings()
+
+    def entry(self, source: Source) -> Path:
+        """The path of a stem's entry, whether it is there or not. Raises AudioError when the file is not."""
+        path, stream = source
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
+        identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, _FORMAT, asdict(self.settings)]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+        return self.folder / key[:2] / f"{key}.mel"
+
+    def load(self, source: Source) -> Features | None:
+        """A stem's features, or None when they have not been computed (or its entry is damaged)."""
+        entry = self.entry(source)
+        try:
+            with entry.open("rb") as file:
+                header = json.loads(file.read(_HEADER_BYTES))
+            rows = np.memmap(entry, np.uint16, "r", offset=_HEADER_BYTES, shape=(header["frames"], self.settings.bands))
+            return Features(rows, header["seconds"], header["rate_hz"], header["channels"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def compute(self, source: Source) -> None:
+        """Decodes a stem and writes its entry, block by block. Raises AudioError when it cannot be decoded."""
+        entry = self.entry(source)
+        frames = 0
+        try:
+            with open_audio(*source) as audio, written_aside(entry) as aside, aside.open("wb") as file:
+                file.seek(_HEADER_BYTES)
+                for power in mel_power(audio.blocks(), audio.info.rate_hz, self.settings):
+                    file.write(to_bfloat16(power).tobytes())
+                    frames += len(power)
+                header = {
+                    "format": _FORMAT,
+                    "settings": asdict(self.settings),
+                    "frames": frames,
+                    "seconds": audio.info.seconds,
+                    "rate_hz": audio.info.rate_hz,
+                    "channels": audio.info.channels,
+                }
+                file.seek(0)
+                file.write(json.dumps(header).encode().ljust(_HEADER_BYTES))
+        except OSError as error:
+            raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
+
+    def fill(
+        self, sources: list[Source], workers: int = 1, progress: Callable[[int, int], None] | None = None
+    ) -> dict[int, str]:
+        """Computes what is missing. Returns the sources that failed: index -> reason.
+
+        progress is called with the number of sources done and in all.
+        """
+        failures: dict[int, str] = {}
+        missing: list[int] = []
+        for index, source in enumerate(sources):
+            try:
+                if self.load(source) is None:
+                    missing.append(index)
+            except AudioError as error:
+                failures[index] = str(error)
+        done = len(sources) - len(missing)
+        for position, reason in map_unordered(partial(_compute, self), [sources[index] for index in missing], workers):
+            if reason is not None:
+                failures[missing[position]] = reason
+            done += 1
+            if progress is not None:
+                progress(done, len(sources))
+        return failures
+
+
+def _compute(store: Store, source: Source) -> str | None:
+    """Computes an entry in a worker process; returns why it failed."""
+    try:
+        store.compute(source)
+    except AudioError as error:
+        return str(error)
+    return None
+
+
+def to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """float32 -> bfloat16 bits (uint16), rounded to nearest. Values must be finite and not negative."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
+
+
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 bits (uint16) -> float32."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -1,0 +1,235 @@
+"""Making a noisy copy of a clean dataset, with its truth.
+
+    OUT/<song>/<class>.<ext>   the corrupted stems (layout `songs`)
+    OUT/truth.csv              song,stem,given,true: `true` is the set of classes heard in the stem
+    OUT/truth_segments.csv     kind `partial` only: song,stem,class,start_s,end_s, one row for each stretch of a source
+                               in a stem that it does not belong to (nothing is listed for what is there throughout)
+    OUT/corrupt.json           how it was made, and the gain of each song that would have clipped
+
+What goes wrong is planned in `restem.dataset.noise`; here the plan is carried out, in blocks, one song a unit of work.
+A song whose sums exceed full scale is written again with all its stems scaled by one common factor: the formats are
+lossless up to full scale only, and scaling a single stem would change the mixture. A class whose source is silent
+throughout is not in the truth, since nothing is heard of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from restem._version import __version__
+from restem.audio.level import active_frames
+from restem.audio.writer import write_blocks
+from restem.dataset.measure import Measured, measure
+from restem.dataset.mixdown import Sound, check_summable, sum_blocks
+from restem.dataset.names import song_folders
+from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
+from restem.dataset.table import Dataset
+from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
+from restem.errors import DatasetError, UsageError
+from restem.files import write_json, written_aside
+from restem.parallel import map_unordered
+from restem.taxonomy import Taxonomy
+
+DESCRIPTION_FILE = "corrupt.json"
+LOSSLESS_EXTENSIONS = ("flac", "wav")
+
+_PROGRESS_FOLDER = ".corrupt"
+
+# 24-bit samples end one step below 1; what exceeds this is scaled to it.
+_FULL_SCALE = 1.0 - 2.0**-20
+
+# A stretch is placed where its source is active for at least this share of what the most active place has.
+_ACTIVE_ENOUGH = 0.9
+
+_SEGMENT_SCHEMA = {"song": pl.String, "stem": pl.String, "class": pl.String, "start_s": pl.Float64, "end_s": pl.Float64}
+
+
+def corrupt(
+    dataset: Dataset,
+    out: Path | str,
+    *,
+    kind: Kind,
+    rate: float,
+    seed: int = 0,
+    level_db: float = -20.0,
+    extension: str = "flac",
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes a noisy copy of `dataset` to the folder `out` and returns it. What the kinds do says `plan_noise`.
+
+    extension: `flac` (24 bits) or `wav` (24 bits). progress: called with the songs done and in all.
+    The result does not depend on `workers`. Called again with the same arguments it keeps finished songs and goes on.
+    Raises UsageError for arguments out of range; DatasetError when `out` lies in the dataset, or is not empty and not
+    the unfinished result of the same call; AudioError for a source that cannot be decoded, or cannot be added to
+    another one (different rates).
+    """
+    out = Path(out).expanduser().absolute()
+    extension = extension.lower().lstrip(".")
+    if extension not in LOSSLESS_EXTENSIONS:
+        raise UsageError(f"Corrupted stems cannot be written as {extension!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
+    plan = plan_noise(dataset, kind, rate, seed, level_db)
+    description = {
+        "restem": __version__,
+        "source": str(dataset.root),
+        "fingerprint": dataset.fingerprint(),
+        "kind": kind,
+        "rate": None if kind == "bleed" else rate,
+        "seed": seed,
+        "level_db": level_db if kind == "bleed" else None,
+        "extension": extension,
+    }
+    if _prepare(dataset, out, description):
+        return out
+
+    jobs = []
+    for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
+        record = out / _PROGRESS_FOLDER / f"{number}.json"
+        jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, record))
+    results: list[dict[str, Any]] = [{}] * len(jobs)
+    for done, (index, result) in enumerate(map_unordered(_corrupt_song, jobs, workers), start=1):
+        results[index] = result
+        if progress is not None:
+            progress(done, len(jobs))
+    _finish(out, kind, description, results)
+    return out
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One song to be written: `folder` is its path below `out`, `record` the file that marks it finished."""
+
+    root: Path
+    taxonomy: Taxonomy
+    out: Path
+    folder: str
+    stems: tuple[NoisyStem, ...]
+    extension: str
+    record: Path
+
+
+def _prepare(dataset: Dataset, out: Path, description: dict[str, Any]) -> bool:
+    """Makes or checks the folder `out`; true when it is finished already."""
+    if out.resolve().is_relative_to(dataset.root.resolve()):
+        raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose a folder outside of it.")
+    if out.exists() and not out.is_dir():
+        raise DatasetError(f"{out}: is a file; choose another folder.")
+    description_path = out / DESCRIPTION_FILE
+    # A call that was killed right at its start may have left a file it was writing aside.
+    if not out.is_dir() or all(path.name.startswith(f".{DESCRIPTION_FILE}.") for path in out.iterdir()):
+        write_json(description_path, description)
+        return False
+    try:
+        found = json.loads(description_path.read_text(encoding="utf-8"))
+        same = {name: found.get(name) for name in description} == description
+    except (OSError, ValueError, AttributeError):
+        same = False
+    if not same:
+        raise DatasetError(
+            f"{out}: is not empty, and was not made by this call; choose another folder, or empty it first."
+        )
+    return "songs" in found
+
+
+def _finish(out: Path, kind: Kind, description: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Writes the truth of all songs, then the description that marks the copy finished."""
+    rows = [row for result in results for row in result["truth"]]
+    with written_aside(out / TRUTH_FILE) as aside:
+        pl.DataFrame(rows, schema=dict.fromkeys(TRUTH_COLUMNS, pl.String), orient="row").write_csv(aside)
+    if kind == "partial":
+        stretches = [row for result in results for row in result["stretches"]]
+        with written_aside(out / SEGMENTS_TRUTH_FILE) as aside:
+            pl.DataFrame(stretches, schema=_SEGMENT_SCHEMA, orient="row").write_csv(aside, float_precision=4)
+    gains = {result["song"]: result["gain"] for result in results if result["gain"] != 1.0}
+    write_json(out / DESCRIPTION_FILE, {**description, "songs": len(results), "gains": gains})
+    shutil.rmtree(out / _PROGRESS_FOLDER, ignore_errors=True)
+
+
+def _corrupt_song(job: _Job) -> dict[str, Any]:
+    """Writes the stems of one song and the record of what is in them; an earlier call's record is believed."""
+    if job.record.exists():
+        result: dict[str, Any] = json.loads(job.record.read_text(encoding="utf-8"))
+        if all((job.out / row[1]).is_file() for row in result["truth"]):
+            return result
+    for left in (job.out / job.folder).glob(".*.part"):
+        left.unlink()
+    sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)
+    measured = {source: measure(job.root / source.path, source.stream) for source in sources}
+
+    truth: list[tuple[str, ...]] = []
+    stretches: list[tuple[str, str, str, float, float]] = []
+    sums: list[tuple[Path, list[Sound]]] = []
+    for stem in job.stems:
+        path = f"{job.folder}/{stem.name}.{job.extension}"
+        sounds: list[Sound] = []
+        true: set[str] = set()
+        for part in stem.parts:
+            found = measured[part.source]
+            span_s = _place(part.stretch, found) if part.stretch else None
+            if part.stretch and not span_s:
+                continue
+            if part.counts and not found.silent:
+                true |= part.source.given
+            sounds.append(Sound(job.root / part.source.path, part.source.stream, found.info, part.gain, span_s))
+            if span_s:
+                stretches.append((job.folder, path, next(iter(part.source.given)), *span_s))
+        check_summable(sounds)
+        sums.append((job.out / path, sounds))
+        truth.append((job.folder, path, stem.given, job.taxonomy.format(true)))
+
+    # Lossy sources may decode to more than full scale by themselves; known from the start, it saves a second writing.
+    alone = [measured[stem.parts[0].source].peak for stem in job.stems if len(stem.parts) == 1]
+    gain = _write_sums(sums, _gain_for(max(alone, default=0.0)))
+    result = {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches}
+    write_json(job.record, result)
+    return result
+
+
+def _write_sums(sums: list[tuple[Path, list[Sound]]], gain: float) -> float:
+    """Writes each sum to its file; returns the common gain, at most `gain`, that keeps all within full scale."""
+    while (peak := max(_write_sum(path, sounds, gain) for path, sounds in sums)) > _FULL_SCALE:
+        gain *= _gain_for(peak)
+    return gain
+
+
+def _gain_for(peak: float) -> float:
+    """What `peak` must be multiplied with to be within full scale."""
+    return 1.0 if peak <= _FULL_SCALE else _FULL_SCALE / peak * (1.0 - 1e-6)
+
+
+def _write_sum(path: Path, sounds: list[Sound], gain: float) -> float:
+    """Writes one sum; returns the largest absolute sample of it."""
+    peak = 0.0
+
+    def blocks() -> Iterator[np.ndarray]:
+        nonlocal peak
+        for block in sum_blocks(sounds, gain):
+            peak = max(peak, float(np.abs(block).max()))
+            yield block
+
+    write_blocks(path, blocks(), sounds[0].info.rate_hz, max(sound.info.channels for sound in sounds))
+    return peak
+
+
+def _place(stretch: Stretch, source: Measured) -> tuple[float, float] | None:
+    """Where a stretch begins and ends, in seconds: somewhere its source is about as active as it ever is.
+
+    A source shorter than the stretch is taken whole; a silent one has no place.
+    """
+    active = active_frames(source.frame_power)
+    if not active.any():
+        return None
+    length = min(round(stretch.length_s / source.frame_s), len(active))
+    active_before = np.concatenate(([0], np.cumsum(active)))
+    active_within = active_before[length:] - active_before[:-length]
+    places = np.flatnonzero(active_within >= _ACTIVE_ENOUGH * active_within.max())
+    start_s = float(places[int(stretch.position * len(places))]) * source.frame_s
+    return round(start_s, 4), round(min(start_s + stretch.length_s, source.frames / source.info.rate_hz), 4)

@@ -1,0 +1,1 @@
+"""How good labels and separations are, in numbers and in the terminal."""

@@ -1,0 +1,237 @@
+"""Scores a run's labels against the truth, where a dataset's truth is known.
+
+Two questions are answered. *Are the labels right?* asks it of the given and of the refined labels, so that the
+difference is what the refinement was worth. *Were the wrong stems found?* looks at the run as a detector of
+mislabelled stems: a stem is **wrong** when its given label set is not its true one, and **found** when the run
+gave it another label set (verdict `changed`, or `silent` where something had been given). An `unsure` or `failed`
+stem keeps its given labels and so is not found; the AUROC of `1 - quality` still credits the doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from restem.dataset.run import VERDICTS, Run
+from restem.dataset.truth import read_truth
+from restem.errors import DatasetError, RunError
+from restem.evaluation.metrics import Agreement, Flags, agreement, auroc, average_precision, ratio
+from restem.evaluation.terminal import bare_table, counted, decimal
+from restem.taxonomy import Taxonomy
+
+SURE = ("kept", "changed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The run as a detector of wrong stems.
+
+    wrong: stems whose given label set is not the true one.
+    found: stems whose refined label set is not the given one.
+    precision: of the stems found, the share that were wrong; None if none was found.
+    recall: of the wrong stems, the share that were found; None if none is wrong.
+    auroc: probability that a random wrong stem has a lower quality than a random right one, ties counting half;
+        None when only one kind has a quality.
+    average_precision: of the ranking by `1 - quality`; None likewise. Its chance level is the share of wrong stems.
+    unscored: stems without a quality (they failed), left out of the two ranking metrics and of nothing else.
+    """
+
+    wrong: int
+    found: int
+    precision: float | None
+    recall: float | None
+    auroc: float | None
+    average_precision: float | None
+    unscored: int
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A run's labels against the truth.
+
+    given, refined: agreement of the labels before and after with the true ones.
+    verdicts: share of the stems that got each verdict; sums to 1.
+    sure: number of stems with the verdict `kept` or `changed`; sure_*: accuracies of their refined labels, None
+        if there are none.
+    other_given: stems whose given labels in the truth table are not those of the run. Anything but 0 hints at the
+        truth of another dataset. Everything here is computed with the run's.
+    """
+
+    stems: int
+    given: Agreement
+    refined: Agreement
+    finding: Finding
+    verdicts: Mapping[str, float]
+    sure: int
+    sure_label_accuracy: float | None
+    sure_exact_accuracy: float | None
+    other_given: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain numbers, strings, dicts and None, ready for JSON; classes are keyed by name."""
+        content = asdict(self)
+        for key in ("given", "refined"):
+            content[key]["classes"] = {one.pop("name"): one for one in content[key]["classes"]}
+        return content
+
+
+def score(run: Run, truth: Path) -> LabelScore:
+    """Scores `run` against the truth table at `truth` (a CSV `song,stem,given,true`).
+
+    Raises DatasetError when the table cannot be read or is not about the run's stems, and RunError when the run
+    lacks one of them.
+    """
+    return score_labels(run.labels, read_truth(truth, run.taxonomy), run.taxonomy)
+
+
+def score_labels(labels: pl.DataFrame, truth: pl.DataFrame, taxonomy: Taxonomy) -> LabelScore:
+    """Scores a run's labels table (see `restem.dataset.run`) against a truth table `song,stem,given,true`.
+
+    The tables are joined on song and stem, in any order. A stem of the truth may be written relative to its song:
+    `take001,vocals.ogg` is the run's `take001,take001/vocals.ogg`.
+
+    Raises RunError when the run lacks a stem of the truth, and DatasetError when the truth lacks a stem of the run,
+    holds one twice, or nothing is there to score.
+    """
+    truth = _in_order_of(labels, truth)
+    given, refined = (_flags(labels[name], taxonomy) for name in ("given", "refined"))
+    true, truth_given = (_flags(truth[name], taxonomy) for name in ("true", "given"))
+    verdict = labels["verdict"].to_numpy()
+    sure = np.isin(verdict, SURE)
+    refined_right = refined == true
+    return LabelScore(
+        stems=len(labels),
+        given=agreement(given, true, taxonomy.classes),
+        refined=agreement(refined, true, taxonomy.classes),
+        finding=_finding(given, refined, true, labels["quality"]),
+        verdicts={name: float((verdict == name).mean()) for name in VERDICTS},
+        sure=int(sure.sum()),
+        sure_label_accuracy=ratio(float(refined_right[sure].mean(axis=1).sum()), int(sure.sum())),
+        sure_exact_accuracy=ratio(int(refined_right[sure].all(axis=1).sum()), int(sure.sum())),
+        other_given=int((truth_given != given).any(axis=1).sum()),
+    )
+
+
+def _finding(given: Flags, refined: Flags, true: Flags, quality: pl.Series) -> Finding:
+    wrong = (given != true).any(axis=1)
+    found = (refined != given).any(axis=1)
+    hits = int((wrong & found).sum())
+    doubt = 1 - quality.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    scored = np.isfinite(doubt)
+    return Finding(
+        wrong=int(wrong.sum()),
+        found=int(found.sum()),
+        precision=ratio(hits, int(found.sum())),
+        recall=ratio(hits, int(wrong.sum())),
+        auroc=auroc(wrong[scored], doubt[scored]),
+        average_precision=average_precision(wrong[scored], doubt[scored]),
+        unscored=int((~scored).sum()),
+    )
+
+
+def _in_order_of(labels: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `truth` in the order of `labels`, one for one."""
+    rows_of_run = {key: row for row, key in enumerate(zip(labels["song"], labels["stem"], strict=True))}
+    rows_of_truth: dict[int, int] = {}
+    for truth_row, (song, stem) in enumerate(zip(truth["song"], truth["stem"], strict=True)):
+        run_row = rows_of_run.get((song, stem), rows_of_run.get((song, f"{song}/{stem}")))
+        if run_row is None:
+            raise RunError(
+                f"{song}: the run lacks the stem {stem!r} of the truth; "
+                "score it with the truth table of its own dataset, or run `restem refine` again."
+            )
+        if run_row in rows_of_truth:
+            raise DatasetError(f"{song}: the truth holds the stem {stem!r} twice; remove one of the rows.")
+        rows_of_truth[run_row] = truth_row
+    for run_row, (song, stem) in enumerate(rows_of_run):
+        if run_row not in rows_of_truth:
+            raise DatasetError(
+                f"{song}: the truth lacks the stem {stem!r} of the run; "
+                "add its row, or use the truth table of the run's dataset."
+            )
+    if not rows_of_truth:
+        raise DatasetError("Nothing to score: neither the run nor the truth holds a stem.")
+    return truth[[rows_of_truth[row] for row in range(len(labels))]]
+
+
+def _flags(column: pl.Series, taxonomy: Taxonomy) -> Flags:
+    """(stem, class): which classes each of the written label sets holds."""
+    flags = [taxonomy.to_flags(taxonomy.parse(text or "")) for text in column]
+    return np.array(flags, dtype=bool).reshape(len(column), len(taxonomy))
+
+
+def print_score(score: LabelScore, console: Console) -> None:
+    """Prints a run's labels against the truth: before and after, per class, and how well wrong stems were found."""
+    console.print(_agreement_table(score))
+    console.print(_class_score_table(score))
+    console.print(_finding_table(score))
+    verdicts = ", ".join(f"{share:.1%} {name}" for name, share in score.verdicts.items() if share)
+    console.print(f"\nVerdicts: {verdicts}", highlight=False)
+    if score.other_given:
+        console.print(
+            f"{score.other_given} of {score.stems} stems were given other labels in the truth table than in the run: "
+            "is it the truth of this dataset?",
+            style="yellow",
+        )
+
+
+def _agreement_table(score: LabelScore) -> Table:
+    table = bare_table(f"\nLabels against the truth, {counted(score.stems, 'stem')}")
+    table.add_column("")
+    for name in ("given", "refined", "change", "sure only"):
+        table.add_column(name, justify="right")
+    given, refined = score.given, score.refined
+    for name, before, after, sure in (
+        ("label accuracy", given.label_accuracy, refined.label_accuracy, score.sure_label_accuracy),
+        ("exact-match accuracy", given.exact_accuracy, refined.exact_accuracy, score.sure_exact_accuracy),
+        ("macro F1", given.macro_f1, refined.macro_f1, None),
+    ):
+        table.add_row(name, decimal(before), decimal(after), _difference(before, after), decimal(sure, ""))
+    return table
+
+
+def _class_score_table(score: LabelScore) -> Table:
+    table = bare_table("\nPer class, given → refined")
+    table.add_column("class")
+    table.add_column("in truth", justify="right")
+    for name in ("accuracy", "precision", "recall", "F1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for before, after in zip(score.given.classes, score.refined.classes, strict=True):
+        cells = (f"{decimal(getattr(before, key))} → {decimal(getattr(after, key))}" for key in _CLASS_METRICS)
+        table.add_row(before.name, f"{before.present:,}", *cells)
+    return table
+
+
+_CLASS_METRICS = ("accuracy", "precision", "recall", "f1")
+
+
+def _finding_table(score: LabelScore) -> Table:
+    finding = score.finding
+    table = bare_table("\nFinding the wrong stems")
+    table.show_header = False
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("wrong stems", f"{finding.wrong:,}")
+    table.add_row("stems given other labels", f"{finding.found:,}")
+    table.add_row("precision", decimal(finding.precision))
+    table.add_row("recall", decimal(finding.recall))
+    table.add_row("AUROC of 1 - quality", decimal(finding.auroc))
+    table.add_row("average precision of 1 - quality", decimal(finding.average_precision))
+    if finding.unscored:
+        table.add_row("stems without a quality, left out of the last two", f"{finding.unscored:,}")
+    return table
+
+
+def _difference(before: float, after: float) -> Text:
+    change = round(after - before, 3)
+    style = Style(color="green" if change > 0 else "red" if change < 0 else None, dim=change == 0)
+    return Text(f"{change:+.3f}" if change else "0.000", style)

@@ -1,0 +1,181 @@
+"""Training mixtures, added up in mel power.
+
+Every example draws one to four different classes, a stem that carries each, and an active segment of it; levels,
+equaliser curves and band limits are multiplications of mel power, and the mixture is a sum. The target is the union
+of the segments' labels. Nothing is decoded and no spectrum is computed while training.
+
+Randomness is a function of (seed, epoch, index): example `index` reads its own stretch of a counter-based generator
+(Philox; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), whatever the batch it is in and
+whoever computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from restem.audio.level import active_frames, db_to_power
+from restem.audio.store import Features, Source, from_bfloat16
+
+
+@dataclass(frozen=True)
+class MixingSettings:
+    """What mixtures are like. Ranges are those of uniform distributions; levels in dB.
+
+    counts: how often an example draws one class, two, three, ...
+    level_range_db: a segment's level below the loudest possible one.
+    curve_db: the largest boost and cut of the random equaliser curve, at `curve_knots` points over the mel bands.
+    limit_share: how often a segment is low-passed, somewhere in the upper part of the bands.
+    noise_db: the range of a flat noise floor, relative to the loudest segment possible.
+    """
+
+    segment_s: float = 3.0
+    counts: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
+    level_range_db: float = 20.0
+    curve_db: float = 8.0
+    curve_knots: int = 5
+    limit_share: float = 0.15
+    noise_db: tuple[float, float] = (-100.0, -50.0)
+
+
+@dataclass(frozen=True)
+class Material:
+    """The segments that mixtures are made of.
+
+    sources: the stems. gains: (stem,) what brings each one's active power to 1.
+    stem, start: (segment,) index into `sources`, and first frame.
+    targets: (segment, class) float32 in [0, 1]: how sure it is that a class is present.
+    """
+
+    sources: tuple[Source, ...]
+    gains: np.ndarray
+    stem: np.ndarray
+    start: np.ndarray
+    targets: np.ndarray
+
+    def of_stems(self, chosen: np.ndarray) -> Material:
+        """The part that belongs to the stems that the flags `chosen` (stem,) mark."""
+        number = np.cumsum(chosen) - 1
+        mine = chosen[self.stem]
+        sources = tuple(source for source, keep in zip(self.sources, chosen, strict=True) if keep)
+        return Material(sources, self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine])
+
+
+def active_segments(features: Features, length: int, hop: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The segments of a stem that sound.
+
+    Returns the first frames (segment,) of the windows of `length` frames, `hop` apart, that are active for a quarter of
+    their time, the mean power of each, and the mean power of all active frames. A short stem is one segment.
+    """
+    power = features.frame_power().astype(np.float64)
+    active = active_frames(power)
+    starts = np.arange(0, max(1, len(power) - length + 1), hop)
+    if starts[-1] + length < len(power):
+        starts = np.append(starts, len(power) - length)
+    ends = np.minimum(starts + length, len(power))
+    counts = np.concatenate(([0], np.cumsum(active)))
+    share = (counts[ends] - counts[starts]) / (ends - starts)
+    summed = np.concatenate(([0.0], np.cumsum(power)))
+    segment_power = (summed[ends] - summed[starts]) / (ends - starts)
+    chosen = share >= 0.25 if (share >= 0.25).any() else share > 0
+    return starts[chosen], segment_power[chosen], float(power[active].mean()) if active.any() else 0.0
+
+
+class Mixer:
+    """Draws batches of mixtures from `material`.
+
+    rows: the features of each of its stems. hop_s: the time between frames. A class that no segment carries is
+    never drawn.
+    """
+
+    def __init__(
+        self, material: Material, rows: Sequence[np.ndarray], settings: MixingSettings, hop_s: float, seed: int
+    ) -> None:
+        self.material = material
+        self.rows = rows
+        self.settings = settings
+        self.length = max(1, round(settings.segment_s / hop_s))
+        self.seed = seed
+        self.bands = rows[0].shape[1]
+        stems = len(rows)
+        # For every class: the stems that carry it, and for each of these its segments that do.
+        self._by_class: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for targets in material.targets.T:
+            segments = np.flatnonzero(targets >= 0.5)
+            segments = segments[np.argsort(material.stem[segments], kind="stable")]
+            counts = np.bincount(material.stem[segments], minlength=stems)
+            carriers = np.flatnonzero(counts)
+            if len(carriers):
+                offsets = np.concatenate(([0], np.cumsum(counts)))[carriers]
+                self._by_class.append((segments, offsets, counts[carriers]))
+        self._slots = min(len(self._by_class), len(settings.counts))
+        shares = np.asarray(settings.counts[: self._slots], np.float64)
+        self._count_edges = np.cumsum(shares / shares.sum())
+        # Uniform numbers an example uses: per slot a stem, a segment, a level, the limit's chance and place, a curve.
+        self._per_slot = 5 + settings.curve_knots
+        used = 2 + len(self._by_class) + self._slots * self._per_slot
+        self._draws = -(-used // 4) * 4
+        knots = np.linspace(0, settings.curve_knots - 1, self.bands)
+        lower = np.minimum(knots.astype(np.int64), settings.curve_knots - 2)
+        self._interpolation = np.zeros((settings.curve_knots, self.bands), np.float32)
+        self._interpolation[lower, np.arange(self.bands)] = 1.0 - (knots - lower)
+        self._interpolation[lower + 1, np.arange(self.bands)] += knots - lower
+
+    def uniforms(self, epoch: int, first: int, count: int) -> np.ndarray:
+        """(count, draw) numbers in [0, 1) for the examples `first` to `first + count` of an epoch."""
+        # Each step of Philox's counter gives four numbers.
+        generator = np.random.Philox(key=[self.seed, epoch], counter=[first * self._draws // 4, 0, 0, 0])
+        return np.random.Generator(generator).random((count, self._draws))
+
+    def batch(self, epoch: int, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The examples `first` to `first + count` of an epoch.
+
+        Returns mel power (example, frame, band) and targets (example, class), float32.
+        """
+        numbers = self.uniforms(epoch, first, count)
+        settings, material = self.settings, self.material
+        sizes = 1 + np.minimum(np.searchsorted(self._count_edges, numbers[:, 0], "right"), self._slots - 1)
+        order = np.argsort(numbers[:, 2 : 2 + len(self._by_class)], axis=1)
+        example, slot = np.nonzero(np.arange(self._slots) < sizes[:, None])
+        per_slot = numbers[:, 2 + len(self._by_class) :]
+        per_slot = per_slot[:, : self._slots * self._per_slot].reshape(count, self._slots, self._per_slot)
+        drawn = per_slot[example, slot]
+        segment = self._draw_segments(order[example, slot], drawn[:, 0], drawn[:, 1])
+
+        power = self._gather(segment)
+        gain = material.gains[material.stem[segment]] * db_to_power(-settings.level_range_db * drawn[:, 2])
+        curve = ((2.0 * drawn[:, 5:] - 1.0) * settings.curve_db) @ self._interpolation
+        factors = (gain[:, None] * db_to_power(curve)).astype(np.float32)
+        limited = drawn[:, 3] < settings.limit_share
+        highest = np.where(limited, (0.4 + 0.55 * drawn[:, 4]) * self.bands, self.bands)
+        factors *= np.where(np.arange(self.bands) < highest[:, None], 1.0, 1e-6).astype(np.float32)
+        power *= factors[:, None, :]
+        firsts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        mixtures = np.add.reduceat(power, firsts, axis=0)
+        low_db, high_db = settings.noise_db
+        floor = db_to_power(low_db + (high_db - low_db) * numbers[:, 1]) / self.bands
+        mixtures += floor.astype(np.float32)[:, None, None]
+        # A class is absent from the mixture only if it is absent from every segment.
+        targets = 1.0 - np.multiply.reduceat(1.0 - material.targets[segment], firsts, axis=0)
+        return mixtures, targets.astype(np.float32)
+
+    def _draw_segments(self, which: np.ndarray, stem_draw: np.ndarray, segment_draw: np.ndarray) -> np.ndarray:
+        """For each drawn class a segment: all stems that carry it are equally likely, and all segments of a stem."""
+        chosen = np.zeros(len(which), np.int64)
+        for position, (segments, offsets, counts) in enumerate(self._by_class):
+            mine = which == position
+            carrier = (stem_draw[mine] * len(offsets)).astype(np.int64)
+            within = (segment_draw[mine] * counts[carrier]).astype(np.int64)
+            chosen[mine] = segments[offsets[carrier] + within]
+        return chosen
+
+    def _gather(self, segments: np.ndarray) -> np.ndarray:
+        """Mel power (segment, frame, band) float32; a stem that is too short is followed by silence."""
+        bits = np.zeros((len(segments), self.length, self.bands), np.uint16)
+        stems, starts = self.material.stem[segments].tolist(), self.material.start[segments].tolist()
+        for row, (stem, start) in enumerate(zip(stems, starts, strict=True)):
+            piece = self.rows[stem][start : start + self.length]
+            bits[row, : len(piece)] = piece
+        return from_bfloat16(bits)

@@ -1,0 +1,77 @@
+"""Drummers: a kit, a part for it, and its performance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from restem.synth import effects
+from restem.synth.drumkit import KITS, build_kit
+from restem.synth.rhythm import Hit, write_drums
+from restem.synth.score import Score
+from restem.synth.signals import Array, Generator, add_at, decibels, log_uniform
+
+
+def play_drums(
+    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
+) -> tuple[list[Hit], Array]:
+    """Draw a kit, write a drum part for the played bars, play it: hits, and `(2, sample)`."""
+    kit = str(rng.choice(KITS))
+    if score.style in ("trap", "electro", "house") and rng.random() < 0.6:
+        kit = str(rng.choice(["electronic", "808"]))
+    if score.style in ("jazz", "bossa") and rng.random() < 0.4:
+        kit = "brushes"
+    hits = write_drums(score, active, rng, kit)
+    return hits, render_hits(hits, kit, rng, rate_hz, length)
+
+
+def render_hits(hits: list[Hit], kit: str, rng: Generator, rate_hz: int, length: int) -> Array:
+    """Play hits on a kit of one of `KITS`: `(2, sample)`."""
+    sounds = build_kit(sorted({hit.drum for hit in hits}), kit, rng, rate_hz)
+    mono_kit = rng.random() < 0.2
+    width = 0.0 if mono_kit else float(rng.uniform(0.2, 0.9))
+    mirrored = 1.0 if rng.random() < 0.5 else -1.0
+    balance = {drum: decibels(float(rng.normal(0.0, 2.5))) for drum in sounds}
+    out: Array = np.zeros((2, length), dtype=np.float32)
+    next_choke = _next_hat(hits)
+    by_drum: dict[str, Array] = {}
+    for number, hit in enumerate(hits):
+        sound = sounds[hit.drum][rng.integers(len(sounds[hit.drum]))]
+        if number in next_choke:  # closing the hat silences the open hat
+            gap = max(1, int((next_choke[number] - hit.start_s) * rate_hz))
+            sound = sound[: gap + int(0.01 * rate_hz)].copy()
+            sound[gap:] *= np.linspace(1.0, 0.0, len(sound[gap:]))
+        track = by_drum.setdefault(hit.drum, np.zeros(length, dtype=np.float32))
+        loudness = balance[hit.drum] * hit.velocity**1.6
+        add_at(track, sound * np.float32(loudness), int(hit.start_s * rate_hz))
+    for drum, track in by_drum.items():
+        place = mirrored * width * _PLACES.get(drum, 0.0)
+        out += effects.pan(track, place).astype(np.float32)
+    if kit == "lo-fi":
+        steps = float(rng.choice([24.0, 48.0, 96.0]))
+        peak = float(np.abs(out).max()) + 1e-9
+        out = np.round(out / peak * steps) / steps * peak
+        out = effects.lowpass(out, rate_hz, log_uniform(rng, 3000.0, 9000.0), 2)
+    if rng.random() < 0.4 and kit not in ("brushes",):
+        out = effects.drive(out, log_uniform(rng, 0.5, 4.0))
+    return np.asarray(out)
+
+
+_PLACES = {
+    "closed": 0.5, "open": 0.5, "pedal": 0.5, "ride": -0.6, "crash": 0.7, "tom_high": 0.4,
+    "tom_mid": 0.0, "tom_low": -0.6, "shaker": -0.5, "tambourine": 0.6, "conga_high": 0.4,
+    "conga_low": 0.2, "cowbell": -0.3, "clave": -0.7, "rim": 0.15, "bongo": -0.4,
+}  # fmt: skip
+
+_HATS = ("closed", "open", "pedal")
+
+
+def _next_hat(hits: list[Hit]) -> dict[int, float]:
+    """For each open hat (by its number among the hits), when the next hat begins."""
+    following: dict[int, float] = {}
+    upcoming: float | None = None
+    for number in range(len(hits) - 1, -1, -1):
+        if hits[number].drum in _HATS:
+            if hits[number].drum == "open" and upcoming is not None:
+                following[number] = upcoming
+            upcoming = hits[number].start_s
+    return following

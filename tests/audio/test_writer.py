@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from restem.audio.reader import open_audio
+from restem.audio.writer import SUBTYPES, write_audio, write_blocks
+from restem.errors import AudioError
+
+RATE_HZ = 22050
+
+
+def noise(channels: int = 2, frames: int = 5000) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.9, 0.9, (channels, frames)).astype(np.float32)
+
+
+@pytest.mark.parametrize("extension", [".wav", ".flac"])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_lossless_to_24_bits(tmp_path: Path, extension: str, channels: int) -> None:
+    path = tmp_path / f"a/b/x{extension}"
+    write_audio(path, noise(channels), RATE_HZ)
+    assert soundfile.info(path).subtype == "PCM_24"
+    with open_audio(path) as audio:
+        np.testing.assert_allclose(audio.read(), noise(channels), atol=2.0**-22)
+
+
+def test_float_is_exact_and_may_exceed_full_scale(tmp_path: Path) -> None:
+    write_audio(tmp_path / "x.wav", 3 * noise(), RATE_HZ, "FLOAT")
+    with open_audio(tmp_path / "x.wav") as audio:
+        np.testing.assert_array_equal(audio.read(), 3 * noise())
+
+
+@pytest.mark.parametrize("extension", SUBTYPES)
+def test_every_format_is_read_back(tmp_path: Path, extension: str) -> None:
+    write_audio(tmp_path / f"x{extension}", noise(), RATE_HZ)
+    with open_audio(tmp_path / f"x{extension}") as audio:
+        assert audio.read().shape == (2, 5000)
+
+
+def test_blocks_are_one_file(tmp_path: Path) -> None:
+    write_blocks(tmp_path / "x.flac", np.array_split(noise(), 7, axis=1), RATE_HZ, 2)
+    write_audio(tmp_path / "y.flac", noise(), RATE_HZ)
+    assert (tmp_path / "x.flac").read_bytes() == (tmp_path / "y.flac").read_bytes()
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    write_audio(path, noise(), RATE_HZ)
+    before = path.read_bytes()
+
+    def blocks() -> Iterator[np.ndarray]:
+        yield noise()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_blocks(path, blocks(), RATE_HZ, 2)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["x.wav"]
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"cannot write \.m4a files; use one of \.wav"):
+        write_audio(tmp_path / "x.m4a", noise(), RATE_HZ)
+    with pytest.raises(AudioError, match="cannot write no files"):
+        write_audio(tmp_path / "x", noise(), RATE_HZ)
+    with pytest.raises(AudioError, match="FLAC files cannot hold FLOAT"):
+        write_audio(tmp_path / "x.flac", noise(), RATE_HZ, "FLOAT")
+    with pytest.raises(AudioError, match=r"x\.flac: cannot be written"):
+        write_audio(tmp_path / "x.flac", noise(9), RATE_HZ)
+    (tmp_path / "file").touch()
+    with pytest.raises(AudioError, match=r"x\.wav: cannot be written"):
+        write_audio(tmp_path / "file" / "x.wav", noise(), RATE_HZ)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    path = tmp_path / "x.wav"
+    # The writer's own temporary file, as a link to a device on which nothing fits.
+    from restem.files import written_aside
+
+    with written_aside(path) as aside:
+        aside.touch()
+        name = aside.name
+    (tmp_path / name).symlink_to(full)
+    with pytest.raises(AudioError, match="cannot be written"):
+        write_audio(path, noise(2, 1 << 20), RATE_HZ)
