@@ -1,1 +1,78 @@
-"""restem."""
+"""restem finds what is really in every stem of a multitrack music dataset, and corrects the labels.
+
+    import restem
+
+    dataset = restem.open_dataset("my-stems")
+    run = restem.refine(dataset, out="run")
+    restem.export(run, "my-stems-refined")
+
+The verbs are those of the command line. Importing restem is cheap: each verb loads what it needs when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from restem._version import __version__
+from restem.errors import AudioError, DatasetError, RestemError, RunError, TaxonomyError, UsageError
+from restem.taxonomy import Taxonomy, read_taxonomy
+
+if TYPE_CHECKING:
+    from restem.api import refine, report, score
+    from restem.dataset.corrupt import corrupt
+    from restem.dataset.export import export
+    from restem.dataset.layouts import open_dataset
+    from restem.dataset.run import Run, open_run
+    from restem.dataset.scan import scan
+    from restem.dataset.table import Dataset, Stem
+    from restem.labelling.classifier import load_classifier
+
+_HOMES = {
+    "open_dataset": "restem.dataset.layouts",
+    "Dataset": "restem.dataset.table",
+    "Stem": "restem.dataset.table",
+    "scan": "restem.dataset.scan",
+    "corrupt": "restem.dataset.corrupt",
+    "refine": "restem.api",
+    "open_run": "restem.dataset.run",
+    "Run": "restem.dataset.run",
+    "score": "restem.api",
+    "report": "restem.api",
+    "export": "restem.dataset.export",
+    "load_classifier": "restem.labelling.classifier",
+}
+
+__all__ = [
+    "AudioError",
+    "Dataset",
+    "DatasetError",
+    "RestemError",
+    "Run",
+    "RunError",
+    "Stem",
+    "Taxonomy",
+    "TaxonomyError",
+    "UsageError",
+    "__version__",
+    "corrupt",
+    "export",
+    "load_classifier",
+    "open_dataset",
+    "open_run",
+    "read_taxonomy",
+    "refine",
+    "report",
+    "scan",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'restem' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

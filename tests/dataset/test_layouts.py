@@ -234,3 +234,10 @@ def test_order_and_fingerprint_do_not_depend_on_where_it_lies(tmp_path: Path, tr
     second = open_dataset(tree(tmp_path / "two", reversed(files)))
     assert contents(first) == contents(second)
     assert first.fingerprint() == second.fingerprint()
+
+
+def test_names_that_a_run_could_not_hold(tmp_path: Path, tree) -> None:
+    tree(tmp_path, ["AC\\DC/vocals.wav", "A: B/vocals.wav", "a\\..\\b/vocals.wav", "C:/vocals.wav"])
+    dataset = open_dataset(tmp_path)
+    assert dataset.songs == ("A: B", "AC\\DC")
+    assert set(reasons(dataset).values()) == {"its path would lead elsewhere on Windows; rename it"}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,13 @@ class Store:
         except (OSError, ValueError, KeyError):
             return None
 
+    def require(self, source: Source) -> Features:
+        """The features of a stem that must be there by now; raises RestemError when they have gone."""
+        features = self.load(source)
+        if features is None:
+            raise RestemError(f"{source[0]}: its features have gone from {self.folder}; run the command again.")
+        return features
+
     def compute(self, source: Source) -> None:
         """Decodes a stem and writes its entry, block by block. Raises AudioError when it cannot be decoded."""
         entry = self.entry(source)
@@ -139,6 +146,19 @@ class Store:
             if progress is not None:
                 progress(done, len(sources))
         return failures
+
+
+def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
+    """The mel power of segments of `length` frames, (segment, frame, band) float32.
+
+    rows: one (frame, band) array of bfloat16 bits a stem. stem, start: (segment,) index into `rows`, and first frame.
+    What lies beyond the end of a stem is silence.
+    """
+    bits = np.zeros((len(stem), length, rows[0].shape[1]), np.uint16)
+    for row, (which, first) in enumerate(zip(stem.tolist(), start.tolist(), strict=True)):
+        piece = rows[which][first : first + length]
+        bits[row, : len(piece)] = piece
+    return from_bfloat16(bits)
 
 
 def _compute(store: Store, source: Source) -> str | None:

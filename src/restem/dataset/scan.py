@@ -132,12 +132,13 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
     from rich.table import Table
 
     console = console or Console()
-    out = Table("class", "stems", "hours", title=f"{summary.songs} songs, {summary.stems} stems, {summary.hours:.2f} h")
+    out = Table("class", "stems", "hours")
     for column in out.columns[1:]:
         column.justify = "right"
     for name, stems in summary.stems_per_class.items():
         out.add_row(name, str(stems), f"{summary.seconds_per_class[name] / 3600.0:.2f}")
-    console.print(f"{escape(str(summary.root))}: layout {summary.layout}", soft_wrap=True)
+    console.print(f"{escape(str(summary.root))}: layout {summary.layout}", soft_wrap=True, highlight=False)
+    console.print(f"{summary.songs} songs, {summary.stems} stems, {summary.hours:.2f} h")
     console.print(out)
     for title, counts in (
         ("rates (Hz)", summary.rates_hz),

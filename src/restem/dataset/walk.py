@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from restem.audio.reader import EXTENSIONS
-from restem.dataset.table import Skipped
+from restem.dataset.table import Skipped, check_relative
 from restem.errors import DatasetError
 
 STEM_CONTAINER = ".stem.mp4"
@@ -93,12 +93,24 @@ def _sort_in(
     elif not entry.is_file():
         found.skipped.append(Skipped(path, _special(entry)))
     elif (extension := PurePosixPath(entry.name).suffix.lower()) in EXTENSIONS:
+        if ("\\" in path or ":" in path) and not _usable_in_tables(path):
+            found.skipped.append(Skipped(path, "its path would lead elsewhere on Windows; rename it"))
+            return
         cut = len(STEM_CONTAINER) if entry.name.lower().endswith(STEM_CONTAINER) else len(extension)
         found.audio.append(AudioFile(path, folders, entry.name[:-cut]))
     else:
         if extension == ".csv" and not folders:
             found.tables.append(path)
         found.skipped.append(Skipped(path, f"not audio ({extension or 'no extension'})"))
+
+
+def _usable_in_tables(path: str) -> bool:
+    """Whether a run's tables, which are read with suspicion, may hold `path`: not `..\\x.wav` or `C:/x.wav`."""
+    try:
+        check_relative(path, "")
+    except DatasetError:
+        return False
+    return True
 
 
 def _special(entry: os.DirEntry[str]) -> str:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restem.audio.level import active_frames, db_to_power
-from restem.audio.store import Features, Source, from_bfloat16
+from restem.audio.level import db_to_power
+from restem.audio.store import Source, gather_power
 
 
 @dataclass(frozen=True)
@@ -61,26 +61,6 @@ class Material:
         mine = chosen[self.stem]
         sources = tuple(source for source, keep in zip(self.sources, chosen, strict=True) if keep)
         return Material(sources, self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine])
-
-
-def active_segments(features: Features, length: int, hop: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """The segments of a stem that sound.
-
-    Returns the first frames (segment,) of the windows of `length` frames, `hop` apart, that are active for a quarter of
-    their time, the mean power of each, and the mean power of all active frames. A short stem is one segment.
-    """
-    power = features.frame_power().astype(np.float64)
-    active = active_frames(power)
-    starts = np.arange(0, max(1, len(power) - length + 1), hop)
-    if starts[-1] + length < len(power):
-        starts = np.append(starts, len(power) - length)
-    ends = np.minimum(starts + length, len(power))
-    counts = np.concatenate(([0], np.cumsum(active)))
-    share = (counts[ends] - counts[starts]) / (ends - starts)
-    summed = np.concatenate(([0.0], np.cumsum(power)))
-    segment_power = (summed[ends] - summed[starts]) / (ends - starts)
-    chosen = share >= 0.25 if (share >= 0.25).any() else share > 0
-    return starts[chosen], segment_power[chosen], float(power[active].mean()) if active.any() else 0.0
 
 
 class Mixer:
@@ -144,7 +124,7 @@ class Mixer:
         drawn = per_slot[example, slot]
         segment = self._draw_segments(order[example, slot], drawn[:, 0], drawn[:, 1])
 
-        power = self._gather(segment)
+        power = gather_power(self.rows, material.stem[segment], material.start[segment], self.length)
         gain = material.gains[material.stem[segment]] * db_to_power(-settings.level_range_db * drawn[:, 2])
         curve = ((2.0 * drawn[:, 5:] - 1.0) * settings.curve_db) @ self._interpolation
         factors = (gain[:, None] * db_to_power(curve)).astype(np.float32)
@@ -170,12 +150,3 @@ class Mixer:
             within = (segment_draw[mine] * counts[carrier]).astype(np.int64)
             chosen[mine] = segments[offsets[carrier] + within]
         return chosen
-
-    def _gather(self, segments: np.ndarray) -> np.ndarray:
-        """Mel power (segment, frame, band) float32; a stem that is too short is followed by silence."""
-        bits = np.zeros((len(segments), self.length, self.bands), np.uint16)
-        stems, starts = self.material.stem[segments].tolist(), self.material.start[segments].tolist()
-        for row, (stem, start) in enumerate(zip(stems, starts, strict=True)):
-            piece = self.rows[stem][start : start + self.length]
-            bits[row, : len(piece)] = piece
-        return from_bfloat16(bits)

@@ -24,7 +24,6 @@ from torch.optim.swa_utils import get_ema_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from restem.audio.store import Store
-from restem.errors import RestemError
 from restem.labelling.classifier import Classifier, ClassifierConfig, save_classifier
 from restem.labelling.mixing import Material, Mixer, MixingSettings
 
@@ -89,8 +88,9 @@ def train_classifier(task: TrainingTask) -> None:
     module = _TrainingModule(task.config.build(), settings)
     epoch_steps = min(settings.epoch_steps, settings.steps)
     checkpoint = task.folder / "last.ckpt"
+    decay = 1.0 - 1.0 / max(1.0, settings.averaged_share * settings.steps)
     callbacks: list[Callback] = [
-        WeightAveraging(avg_fn=get_ema_avg_fn(1.0 - 1.0 / max(1.0, settings.averaged_share * settings.steps))),
+        WeightAveraging(avg_fn=get_ema_avg_fn(decay)),  # type: ignore[no-untyped-call]
         ModelCheckpoint(task.folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
         _WriteProgress(task.folder / _PROGRESS_FILE),
     ]
@@ -212,12 +212,7 @@ class _WriteProgress(Callback):
 
 
 def _loader(task: TrainingTask, material: Material, batches: int, fixed: bool = False) -> DataLoader:
-    rows = []
-    for source in material.sources:
-        features = task.store.load(source)
-        if features is None:
-            raise RestemError(f"{source[0]}: its features have gone from {task.store.folder}; run the command again.")
-        rows.append(features.rows)
+    rows = [task.store.require(source).rows for source in material.sources]
     mixer = Mixer(material, rows, task.mixing, task.store.settings.hop_s, task.seed)
     batch = task.training.batch
     return DataLoader(_Mixtures(mixer, batch), batch_size=None, sampler=_Examples(batches, batch, fixed))

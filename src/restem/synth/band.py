@@ -8,7 +8,6 @@ summed into classes last, so the same song can be had in any taxonomy.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -240,8 +239,8 @@ def render_band(
 ) -> Path:
     """Render `songs` songs into `out/song000/<class>.<extension>` and so on; returns `out`.
 
-    A song's folder is finished or absent, and songs that are there are kept, so that an interrupted
-    rendering resumes. The result does not depend on `workers`. progress: called with (done, songs).
+    A song's folder is finished or absent, and songs that are there are kept, whatever they were
+    rendered with, so that an interrupted rendering resumes. The result does not depend on `workers`. progress: called with (done, songs).
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -285,11 +284,12 @@ def _render_folder(
     """Render one song aside and move its folder into place."""
     stems = render_song(seed, number, seconds=seconds, rate_hz=rate_hz, classes=classes)
     folder = out / f"song{number:03d}"
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=out))
+    aside = out / f".{folder.name}.part"
+    shutil.rmtree(aside, ignore_errors=True)  # left there by a rendering that was killed
+    aside.mkdir()
     try:
         for name, sound in stems.items():
             write_audio(aside / f"{name}.{extension}", sound, rate_hz)
-        aside.chmod(0o755)  # mkdtemp makes folders only their owner can read
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

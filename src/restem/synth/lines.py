@@ -246,11 +246,22 @@ def _phrase_rhythm(
     rng: Generator, beats: int, density: float, breath: float
 ) -> list[tuple[float, float]]:
     """Onsets and lengths, in beats, of one phrase that leaves `breath` beats of rest at its end."""
+    fullest: list[tuple[float, float]] = []
+    for _ in range(4):
+        rhythm = _draw_rhythm(rng, max(beats - breath, 1.0), density)
+        if sum(span for _, span in rhythm) > sum(span for _, span in fullest):
+            fullest = rhythm
+        if sum(span for _, span in fullest) > 0.6 * (beats - breath):
+            break  # enough is sung; what is emptier than this is drawn again
+    return fullest
+
+
+def _draw_rhythm(rng: Generator, end: float, density: float) -> list[tuple[float, float]]:
+    """Onsets and lengths of notes up to `end`, in beats, with now and then a rest between them."""
     lengths = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
     weights = np.exp(-((np.log2(lengths) - (1.2 - 2.6 * density)) ** 2) / 1.2)
     onset = float(rng.choice([0.0, 0.0, 0.5, 1.0]))
     rhythm: list[tuple[float, float]] = []
-    end = max(beats - breath, 1.0)
     while onset < end - 0.2:
         span = min(float(rng.choice(lengths, p=weights / weights.sum())), end - onset)
         if rhythm and rng.random() < 0.08:

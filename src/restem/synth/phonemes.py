@@ -1,4 +1,4 @@
-"""The sounds of speech that singers sing: vowels as formants, consonants as what interrupts them."""
+"""What singers sing: vowels as formants, consonants as what interrupts them."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ def plucked_string(
 def _pluck(count: int, period: float, rng: Generator, brightness: float, position: float) -> Array:
     """The shape of a string let go at `position`: harmonics `sin(pi n position) / n^tilt`.
 
-    An ideal string has tilt 2 (Fletcher and Rossing, Physics of Musical Instruments, chapter 2); a hard
-    pick, a pickup that hears velocity, and a string's unevenness all make it brighter.
+    An ideal string has tilt 2 (Fletcher and Rossing, Physics of Musical Instruments, chapter 2); a
+    hard pick, a pickup that hears velocity, and an uneven string make it brighter.
     """
     number = np.arange(1, max(2, int(0.45 * period)))
     unevenness = rng.uniform(0.6, 1.4, len(number)) * rng.choice([-1.0, 1.0], len(number))

@@ -1,0 +1,68 @@
+"""The verbs that take more than one room of the house: refining with its report, scoring, reporting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from restem.dataset.run import REPORT_FILE, Run, open_run
+from restem.dataset.table import Dataset
+
+if TYPE_CHECKING:
+    from restem.evaluation.labels import LabelScore
+    from restem.labelling.refining import Progress
+
+
+def refine(
+    dataset: Dataset,
+    out: Path | str,
+    *,
+    size: str = "tiny",
+    rounds: int | None = None,
+    folds: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    cache: Path | str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    licence: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Finds what is in every stem of `dataset` and leaves a run, with its report, in the folder `out`.
+
+    size: of the classifier: `tiny`, `small` or `base`. rounds, folds, steps: see `RefineSettings` and
+    `TrainingSettings`, which hold the defaults. cache: where features are kept. device: `auto`, `cpu`, `cuda`, `mps`.
+    workers: processes, by default as many as there are cores. licence: of the audio, kept with the classifier.
+    progress: called with (stage, done, total). Interrupted and called again with the same arguments, it goes on.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used, UsageError for a setting.
+    """
+    from restem.labelling.refining import RefineSettings, refine_labels
+
+    settings = RefineSettings(size=size, seed=seed)
+    if rounds is not None:
+        settings = replace(settings, rounds=rounds)
+    if folds is not None:
+        settings = replace(settings, folds=folds)
+    if steps is not None:
+        settings = replace(settings, training=replace(settings.training, steps=steps))
+    run = refine_labels(
+        dataset, out, settings, cache=cache, device=device, workers=workers, licence=licence, progress=progress
+    )
+    if not (run.path / REPORT_FILE).exists():
+        report(run)
+    return run
+
+
+def score(run: Run | Path | str, truth: Path | str) -> LabelScore:
+    """How right the given and the refined labels of a run are, against a CSV `song,stem,given,true`."""
+    from restem.evaluation.labels import score as score_run
+
+    return score_run(run if isinstance(run, Run) else open_run(run), Path(truth))
+
+
+def report(run: Run | Path | str, path: Path | str | None = None) -> Path:
+    """Writes the report of a run, one self-contained HTML file, and returns its path."""
+    from restem.review.report import write_report
+
+    return write_report(run if isinstance(run, Run) else open_run(run), Path(path) if path is not None else None)

@@ -1,0 +1,312 @@
+"""The command line: parses, calls, prints. What the commands do lives in the rest of the house."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from restem._version import __version__
+from restem.errors import RestemError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from restem.dataset.table import Dataset
+    from restem.labelling.refining import Progress
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Layout = Literal["songs", "song-folders", "classes", "table"]
+Classes = Annotated[str, Parameter(help="Comma-separated classes, or a YAML file that maps each class to its aliases.")]
+Workers = Annotated[int | None, Parameter(help="Processes; by default the cores this process may use.")]
+LayoutOption = Annotated[Layout | None, Parameter(help="How the dataset lies on disk; by default this is detected.")]
+
+DEFAULT_CLASSES = "vocals,drums,bass,other"
+
+app = App(
+    name="restem",
+    help="Finds what is really in every stem of a multitrack music dataset, and corrects the labels.",
+    version=__version__,
+    help_epilogue="Every command takes --help. Add --debug to see where an error comes from.",
+)
+
+
+@app.command
+def demo(
+    out: Annotated[Path, Parameter(help="The folder for everything the demo makes.")] = Path("restem-demo"),
+    /,
+    *,
+    songs: int = 24,
+    seed: int = 0,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: Path | None = None,
+) -> None:
+    """Show the whole method on a generated band, without any download.
+
+    Renders a band, mixes up its stems, refines the labels, and compares them with the truth.
+
+    Example: `restem demo`
+    """
+    from restem.demo import print_demo, run_demo
+
+    console = _console()
+    with _progress() as progress:
+        result = run_demo(out, songs=songs, seed=seed, device=device, workers=workers, cache=cache, progress=progress)
+    print_demo(result, console)
+
+
+@app.command
+def scan(
+    dataset: Path,
+    /,
+    *,
+    layout: LayoutOption = None,
+    classes: Classes = DEFAULT_CLASSES,
+    csv: Annotated[Path | None, Parameter(help="Also write the table, one row a stem, to this file.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Say what stems there are: songs, classes, hours, rates, silent stems, and what was skipped and why.
+
+    Example: `restem scan my-stems --csv stems.csv`
+    """
+    from restem.dataset.scan import print_scan, summarise
+    from restem.dataset.scan import scan as scan_dataset
+    from restem.files import written_aside
+
+    opened = _open(dataset, layout, classes)
+    with _progress() as progress:
+        table = scan_dataset(opened, workers=workers, progress=lambda done, total: progress("decoding", done, total))
+    if csv is not None:
+        with written_aside(csv) as aside:
+            table.write_csv(aside, float_precision=6)
+    print_scan(summarise(table, opened), table, opened, _console())
+
+
+@app.command
+def corrupt(
+    dataset: Path,
+    out: Path,
+    /,
+    *,
+    kind: Annotated[
+        Literal["regroup", "swap", "bleed", "partial"],
+        Parameter(
+            help="regroup: sources move into other stems of their song. swap: stems get another class's label. "
+            "bleed: every stem also holds the others. partial: sources are heard in other stems for a few seconds."
+        ),
+    ] = "regroup",
+    rate: Annotated[float, Parameter(help="The probability that a source or stem is affected.")] = 0.2,
+    level_db: Annotated[float, Parameter(help="For bleed: the level of what bleeds in.")] = -20.0,
+    seed: int = 0,
+    format: Annotated[Literal["flac", "wav"], Parameter(help="What to write; both are lossless.")] = "flac",
+    layout: LayoutOption = None,
+    classes: Classes = DEFAULT_CLASSES,
+    workers: Workers = None,
+) -> None:
+    """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
+
+    Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
+    """
+    from restem.dataset.corrupt import corrupt as corrupt_dataset
+    from restem.parallel import available_workers
+
+    opened = _open(dataset, layout, classes)
+    with _progress() as progress:
+        corrupt_dataset(
+            opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, extension=format,
+            workers=workers or available_workers(),
+            progress=lambda done, total: progress("writing", done, total),
+        )  # fmt: skip
+    _say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
+
+
+@app.command
+def refine(
+    dataset: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The folder of the run; started again, an interrupted run goes on.")],
+    layout: LayoutOption = None,
+    classes: Classes = DEFAULT_CLASSES,
+    size: Annotated[Literal["tiny", "small", "base"], Parameter(help="Of the classifier; base wants a GPU.")] = "tiny",
+    rounds: Annotated[int | None, Parameter(help="Of training and relabelling; by default 2.")] = None,
+    folds: Annotated[
+        int | None, Parameter(help="Every stem is scored by a classifier that never heard its song; by default 3.")
+    ] = None,
+    steps: Annotated[int | None, Parameter(help="Of one training, 64 mixtures each.")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: Annotated[
+        Path | None, Parameter(help="Where features are kept; by default the user's cache folder.")
+    ] = None,
+    licence: Annotated[str, Parameter(help="The licence of the audio, kept with the classifier.")] = "",
+) -> None:
+    """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
+
+    Example: `restem refine my-stems --out run`
+    """
+    from restem.api import refine as refine_dataset
+    from restem.evaluation.summary import print_summary
+
+    opened = _open(dataset, layout, classes)
+    with _progress() as progress:
+        run = refine_dataset(
+            opened, out, size=size, rounds=rounds, folds=folds, steps=steps, seed=seed, cache=cache, device=device,
+            workers=workers, licence=licence, progress=progress,
+        )  # fmt: skip
+    print_summary(run, _console())
+    _say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+
+
+@app.command
+def score(
+    run: Path,
+    truth: Annotated[Path, Parameter(help="A CSV song,stem,given,true; true is a label set.")],
+    /,
+    *,
+    as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
+) -> None:
+    """Compare the labels of a run with the truth, where it is known.
+
+    Example: `restem score run noisy-stems/truth.csv`
+    """
+    from restem.api import score as score_run
+    from restem.evaluation.labels import print_score
+    from restem.files import write_json
+
+    result = score_run(run, truth)
+    if as_json is not None:
+        write_json(as_json, result.as_dict())
+    print_score(result, _console())
+
+
+@app.command
+def report(run: Path, /, *, out: Annotated[Path | None, Parameter(help="By default RUN/report.html.")] = None) -> None:
+    """Write the report of a run again: one self-contained HTML file.
+
+    Example: `restem report run`
+    """
+    from restem.api import report as write_report
+
+    _say(f"The report is in {write_report(run, out)}.")
+
+
+@app.command
+def export(
+    run: Path,
+    out: Path,
+    /,
+    *,
+    layout: Annotated[
+        Literal["table", "classes", "songs"],
+        Parameter(
+            help="table: all stems with their label sets, for restem. classes, songs: what MSST, Demucs and Open-Unmix "
+            "read, single-label stems only."
+        ),
+    ] = "table",
+    link: Annotated[Literal["symlink", "hard", "copy"], Parameter(help="How files get there.")] = "symlink",
+    licence: Annotated[str, Parameter(help="The licence of the audio, for the manifest.")] = "",
+) -> None:
+    """Make a refined dataset out of a run. Nothing is moved or changed in the source.
+
+    Example: `restem export run refined-stems`
+    """
+    from restem.dataset.export import export as export_run
+    from restem.dataset.run import open_run
+
+    with _progress() as progress:
+        summary = export_run(
+            open_run(run), out, layout=layout, link=link, licence=licence,
+            progress=lambda done, total: progress("exporting", done, total),
+        )  # fmt: skip
+    _say(str(summary))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit status."""
+    debug = "--debug" in arguments
+    tokens = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        if debug:
+            raise
+        _complain(f"{error} (see `restem --help`)".replace("\n", " "))
+        return 2
+    except RestemError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        _complain("Interrupted; the same command goes on from here.")
+        return 130
+    except OSError as error:
+        if debug:
+            raise
+        _complain(f"{error.filename or 'restem'}: {(error.strerror or str(error)).lower()}.")
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"A fault in restem itself: {type(error).__name__}: {error}\nAdd --debug to see where.")
+        return 1
+    return 0
+
+
+def _open(path: Path, layout: Layout | None, classes: str) -> Dataset:
+    from restem.dataset.layouts import open_dataset
+    from restem.taxonomy import read_taxonomy
+
+    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _say(message: str) -> None:
+    print(message)
+
+
+def _complain(message: str) -> None:
+    print(f"restem: {message}", file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar a stage on the terminal; in a pipe, a line when a stage begins."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    stages: dict[str, int] = {}
+    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total)  # type: ignore[assignment]
+                if not console.is_terminal:
+                    print(f"{stage} ...", file=sys.stderr, flush=True)
+            bars.update(stages[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Scores: the probability that a class is present in a segment, and in a stem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from restem.audio.store import Source, Store, gather_power
+from restem.labelling.classifier import load_classifier
+
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class ScoringTask:
+    """Which segments a classifier is to score, in a form that can be sent to a worker process.
+
+    folder: that of the classifier. stem, start: (segment,) index into `sources`, and first frame. length: frames.
+    """
+
+    folder: Path
+    store: Store
+    sources: tuple[Source, ...]
+    stem: np.ndarray
+    start: np.ndarray
+    length: int
+    accelerator: str = "cpu"
+    threads: int = 1
+
+
+def score_segments(task: ScoringTask) -> np.ndarray:
+    """(segment, class) float32 probabilities. Raises RestemError when the classifier or the features are gone."""
+    if task.accelerator == "cpu":
+        torch.set_num_threads(task.threads)
+    device = torch.device(task.accelerator)
+    classifier, config = load_classifier(task.folder)
+    classifier = classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = [task.store.require(source).rows for source in task.sources]
+    scores = np.zeros((len(task.stem), len(config.classes)), np.float32)
+    for first in range(0, len(task.stem), _BATCH):
+        some = slice(first, first + _BATCH)
+        power = gather_power(rows, task.stem[some], task.start[some], task.length)
+        with torch.inference_mode():
+            logits = classifier(torch.from_numpy(power).to(device))
+        scores[some] = torch.sigmoid(logits.float()).cpu().numpy()
+    return scores
+
+
+def pool_scores(scores: np.ndarray, stem: np.ndarray, stems: int, quantile: float) -> np.ndarray:
+    """Stem scores from the scores of their active segments: (segment, class), (segment,) -> (stem, class).
+
+    A high quantile rather than the mean: a class is present in a stem although it rests for most of it. A stem without
+    segments scores 0.
+    """
+    pooled = np.zeros((stems, scores.shape[1]))
+    for index in range(stems):
+        mine = scores[stem == index]
+        if len(mine):
+            pooled[index] = np.quantile(mine, quantile, axis=0)
+    return pooled
