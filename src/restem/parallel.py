@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -39,7 +40,10 @@ def map_unordered(
 
     jobs = (delayed(_numbered)(function, index, item) for index, item in enumerate(items))
     try:
-        yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(jobs)
+        with warnings.catch_warnings():
+            # A worker that has grown is replaced between two jobs; no work is lost.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(jobs)
     except TerminatedWorkerError as error:
         raise RestemError("A worker process died, perhaps for lack of memory; try again with --workers 1.") from error
 

@@ -112,7 +112,7 @@ def test_workers_do_not_change_the_files(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_rendering_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Die while the third file of the second song is written: no half song, and the first is kept."""
+    """Die while the second song is written: no half song, and the first is kept."""
     settings = {"songs": 2, "seconds": 1.0, "seed": 7, "rate_hz": RATE_HZ, "extension": "wav"}
     whole = render_band(tmp_path / "whole", **settings)
     written: list[Path] = []

@@ -1,4 +1,4 @@
-"""Do the parts play what the score says? Pitches, onsets and resting bars, measured from the sound."""
+"""Do the parts play what the score says? Pitches, onsets and rests, measured from the sound."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_vowels_have_their_formants() -> None:
 
 @pytest.mark.parametrize("sound", ["s", "sh", "f", "t"])
 def test_consonants_are_noise_before_the_note(sound: str) -> None:
-    """Before a vowel at half a second there is sound, mostly above 1.5 kHz, with a consonant only."""
+    """Before the vowel, at half a second, there is noise above 1.5 kHz with a consonant only."""
     notes = [Note(0.5, 0.5, 55.0, 0.8)]
     shares = {}
     for onset in (sound, ""):

@@ -39,7 +39,7 @@ class ClassifierSettings:
 
 
 SIZES: Mapping[str, ClassifierSettings] = {
-    "tiny": ClassifierSettings(depths=(1, 1, 2, 1), widths=(32, 64, 128, 192), patch=(4, 4)),
+    "tiny": ClassifierSettings(depths=(1, 1, 2, 1), widths=(32, 64, 128, 192), patch=(4, 8)),
     "small": ClassifierSettings(depths=(2, 2, 4, 2), widths=(64, 128, 256, 384), patch=(4, 4), drop_path=0.05),
     "base": ClassifierSettings(depths=(3, 3, 9, 3), widths=(96, 192, 384, 768), patch=(4, 4), drop_path=0.1),
 }

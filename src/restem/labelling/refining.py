@@ -11,14 +11,13 @@ there; the folder is removed when the run is finished.
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,24 +29,23 @@ import torch
 from restem._version import __version__
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
-from restem.dataset.run import CLASSIFIER_FOLDER, DESCRIPTION_FILE, Run, open_run, write_run
+from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
-from restem.errors import DatasetError, RunError, UsageError
-from restem.files import write_json
+from restem.errors import UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Decisions, calibrate, decide
-from restem.labelling.mixing import Material, MixingSettings
+from restem.labelling.deciding import Calibration, Decisions, calibrate, decide
+from restem.labelling.hearing import Heard, hear
+from restem.labelling.mixing import MixingSettings
+from restem.labelling.requests import WORK_FOLDER, begin
 from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
-from restem.labelling.segments import Segments, lay_segments
+from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings, TrainingTask, steps_done, train_classifier
 from restem.parallel import available_workers, map_unordered
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how much of it is done, and how much it is in all."""
 
-_WORK_FOLDER = ".work"
-_REQUEST_FILE = "request.json"
 _POLL_S = 0.5
 
 
@@ -73,7 +71,8 @@ class RefineSettings:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
-        if self.rounds < 1 or self.folds < 1 or self.training.steps < 1:
+        steps = self.training.steps
+        if self.rounds < 1 or self.folds < 1 or (steps is not None and steps < 1):
             raise UsageError("rounds, folds and steps must be at least 1.")
 
 
@@ -97,129 +96,119 @@ def refine_labels(
     out = Path(out)
     settings = settings or RefineSettings()
     device = choose_device(device)
-    request = {
+    request: dict[str, Any] = {
         "settings": asdict(settings),
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
         "licence": licence,
     }
-    if (finished := _finished_run(out, request)) is not None:
+    if (finished := begin(out, request)) is not None:
         return finished
     store = Store(Path(cache) if cache is not None else default_cache(), settings.mel)
-    refinement = _Refinement(dataset, out, settings, store, device, workers or available_workers(), licence)
-    return refinement.run(request, progress or _silent)
+    workers = workers or available_workers()
+    timed = Timed(progress)
+    with timed("features") as report:
+        heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers, report)
+    config = ClassifierConfig(
+        classes=dataset.taxonomy.classes,
+        mel=settings.mel,
+        network=SIZES[settings.size],
+        segment_s=settings.mixing.segment_s,
+        dataset=request["dataset"]["fingerprint"],
+        licence=licence,
+    )
+    refinement = _Refinement(heard, out, settings, device, workers, config)
+    targets = heard.given[heard.segments.stem]
+    for number in range(1, settings.rounds + 1):
+        scores, decisions, calibrations = refinement.round(number, targets, timed)
+        targets = segment_targets(heard.segments, scores, decisions)
+
+    labels = labels_table(heard, decisions)
+    segments = segments_table(heard, scores)
+    failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
+    description = _description(request, dataset, device, timed.seconds, calibrations, failures)
+    run = write_run(out, dataset.taxonomy, labels, segments, description)
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+    return run
 
 
 class _Refinement:
     """One run of `refine_labels`: what its stages share."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        out: Path,
-        settings: RefineSettings,
-        store: Store,
-        device: str,
-        workers: int,
-        licence: str,
+        self, heard: Heard, out: Path, settings: RefineSettings, device: str, workers: int, config: ClassifierConfig
     ) -> None:
-        self.dataset = dataset
+        self.heard = heard
         self.out = out
         self.settings = settings
-        self.store = store
         self.device = device
-        self.workers = workers
-        self.stage_seconds: dict[str, float] = {}
-        self.config = ClassifierConfig(
-            classes=dataset.taxonomy.classes,
-            mel=settings.mel,
-            network=SIZES[settings.size],
-            segment_s=settings.mixing.segment_s,
-            dataset=dataset.fingerprint(),
-            licence=licence,
-        )
-        self.length = max(1, round(settings.mixing.segment_s / settings.mel.hop_s))
+        self.workers = workers if device == "cpu" else 1  # a GPU is not shared between trainings
+        self.config = config
+        self.fold = assign_folds(heard.songs, settings.folds, settings.seed)
+        self.folds = range(int(self.fold.max()) + 1)
 
-    def run(self, request: dict[str, Any], progress: Progress) -> Run:
-        work = self.out / _WORK_FOLDER
-        sources = [(self.dataset.file(stem), stem.stream or 0) for stem in self.dataset.stems]
-        with self._stage("features"):
-            failures = self.store.fill(sources, self.workers, lambda done, total: progress("features", done, total))
-        heard = [index for index in range(len(sources)) if index not in failures]
-        if not heard:
-            raise DatasetError(f"{self.dataset.root}: no stem can be decoded; the first: {failures[0]}")
-        self.sources = tuple(sources[index] for index in heard)
-        features = [self.store.require(source) for source in self.sources]
-        self.segments = lay_segments(
-            features, self.length, max(1, round(self.settings.hop_s / self.settings.mel.hop_s))
-        )
-        if not self.segments.active.any():
-            raise DatasetError(f"{self.dataset.root}: every stem is silent.")
-        stems = [self.dataset.stems[index] for index in heard]
-        given = np.array([self.dataset.taxonomy.to_flags(stem.given) for stem in stems])
-        fold = assign_folds([stem.song for stem in stems], self.settings.folds, self.settings.seed)
+    def round(
+        self, number: int, targets: np.ndarray, timed: Timed
+    ) -> tuple[np.ndarray, Decisions, tuple[Calibration, ...]]:
+        """Trains a classifier for every fold on the other folds, in the last round the final one too; scores; decides.
 
-        targets = given[self.segments.stem].astype(np.float32)
-        for number in range(1, self.settings.rounds + 1):
-            last = number == self.settings.rounds
-            final = self.out / CLASSIFIER_FOLDER if last else None
-            scores, decisions = self._round(work / f"round{number}", number, targets, given, fold, final, progress)
-            targets = segment_targets(self.segments, scores, decisions)
-
-        seconds = [features[index].seconds for index in range(len(features))]
-        labels = labels_table(self.dataset, heard, decisions, self.segments, seconds, self.settings.mel.hop_s)
-        segments = segments_table(self.dataset, heard, scores, self.segments, seconds, self.settings.mel.hop_s)
-        reasons = {self.dataset.stems[index].name: reason for index, reason in sorted(failures.items())}
-        run = write_run(self.out, self.dataset.taxonomy, labels, segments, self._description(request, reasons))
-        shutil.rmtree(work, ignore_errors=True)
-        return run
-
-    def _round(
-        self,
-        folder: Path,
-        number: int,
-        targets: np.ndarray,
-        given: np.ndarray,
-        fold: np.ndarray,
-        final: Path | None,
-        progress: Progress,
-    ) -> tuple[np.ndarray, Decisions]:
-        """Trains a classifier a fold on the other folds (and the final one on all), scores every stem, decides.
-
-        targets: (segment, class). given: (stem, class). Returns segment scores (segment, class), and decisions.
+        targets: (segment, class). Returns segment scores (segment, class), the decisions, and how they were calibrated.
         """
-        folds = range(int(fold.max()) + 1)
-        tasks = []
-        for index in folds:
-            inside = fold == index
-            outside = ~inside if len(folds) > 1 else inside
-            tasks.append(
-                self._training(folder / f"fold{index}", targets, outside, inside if len(folds) > 1 else None, 1 + index)
-            )
-        if final is not None:
-            tasks.append(self._training(final, targets, np.ones(len(fold), bool), None, 0))
-        name = f"round {number} of {self.settings.rounds}: training"
-        with self._stage(name):
-            self._train(tasks, lambda done, total: progress(name, done, total))
+        folder = self.out / WORK_FOLDER / f"round{number}"
+        name = f"round {number} of {self.settings.rounds}"
+        tasks = [self._training(folder / f"fold{index}", targets, index) for index in self.folds]
+        if number == self.settings.rounds:
+            tasks.append(self._training(self.out / CLASSIFIER_FOLDER, targets, None))
+        with timed(f"{name}: training") as progress:
+            total = sum(task.steps for task in tasks)
+            with _polling(lambda: progress(sum(map(steps_done, tasks)), total)):
+                for _ in map_unordered(train_classifier, tasks, self.workers):
+                    pass
 
-        name = f"round {number} of {self.settings.rounds}: listening"
-        scores = np.zeros((len(self.segments.stem), len(self.config.classes)), np.float32)
-        mine = [self.segments.of_stems(fold == index) for index in folds]
-        with self._stage(name):
-            jobs = [self._scoring(folder / f"fold{index}", mine[index]) for index in folds]
-            progress(name, 0, len(jobs))
-            for done, (index, found) in enumerate(map_unordered(score_segments, jobs, self._processes), 1):
+        heard, segments = self.heard, self.heard.segments
+        scores = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
+        with timed(f"{name}: listening") as progress:
+            mine = [segments.of_stems(self.fold == index) for index in self.folds]
+            jobs = [self._scoring(folder / f"fold{index}", mine[index]) for index in self.folds]
+            progress(0, len(jobs))
+            for done, (index, found) in enumerate(map_unordered(score_segments, jobs, self.workers), 1):
                 scores[mine[index]] = found
-                progress(name, done, len(jobs))
-        active = self.segments.active
-        pooled = pool_scores(scores[active], self.segments.stem[active], len(fold), self.settings.pool_quantile)
-        sounding = self.segments.active_frames > 0
-        self.calibrations = calibrate(pooled[sounding], given[sounding])
-        return scores, decide(pooled, given, self.calibrations)
+                progress(done, len(jobs))
+        active = segments.active
+        pooled = pool_scores(scores[active], segments.stem[active], len(self.fold), self.settings.pool_quantile)
+        sounding = segments.active_frames > 0
+        calibrations = calibrate(pooled[sounding], heard.given[sounding])
+        return scores, decide(pooled, heard.given, calibrations), calibrations
 
-    @property
-    def _processes(self) -> int:
-        """A GPU is not shared between trainings; the cores are."""
-        return self.workers if self.device == "cpu" else 1
+    def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
+        """The training for a fold, which stays unheard; for None, the one on all songs."""
+        material, held_out = self.heard.material(targets), None
+        if fold is not None and len(self.folds) > 1:
+            material, held_out = material.of_stems(self.fold != fold), material.of_stems(self.fold == fold)
+        return TrainingTask(
+            folder=folder,
+            store=self.heard.store,
+            material=material,
+            held_out=held_out,
+            mixing=self.settings.mixing,
+            training=self.settings.training.resolved(material, self.settings.mixing),
+            config=self.config,
+            seed=1000 * self.settings.seed + (0 if fold is None else 1 + fold),
+            accelerator=self.device,
+            threads=self._threads,
+        )
+
+    def _scoring(self, folder: Path, segments: np.ndarray) -> ScoringTask:
+        laid = self.heard.segments
+        return ScoringTask(
+            folder=folder,
+            store=self.heard.store,
+            sources=self.heard.sources,
+            stem=laid.stem[segments],
+            start=laid.start[segments],
+            length=self.heard.length,
+            accelerator=self.device,
+            threads=self._threads,
+        )
 
     @property
     def _threads(self) -> int:
@@ -230,74 +219,57 @@ class _Refinement:
         """
         return max(1, available_workers() // max(2, self.settings.folds))
 
-    def _training(
-        self, folder: Path, targets: np.ndarray, stems: np.ndarray, held_out: np.ndarray | None, seed: int
-    ) -> TrainingTask:
-        whole = Material(self.sources, self.segments.gains, self.segments.stem, self.segments.start, targets)
-        active = replace(
-            whole,
-            stem=whole.stem[self.segments.active],
-            start=whole.start[self.segments.active],
-            targets=targets[self.segments.active],
-        )
-        return TrainingTask(
-            folder=folder,
-            store=self.store,
-            material=active.of_stems(stems),
-            held_out=active.of_stems(held_out) if held_out is not None else None,
-            mixing=self.settings.mixing,
-            training=self.settings.training,
-            config=self.config,
-            seed=1000 * self.settings.seed + seed,
-            accelerator=self.device,
-            threads=self._threads,
-        )
 
-    def _scoring(self, folder: Path, segments: np.ndarray) -> ScoringTask:
-        return ScoringTask(
-            folder, self.store, self.sources, self.segments.stem[segments], self.segments.start[segments], self.length,
-            self.device, self._threads,
-        )  # fmt: skip
+class Timed:
+    """Measures stages, and names them to whoever shows progress."""
 
-    def _train(self, tasks: Sequence[TrainingTask], progress: Callable[[int, int], None]) -> None:
-        total = sum(task.training.steps for task in tasks)
-        with _polling(lambda: progress(sum(map(steps_done, tasks)), total)):
-            for _ in map_unordered(train_classifier, tasks, self._processes):
-                pass
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> Iterator[Callable[[int, int], None]]:
+        """Gives the body a function to call with how much is done, and how much it is in all."""
         start = time.monotonic()
-        yield
-        self.stage_seconds[name] = round(time.monotonic() - start, 2)
+        yield lambda done, total: self.progress(stage, done, total) if self.progress is not None else None
+        self.seconds[stage] = round(time.monotonic() - start, 2)
 
-    def _description(self, request: dict[str, Any], failures: dict[str, str]) -> dict[str, Any]:
-        taxonomy = self.dataset.taxonomy
-        packages = ("torch", "lightning", "numpy", "scipy", "polars", "soundfile")
-        return {
-            **request,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": self.settings.seed,
-            "device": self.device,
-            "dataset": {
-                **request["dataset"],
-                "layout": self.dataset.layout,
-                "classes": list(taxonomy.classes),
-                "aliases": dict(taxonomy.aliases),
-                "songs": len(self.dataset.songs),
-                "stems": len(self.dataset),
-            },
-            "versions": {
-                "restem": __version__,
-                "python": platform.python_version(),
-                **{name: version(name) for name in packages},
-            },
-            "stages": self.stage_seconds,
-            "calibration": {
-                name: asdict(calibration) for name, calibration in zip(taxonomy.classes, self.calibrations, strict=True)
-            },
-            "failures": failures,
-        }
+
+def _description(
+    request: dict[str, Any],
+    dataset: Dataset,
+    device: str,
+    stages: dict[str, float],
+    calibrations: Sequence[Calibration],
+    failures: dict[str, str],
+) -> dict[str, Any]:
+    """What `run.json` holds."""
+    taxonomy = dataset.taxonomy
+    packages = ("torch", "lightning", "numpy", "scipy", "polars", "soundfile")
+    return {
+        **request,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": request["settings"]["seed"],
+        "device": device,
+        "dataset": {
+            **request["dataset"],
+            "layout": dataset.layout,
+            "classes": list(taxonomy.classes),
+            "aliases": dict(taxonomy.aliases),
+            "songs": len(dataset.songs),
+            "stems": len(dataset),
+        },
+        "versions": {
+            "restem": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+        "stages": stages,
+        "calibration": {
+            name: asdict(calibration) for name, calibration in zip(taxonomy.classes, calibrations, strict=True)
+        },
+        "failures": failures,
+    }
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:
@@ -333,42 +305,6 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _finished_run(out: Path, request: dict[str, Any]) -> Run | None:
-    """The run in `out` if it is the finished one of `request`; None when there is work to do.
-
-    Raises RunError when `out` holds another run, or anything else.
-    """
-    request_path = out / _WORK_FOLDER / _REQUEST_FILE
-    same = json.loads(json.dumps(request))
-    if (out / DESCRIPTION_FILE).exists():
-        run = open_run(out)
-        if all(_within(run.description.get(key), value) for key, value in same.items()):
-            return run
-        raise RunError(f"{out}: holds a run of another dataset or other settings; choose another --out, or delete it.")
-    if request_path.exists():
-        try:
-            begun = json.loads(request_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            begun = None
-        if begun != same:
-            raise RunError(
-                f"{out}: an unfinished run of another dataset or other settings is here; choose another --out, "
-                "or delete it."
-            )
-        return None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: is not empty and holds no run; choose another --out.")
-    write_json(request_path, request)
-    return None
-
-
-def _within(found: Any, asked: Any) -> bool:
-    """Whether `found` says the same as `asked`, and perhaps more."""
-    if isinstance(asked, dict):
-        return isinstance(found, dict) and all(_within(found.get(key), value) for key, value in asked.items())
-    return bool(found == asked)
-
-
 @contextmanager
 def _polling(report: Callable[[], None]) -> Iterator[None]:
     """Calls `report` now and then while the body runs, and once at its end."""
@@ -386,7 +322,3 @@ def _polling(report: Callable[[], None]) -> Iterator[None]:
         done.set()
         watcher.join()
     report()
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress."""

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
 from restem.dataset.run import labels_schema, segments_schema
-from restem.dataset.table import Dataset
 from restem.labelling.deciding import Decisions
-from restem.labelling.segments import Segments
+from restem.labelling.hearing import Heard
 
 
-def labels_table(
-    dataset: Dataset,
-    heard: Sequence[int],
-    decisions: Decisions,
-    segments: Segments,
-    seconds: Sequence[float],
-    hop_s: float,
-) -> pl.DataFrame:
-    """`labels.csv`. heard: the dataset's stems that `decisions`, `segments` and `seconds` are about, in order."""
+def labels_table(heard: Heard, decisions: Decisions) -> pl.DataFrame:
+    """`labels.csv`, with the stems that failed and those that are silent."""
+    dataset, seconds = heard.dataset, heard.seconds.tolist()
     taxonomy = dataset.taxonomy
-    position = {index: row for row, index in enumerate(heard)}
+    position = {index: row for row, index in enumerate(heard.indices)}
+    active_seconds = (heard.segments.active_frames * heard.store.settings.hop_s).tolist()
     rows: list[tuple[object, ...]] = []
     for index, stem in enumerate(dataset.stems):
         given = taxonomy.format(stem.given)
@@ -31,7 +23,7 @@ def labels_table(
         if row is None:
             rows.append((stem.song, stem.name, given, given, "failed", None, *([None] * (len(taxonomy) + 2))))
             continue
-        active_s = min(float(segments.active_frames[row]) * hop_s, seconds[row])
+        active_s = min(active_seconds[row], seconds[row])
         if active_s == 0.0:
             quality = 1.0 if not stem.given else 0.0
             scores = [0.0] * len(taxonomy)
@@ -45,23 +37,17 @@ def labels_table(
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 
 
-def segments_table(
-    dataset: Dataset,
-    heard: Sequence[int],
-    scores: np.ndarray,
-    segments: Segments,
-    seconds: Sequence[float],
-    hop_s: float,
-) -> pl.DataFrame:
+def segments_table(heard: Heard, scores: np.ndarray) -> pl.DataFrame:
     """`segments.parquet`; scores: (segment, class), 0 where a stem is not active."""
-    stems = [dataset.stems[heard[row]] for row in segments.stem.tolist()]
-    ends_s = np.minimum(segments.stop * hop_s, np.asarray(seconds)[segments.stem])
+    segments, hop_s = heard.segments, heard.store.settings.hop_s
+    taxonomy = heard.dataset.taxonomy
+    stems = [heard.dataset.stems[heard.indices[row]] for row in segments.stem.tolist()]
     columns: dict[str, object] = {
         "song": [stem.song for stem in stems],
         "stem": [stem.name for stem in stems],
         "start_s": segments.start * hop_s,
-        "end_s": ends_s,
+        "end_s": np.minimum(segments.stop * hop_s, heard.seconds[segments.stem]),
         "level_db": segments.level_db,
-        **{name: scores[:, index] for index, name in enumerate(dataset.taxonomy.classes)},
+        **{name: scores[:, index] for index, name in enumerate(taxonomy.classes)},
     }
-    return pl.DataFrame(columns, schema_overrides=segments_schema(dataset.taxonomy))
+    return pl.DataFrame(columns, schema_overrides=segments_schema(taxonomy))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -30,17 +31,23 @@ from restem.labelling.mixing import Material, Mixer, MixingSettings
 _VALIDATION_EPOCH = (1 << 63) - 1
 _PROGRESS_FILE = "progress"
 
+# However little there is to learn from, and however much.
+_STEPS_RANGE = (100, 100_000)
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a classifier is trained.
 
-    steps, batch: optimiser steps, and mixtures in each. The rate rises to `learning_rate` and falls to zero (one cycle;
-    Smith, 2018). averaged_share: the weights kept are an exponential average over about this share of the steps.
+    steps: of the optimiser; by default as many as let every segment be heard `passes` times. More passes memorise
+    wrong labels, fewer leave the classifier blunt.
+    batch: mixtures in a step. The rate rises to `learning_rate` and falls to zero (one cycle; Smith, 2018).
+    averaged_share: the weights kept are an exponential average over about this share of the steps.
     patience: epochs (of `epoch_steps`) without a better loss on held-out songs before training stops early.
     """
 
-    steps: int = 500
+    steps: int | None = None
+    passes: float = 30.0
     batch: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
@@ -48,6 +55,14 @@ class TrainingSettings:
     epoch_steps: int = 50
     patience: int = 8
     validation_mixtures: int = 512
+
+    def resolved(self, material: Material, mixing: MixingSettings) -> TrainingSettings:
+        """These settings with the number of steps for this material."""
+        if self.steps is not None:
+            return self
+        drawn = np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts)
+        steps = self.passes * len(material.stem) / (self.batch * float(drawn))
+        return replace(self, steps=int(np.clip(steps, *_STEPS_RANGE)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,13 @@ class TrainingTask:
     threads: int = 1
 
     @property
+    def steps(self) -> int:
+        """How many steps the training takes."""
+        if self.training.steps is None:
+            raise ValueError("TrainingSettings must be resolved before a training.")
+        return self.training.steps
+
+    @property
     def finished(self) -> bool:
         """Whether the classifier is there already."""
         return (self.folder / "model.safetensors").exists()
@@ -85,10 +107,10 @@ def train_classifier(task: TrainingTask) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(task.seed, verbose=False)
     settings = task.training
-    module = _TrainingModule(task.config.build(), settings)
-    epoch_steps = min(settings.epoch_steps, settings.steps)
+    module = _TrainingModule(task.config.build(), settings, task.steps)
+    epoch_steps = min(settings.epoch_steps, task.steps)
     checkpoint = task.folder / "last.ckpt"
-    decay = 1.0 - 1.0 / max(1.0, settings.averaged_share * settings.steps)
+    decay = 1.0 - 1.0 / max(1.0, settings.averaged_share * task.steps)
     callbacks: list[Callback] = [
         WeightAveraging(avg_fn=get_ema_avg_fn(decay)),  # type: ignore[no-untyped-call]
         ModelCheckpoint(task.folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
@@ -100,7 +122,7 @@ def train_classifier(task: TrainingTask) -> None:
         accelerator="gpu" if task.accelerator == "cuda" else task.accelerator,
         devices=1 if task.accelerator == "cpu" else "auto",
         precision=_precision(task.accelerator),  # type: ignore[arg-type]
-        max_steps=settings.steps,
+        max_steps=task.steps,
         callbacks=callbacks,
         logger=TensorBoardLogger(task.folder, name="log", version=""),
         gradient_clip_val=5.0,
@@ -126,7 +148,7 @@ def train_classifier(task: TrainingTask) -> None:
 def steps_done(task: TrainingTask) -> int:
     """How far a training has come, for a progress bar in another process."""
     if task.finished:
-        return task.training.steps
+        return task.steps
     try:
         return int((task.folder / _PROGRESS_FILE).read_text())
     except (OSError, ValueError):
@@ -136,11 +158,12 @@ def steps_done(task: TrainingTask) -> int:
 class _TrainingModule(lightning.LightningModule):
     """Binary cross-entropy a class, AdamW, one cycle."""
 
-    def __init__(self, classifier: Classifier, settings: TrainingSettings) -> None:
+    def __init__(self, classifier: Classifier, settings: TrainingSettings, steps: int) -> None:
         super().__init__()
         # Channels last is the layout in which these convolutions are fast, on CPUs and GPUs alike.
         self.classifier: Classifier = classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
+        self.steps = steps
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = self._loss(batch)
@@ -158,7 +181,7 @@ class _TrainingModule(lightning.LightningModule):
         settings = self.settings
         optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1
+            optimizer, settings.learning_rate, total_steps=self.steps + 1, pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -230,6 +253,10 @@ def _quieten_lightning() -> None:
     """Keeps Lightning's notices about hardware and data loading out of restem's own output."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Mixtures come from memory: more loader processes would only add copies.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    for message in (
+        ".*does not have many workers.*",  # mixtures come from memory: loader processes would only add copies
+        ".*Checkpoint directory .* exists and is not empty.*",  # it is the one to go on from
+        ".*but have no `val_dataloader`.*",  # the final classifier hears all songs
+        ".*treespec, LeafSpec.*",  # Lightning on its own use of torch
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from restem.audio.writer import write_audio
+from restem.parallel import map_unordered
 from restem.synth import effects
 from restem.synth.bass import play_bass
 from restem.synth.drums import play_drums
@@ -59,8 +59,9 @@ _OTHERS = {
 _SHARES = {"vocals": 0.7, "drums": 0.55, "bass": 0.55}
 _OTHER_SHARE = 0.5
 
-# A part that sounds for less than this share of the song plays again without its resting sections.
+# A part that sounds for less than this share of the song is drawn again, without resting sections.
 _LEAST_PLAYED = 0.42
+_ATTEMPTS = 4
 
 # Loudness of the played stretches in dB RMS: mean and spread over songs.
 _LOUDNESS_DB = {"vocals": (-22.5, 2.5), "drums": (-22.5, 3.0), "bass": (-22.5, 3.0)}
@@ -122,14 +123,21 @@ def render_parts(seed: int, index: int, *, seconds: float, rate_hz: int) -> list
     plays = arrange(rng, score, shares)
     sounds = []
     for number, (family, active) in enumerate(zip(families, plays, strict=True)):
-        part_rng = np.random.default_rng([seed, index, _PART_STREAM, number])
-        _, dry = _PLAYERS[family](score, active, part_rng, rate_hz, length)
-        if _played_share(dry, rate_hz) < _LEAST_PLAYED:
-            part_rng = np.random.default_rng([seed, index, _PART_STREAM, number])
-            _, dry = _PLAYERS[family](score, np.ones_like(active), part_rng, rate_hz, length)
+        dry = _play(family, score, active, [seed, index, _PART_STREAM, number], rate_hz, length)
         channel_rng = np.random.default_rng([seed, index, _CHANNEL_STREAM, number])
         sounds.append(_channel(dry, family, score, channel_rng, rate_hz))
     return _mix(families, sounds)
+
+
+def _play(family: str, score: Score, active: Array, stream: list[int], rate_hz: int, length: int) -> Array:
+    """A part as played, `(sample,)` or `(2, sample)`; one that is hardly heard is drawn anew."""
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng([*stream, attempt])
+        bars = active if attempt == 0 else np.ones_like(active)
+        _, dry = _PLAYERS[family](score, bars, rng, rate_hz, length)
+        if _played_share(dry, rate_hz) >= _LEAST_PLAYED:
+            break
+    return dry
 
 
 def _channel(dry: Array, family: str, score: Score, rng: Generator, rate_hz: int) -> Array:
@@ -137,9 +145,7 @@ def _channel(dry: Array, family: str, score: Score, rng: Generator, rate_hz: int
     sound = effects.random_equaliser(dry.astype(np.float32), rate_hz, rng, 3.5)
     stereo = effects.pan(sound, _position(family, rng)).astype(np.float32)
     if rng.random() < {"vocals": 0.6, "drums": 0.3}.get(family, 0.15):
-        stereo = effects.air(
-            stereo, rate_hz, log_uniform(rng, 3000.0, 8000.0), float(rng.uniform(1.0, 9.0))
-        )
+        stereo = effects.air(stereo, rate_hz, log_uniform(rng, 3000.0, 8000.0), float(rng.uniform(1.0, 9.0)))
     if rng.random() < 0.5:
         stereo = effects.compress(
             stereo,
@@ -240,7 +246,8 @@ def render_band(
     """Render `songs` songs into `out/song000/<class>.<extension>` and so on; returns `out`.
 
     A song's folder is finished or absent, and songs that are there are kept, whatever they were
-    rendered with, so that an interrupted rendering resumes. The result does not depend on `workers`. progress: called with (done, songs).
+    rendered with, so that an interrupted rendering resumes. The result is independent of `workers`.
+    progress: called with (done, songs).
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -249,37 +256,22 @@ def render_band(
     if progress is not None:
         progress(done, songs)
     settings = (seed, seconds, rate_hz, extension, dict(classes or {}))
-    if workers <= 1:
-        for number in missing:
-            _render_folder(out, number, *settings)
-            done += 1
-            if progress is not None:
-                progress(done, songs)
-        return out
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_render_folder, out, number, *settings) for number in missing}
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done += 1
-                    if progress is not None:
-                        progress(done, songs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    render = partial(_render_folder, out, *settings)
+    for _ in map_unordered(render, missing, workers):
+        done += 1
+        if progress is not None:
+            progress(done, songs)
     return out
 
 
 def _render_folder(
     out: Path,
-    number: int,
     seed: int,
     seconds: float,
     rate_hz: int,
     extension: str,
     classes: Mapping[str, str],
+    number: int,
 ) -> None:
     """Render one song aside and move its folder into place."""
     stems = render_song(seed, number, seconds=seconds, rate_hz=rate_hz, classes=classes)

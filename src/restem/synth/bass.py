@@ -55,9 +55,7 @@ _STYLE_LINES = {
 }
 
 
-def play_bass(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_bass(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a sound and a line, play it: the notes, and `(sample,)`."""
     sounds = _STYLE_SOUNDS.get(score.style, STRINGS + SYNTHS)
     sound = str(rng.choice(sounds if rng.random() < 0.7 else STRINGS + SYNTHS))
@@ -132,9 +130,7 @@ def _string_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
             tone = _slide_in(tone, rate_hz, rng)
         start = int(note.start_s * rate_hz)
         add_at(out, fade_ends(tone, rate_hz) * note.velocity, start)
-        knock = rng.standard_normal(int(0.012 * rate_hz)) * np.linspace(
-            1.0, 0.0, int(0.012 * rate_hz)
-        )
+        knock = rng.standard_normal(int(0.012 * rate_hz)) * np.linspace(1.0, 0.0, int(0.012 * rate_hz))
         add_at(out, knock * finger_noise * note.velocity, start)
     out = effects.highpass(out, rate_hz, 30.0)
     if sound == "upright":
@@ -163,9 +159,7 @@ def _slide_in(tone: Array, rate_hz: int, rng: Generator) -> Array:
 
 
 def _synth_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    glide_s = {"808": log_uniform(rng, 0.02, 0.15), "acid": log_uniform(rng, 0.02, 0.08)}.get(
-        sound, 0.002
-    )
+    glide_s = {"808": log_uniform(rng, 0.02, 0.15), "acid": log_uniform(rng, 0.02, 0.08)}.get(sound, 0.002)
     attack_s = log_uniform(rng, 0.001, 0.02)
     decay_s = log_uniform(rng, 0.08, 1.5)
     sustain = float(rng.uniform(0.1, 0.9))
@@ -203,15 +197,11 @@ def _synth_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
         resonance = log_uniform(rng, 0.7, 3.0) if sound == "synth" else log_uniform(rng, 3.0, 10.0)
         floor_hz, span = log_uniform(rng, 90.0, 700.0), float(rng.uniform(0.5, 4.5))
         cutoff = floor_hz * 2.0 ** (span * at_frames(filter_curve, rate_hz))
-        out = moving_filter(
-            out, rate_hz, lambda bins: lowpass_response(bins, cutoff, resonance)
-        ).astype(np.float64)
+        out = moving_filter(out, rate_hz, lambda bins: lowpass_response(bins, cutoff, resonance)).astype(np.float64)
     out = out * loudness
     if sound == "808" or rng.random() < 0.35:
         out = effects.drive(out, log_uniform(rng, 0.7, 8.0), float(rng.uniform(0.0, 0.3)))
-    return effects.highpass(
-        effects.lowpass(out, rate_hz, log_uniform(rng, 600, 12000)), rate_hz, 25.0
-    )
+    return effects.highpass(effects.lowpass(out, rate_hz, log_uniform(rng, 600, 12000)), rate_hz, 25.0)
 
 
 def _bass_oscillators(

@@ -36,9 +36,7 @@ class Kit:
     rate_hz: int
 
 
-def build_kit(
-    drums: list[str], name: str, rng: Generator, rate_hz: int
-) -> Mapping[str, list[Array]]:
+def build_kit(drums: list[str], name: str, rng: Generator, rate_hz: int) -> Mapping[str, list[Array]]:
     """A few takes of each named drum, `(sample,)` each, peaking around 1 before velocity."""
     kit = Kit(name, log_uniform(rng, 0.75, 1.35), rng, rate_hz)
     sounds: dict[str, list[Array]] = {}
@@ -73,9 +71,7 @@ def _noise(rng: Generator, seconds: float, rate_hz: int, fall_s: float) -> Array
     return rng.standard_normal(count) * np.exp(-6.9 * time / fall_s)
 
 
-def _swept_sine(
-    start_hz: float, end_hz: float, sweep_s: float, fall_s: float, rate_hz: int
-) -> Array:
+def _swept_sine(start_hz: float, end_hz: float, sweep_s: float, fall_s: float, rate_hz: int) -> Array:
     """A sine that drops from one frequency to another while it dies: kicks and toms."""
     time = np.arange(int(min(fall_s, 1.8) * rate_hz)) / rate_hz
     frequency = end_hz + (start_hz - end_hz) * np.exp(-time / sweep_s)
@@ -103,9 +99,7 @@ def _kick(kit: Kit) -> Maker:
 
     def make() -> Array:
         vary = float(rng.uniform(0.97, 1.03))
-        body = effects.drive(
-            _swept_sine(start_hz * vary, end_hz * vary, sweep_s, fall_s, rate_hz), push
-        )
+        body = effects.drive(_swept_sine(start_hz * vary, end_hz * vary, sweep_s, fall_s, rate_hz), push)
         click = effects.bandpass(_noise(rng, 0.03, rate_hz, 0.02), rate_hz, click_low, click_high)
         skin = damped_partials(
             end_hz * 2.0 * _MEMBRANE,
@@ -114,9 +108,7 @@ def _kick(kit: Kit) -> Maker:
             int(0.2 * rate_hz),
             rate_hz,
         )
-        return _mix(
-            body, click_level * click / (np.abs(click).max() + 1e-9), skin_level * skin / 3.0
-        )
+        return _mix(body, click_level * click / (np.abs(click).max() + 1e-9), skin_level * skin / 3.0)
 
     return make
 
@@ -180,10 +172,7 @@ def _clap(kit: Kit) -> Maker:
 
 def _rim(kit: Kit) -> Maker:
     rng, rate_hz = kit.rng, kit.rate_hz
-    modes = (
-        np.array([log_uniform(rng, 350.0, 600.0), log_uniform(rng, 1500.0, 2000.0), 3100.0])
-        * kit.tune
-    )
+    modes = np.array([log_uniform(rng, 350.0, 600.0), log_uniform(rng, 1500.0, 2000.0), 3100.0]) * kit.tune
     decays = np.array([0.06, log_uniform(rng, 0.03, 0.1), 0.03])
     return lambda: _mix(
         damped_partials(modes, decays, rng.uniform(0.5, 1.0, 3), int(0.12 * rate_hz), rate_hz),
@@ -191,9 +180,7 @@ def _rim(kit: Kit) -> Maker:
     )
 
 
-def _cymbal(
-    rng: Generator, rate_hz: int, *, seconds: float, low_hz: float, metal: float, partials: int
-) -> Maker:
+def _cymbal(rng: Generator, rate_hz: int, *, seconds: float, low_hz: float, metal: float, partials: int) -> Maker:
     """Hundreds of inharmonic partials and noise above `low_hz`; metal is the partials' share."""
     frequencies = np.sort(np.exp(rng.uniform(np.log(low_hz * 0.5), np.log(15000.0), partials)))
     decays = seconds * rng.uniform(0.4, 1.1, partials) * (low_hz / frequencies) ** 0.25
@@ -272,9 +259,7 @@ def _crash(kit: Kit) -> Maker:
     )  # fmt: skip
 
 
-def _drum_head(
-    low_hz: float, high_hz: float, fall: tuple[float, float], bend: float
-) -> Callable[[Kit], Maker]:
+def _drum_head(low_hz: float, high_hz: float, fall: tuple[float, float], bend: float) -> Callable[[Kit], Maker]:
     """A pitched drum: toms, congas, bongos."""
 
     def draw(kit: Kit) -> Maker:
@@ -336,9 +321,7 @@ def _cowbell(kit: Kit) -> Maker:
 def _clave(kit: Kit) -> Maker:
     rng, rate_hz = kit.rng, kit.rate_hz
     modes = np.array([1.0, 2.9]) * log_uniform(rng, 1500.0, 2700.0)
-    return lambda: damped_partials(
-        modes, np.array([0.09, 0.03]), np.array([1.0, 0.3]), int(0.12 * rate_hz), rate_hz
-    )
+    return lambda: damped_partials(modes, np.array([0.09, 0.03]), np.array([1.0, 0.3]), int(0.12 * rate_hz), rate_hz)
 
 
 def _sweep(kit: Kit) -> Maker:

@@ -11,9 +11,7 @@ from restem.synth.score import Score
 from restem.synth.signals import Array, Generator, add_at, decibels, log_uniform
 
 
-def play_drums(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Hit], Array]:
+def play_drums(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Hit], Array]:
     """Draw a kit, write a drum part for the played bars, play it: hits, and `(2, sample)`."""
     kit = str(rng.choice(KITS))
     if score.style in ("trap", "electro", "house") and rng.random() < 0.6:
@@ -32,12 +30,12 @@ def render_hits(hits: list[Hit], kit: str, rng: Generator, rate_hz: int, length:
     mirrored = 1.0 if rng.random() < 0.5 else -1.0
     balance = {drum: decibels(float(rng.normal(0.0, 2.5))) for drum in sounds}
     out: Array = np.zeros((2, length), dtype=np.float32)
-    next_choke = _next_hat(hits)
+    chokes = _chokes(hits)
     by_drum: dict[str, Array] = {}
     for number, hit in enumerate(hits):
         sound = sounds[hit.drum][rng.integers(len(sounds[hit.drum]))]
-        if number in next_choke:  # closing the hat silences the open hat
-            gap = max(1, int((next_choke[number] - hit.start_s) * rate_hz))
+        if number in chokes:
+            gap = max(1, int((chokes[number] - hit.start_s) * rate_hz))
             sound = sound[: gap + int(0.01 * rate_hz)].copy()
             sound[gap:] *= np.linspace(1.0, 0.0, len(sound[gap:]))
         track = by_drum.setdefault(hit.drum, np.zeros(length, dtype=np.float32))
@@ -62,16 +60,18 @@ _PLACES = {
     "conga_low": 0.2, "cowbell": -0.3, "clave": -0.7, "rim": 0.15, "bongo": -0.4,
 }  # fmt: skip
 
-_HATS = ("closed", "open", "pedal")
+_CHOKED_BY = {"open": ("closed", "open", "pedal"), "kick": ("kick",)}
+"""Drums that a later stroke on one of these silences: hats, and the one head of a kick."""
 
 
-def _next_hat(hits: list[Hit]) -> dict[int, float]:
-    """For each open hat (by its number among the hits), when the next hat begins."""
+def _chokes(hits: list[Hit]) -> dict[int, float]:
+    """For each hit that is cut off (by its number among the hits), when that happens."""
     following: dict[int, float] = {}
-    upcoming: float | None = None
+    upcoming: dict[str, float] = {}
     for number in range(len(hits) - 1, -1, -1):
-        if hits[number].drum in _HATS:
-            if hits[number].drum == "open" and upcoming is not None:
-                following[number] = upcoming
-            upcoming = hits[number].start_s
+        hit = hits[number]
+        ends = [upcoming[drum] for drum in _CHOKED_BY.get(hit.drum, ()) if drum in upcoming]
+        if ends:
+            following[number] = min(ends)
+        upcoming[hit.drum] = hit.start_s
     return following

@@ -31,9 +31,7 @@ def highpass(sound: Array, rate_hz: int, cutoff_hz: float, order: int = 2) -> Ar
 def bandpass(sound: Array, rate_hz: int, low_hz: float, high_hz: float, order: int = 1) -> Array:
     """Butterworth band-pass along the last axis."""
     high = min(high_hz, 0.44 * rate_hz)
-    sections = signal.butter(
-        order, (min(low_hz, 0.9 * high), high), "band", fs=rate_hz, output="sos"
-    )
+    sections = signal.butter(order, (min(low_hz, 0.9 * high), high), "band", fs=rate_hz, output="sos")
     return np.asarray(signal.sosfilt(sections.astype(sound.dtype), sound))
 
 
@@ -87,9 +85,7 @@ def drive(sound: Array, amount: float, asymmetry: float = 0.0) -> Array:
     return np.asarray(shaped / np.tanh(amount))
 
 
-def compress(
-    sound: Array, rate_hz: int, *, threshold_db: float, ratio: float, release_s: float = 0.15
-) -> Array:
+def compress(sound: Array, rate_hz: int, *, threshold_db: float, ratio: float, release_s: float = 0.15) -> Array:
     """Feed-forward compressor for `(channel, sample)`; the threshold is relative to its peak."""
     hop = max(1, int(_CONTROL_S * rate_hz))
     count = -(-sound.shape[-1] // hop)
@@ -187,9 +183,7 @@ def chorus(sound: Array, rate_hz: int, rng: Generator, depth: float = 0.7) -> Ar
     speed_hz = log_uniform(rng, 0.15, 2.5)
     depth_s = min(0.004, 0.0012 / speed_hz + 0.0005)
     sides = [
-        modulated_delay(
-            sound, rate_hz, base_s=0.012, depth_s=depth_s, speed_hz=speed_hz, phase=0.25 * side
-        )
+        modulated_delay(sound, rate_hz, base_s=0.012, depth_s=depth_s, speed_hz=speed_hz, phase=0.25 * side)
         for side in range(2)
     ]
     return np.stack([sound + depth * side for side in sides]) / (1.0 + 0.5 * depth)

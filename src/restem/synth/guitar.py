@@ -24,9 +24,7 @@ _OPEN_STRINGS = (40, 45, 50, 55, 59, 64)
 _RING_S = 2.5
 
 
-def play_guitar(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_guitar(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a guitar and what it plays: the notes, and `(2, sample)` or `(sample,)`."""
     sound = str(rng.choice(SOUNDS))
     if score.style == "metal" or (score.style == "rock" and rng.random() < 0.4):
@@ -42,9 +40,7 @@ def play_guitar(
         manner = str(rng.choice(["strum", "strum", "arpeggio", "lead", "stabs"]))
     if manner == "lead":
         low = float(rng.uniform(50, 64))
-        notes = melody(
-            score, active, rng, low=low, high=low + 20, density=float(rng.uniform(0.4, 0.8))
-        )
+        notes = melody(score, active, rng, low=low, high=low + 20, density=float(rng.uniform(0.4, 0.8)))
     elif manner == "riff":
         low = float(rng.choice([40, 45, 52]))
         notes = melody(score, active, rng, low=low, high=low + 13, density=0.75, breath=0.2)
@@ -75,10 +71,7 @@ def _power_chords(score: Score, active: Array, rng: Generator) -> list[Note]:
     for group in groups:
         root = 40 + (score.chord_at(group[0].start_s / score.beat_s + 0.01).root - 40) % 12
         first = group[0]
-        notes += [
-            Note(first.start_s, first.seconds, root + interval, first.velocity)
-            for interval in (0, 7, 12)
-        ]
+        notes += [Note(first.start_s, first.seconds, root + interval, first.velocity) for interval in (0, 7, 12)]
     return notes
 
 
@@ -113,9 +106,7 @@ def _fretted(pitch_classes: tuple[int, ...], capo: int) -> list[int]:
     return pitches
 
 
-def render_guitar(
-    notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int
-) -> Array:
+def render_guitar(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
     """Play notes on a guitar of one of `SOUNDS`: `(sample,)`, or `(2, sample)` if doubled."""
     doubled = sound in ("distorted", "crunch", "steel", "muted") and rng.random() < 0.35
     if not doubled:
@@ -148,9 +139,7 @@ def _one_guitar(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
         ]
         return effects.highpass(effects.body_resonance(strings, rate_hz, peaks), rate_hz, 70.0)
     # A magnetic pickup rings at a few kilohertz.
-    strings = effects.body_resonance(
-        strings, rate_hz, [(log_uniform(rng, 1800, 4500), float(rng.uniform(2, 9)), 1.2)]
-    )
+    strings = effects.body_resonance(strings, rate_hz, [(log_uniform(rng, 1800, 4500), float(rng.uniform(2, 9)), 1.2)])
     strings = effects.highpass(strings, rate_hz, log_uniform(rng, 70, 250), 1)
     if sound in ("clean", "muted"):
         out = effects.drive(strings, log_uniform(rng, 0.2, 1.5))

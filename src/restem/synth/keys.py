@@ -36,9 +36,7 @@ PIANOS = (
 MALLETS = ("vibraphone", "marimba", "glockenspiel", "kalimba", "music box", "steel drum")
 
 
-def play_piano(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_piano(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a keyboard and what both hands play: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(PIANOS))
     kinds = ["sustained", "stabs", "quarters", "offbeats", "arpeggio", "broken", "strum"]
@@ -57,24 +55,18 @@ def play_piano(
         notes += bass_line(score, active, rng, kind=kind, lowest=lowest)
     elif hands < 0.7:
         low = float(rng.uniform(62, 74))
-        notes += melody(
-            score, active, rng, low=low, high=low + 17, density=float(rng.uniform(0.3, 0.8))
-        )
+        notes += melody(score, active, rng, low=low, high=low + 17, density=float(rng.uniform(0.3, 0.8)))
     notes = sorted(humanise(notes, rng, 0.006), key=lambda note: note.start_s)
     return notes, render_keyboard(notes, sound, rng, rate_hz, length)
 
 
-def play_mallets(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_mallets(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a mallet instrument and a line or pattern for it: the notes, and `(sample,)`."""
     sound = str(rng.choice(MALLETS))
     low = {"marimba": 48.0, "glockenspiel": 76.0, "music box": 72.0}.get(sound, 57.0)
     low += float(rng.uniform(0.0, 6.0))
     if rng.random() < 0.5:
-        notes = melody(
-            score, active, rng, low=low, high=low + 19, density=float(rng.uniform(0.4, 0.9))
-        )
+        notes = melody(score, active, rng, low=low, high=low + 19, density=float(rng.uniform(0.4, 0.9)))
     else:
         groups = comping(score, active, rng, kind="arpeggio", centre=low + 9.0, count=4)
         notes = [note for group in groups for note in group]
@@ -82,9 +74,7 @@ def play_mallets(
     return notes, _mallet(notes, sound, rng, rate_hz, length)
 
 
-def render_keyboard(
-    notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int
-) -> Array:
+def render_keyboard(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
     """Play notes on a keyboard of one of `PIANOS`."""
     if sound == "organ":
         return _organ(notes, rng, rate_hz, length)
@@ -123,9 +113,7 @@ def _play_once_made(
     return out
 
 
-def _struck_strings(
-    notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int
-) -> Array:
+def _struck_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
     """Piano, clavinet and harpsichord: stiff strings, two of them slightly apart.
 
     Partials of a stiff string lie at `n f sqrt(1 + B n^2)` (Fletcher 1964); what is struck at `1/8`
@@ -138,9 +126,7 @@ def _struck_strings(
     }.get(sound, rng.uniform(0.3, 0.9))  # fmt: skip
     decay_s = log_uniform(rng, 3.0, 12.0) if not plucked else log_uniform(rng, 1.5, 4.0)
     stiffness = log_uniform(rng, 1e-4, 6e-4)
-    apart_cents = (
-        float(rng.uniform(0.3, 2.0)) if sound != "upright" else float(rng.uniform(1.0, 8.0))
-    )
+    apart_cents = float(rng.uniform(0.3, 2.0)) if sound != "upright" else float(rng.uniform(1.0, 8.0))
     strike = float(rng.uniform(0.08, 0.16))
     hammer = float(rng.uniform(0.0, 0.15))
     ring_s = 2.5
@@ -160,10 +146,7 @@ def _struck_strings(
             np.concatenate((amplitudes, 0.6 * amplitudes)), count, rate_hz,
         )  # fmt: skip
         tone = tone / (np.abs(tone).max() + 1e-9)
-        knock = (
-            rng.standard_normal(int(0.03 * rate_hz))
-            * np.linspace(1.0, 0.0, int(0.03 * rate_hz)) ** 3
-        )
+        knock = rng.standard_normal(int(0.03 * rate_hz)) * np.linspace(1.0, 0.0, int(0.03 * rate_hz)) ** 3
         tone[: len(knock)] += hammer * effects.lowpass(knock, rate_hz, 1200.0)
         return np.asarray(tone)
 
@@ -245,9 +228,7 @@ def _organ(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Arra
         speed_hz = float(rng.choice([0.8, 6.5])) * float(rng.uniform(0.85, 1.15))
         depth_s = 0.0006 if speed_hz < 3 else 0.00025
         sides = [
-            effects.modulated_delay(
-                out, rate_hz, base_s=0.003, depth_s=depth_s, speed_hz=speed_hz, phase=0.4 * side
-            )
+            effects.modulated_delay(out, rate_hz, base_s=0.003, depth_s=depth_s, speed_hz=speed_hz, phase=0.4 * side)
             for side in range(2)
         ]
         return effects.tremolo(np.stack(sides), rate_hz, speed_hz=speed_hz, depth=0.3)
@@ -281,12 +262,8 @@ def _mallet(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length:
     def make(pitch: float, strength: int) -> Array:
         base = float(frequency_hz(pitch))
         fall_s = decay_s * (440.0 / base) ** 0.5
-        tone = damped_partials(
-            base * ratios, fall_s * falls, levels * hard[strength], count, rate_hz
-        )
-        knock = (
-            rng.standard_normal(int(0.008 * rate_hz)) * np.linspace(1, 0, int(0.008 * rate_hz)) ** 2
-        )
+        tone = damped_partials(base * ratios, fall_s * falls, levels * hard[strength], count, rate_hz)
+        knock = rng.standard_normal(int(0.008 * rate_hz)) * np.linspace(1, 0, int(0.008 * rate_hz)) ** 2
         tone[: len(knock)] += knock_level * knock
         return tone
 

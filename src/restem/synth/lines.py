@@ -44,9 +44,7 @@ def _played_bars(active: Array) -> list[int]:
     return [int(bar) for bar in np.flatnonzero(active)]
 
 
-def step_pattern(
-    rng: Generator, beats: int, density: float, steps_per_beat: int = 4
-) -> list[float]:
+def step_pattern(rng: Generator, beats: int, density: float, steps_per_beat: int = 4) -> list[float]:
     """Random onsets within a bar, in beats: the stronger the position, the likelier."""
     onsets = []
     for step in range(beats * steps_per_beat):
@@ -69,9 +67,7 @@ def bass_line(
     notes: list[Note] = []
     for bar in _played_bars(active):
         first = float(bar * beats)
-        for onset, length, pitch in _bass_bar(
-            score, rng, kind, first, lowest, pattern, riff, pump_step
-        ):
+        for onset, length, pitch in _bass_bar(score, rng, kind, first, lowest, pattern, riff, pump_step):
             accent = 1.0 if onset % 1.0 == 0 else 0.85
             velocity = accent * float(rng.uniform(0.75, 0.95))
             notes.append(score.note(onset, length * sustain, pitch, velocity))
@@ -192,10 +188,8 @@ def comping(
         else:
             for number, onset in enumerate(np.arange(first, first + beats, step)):
                 pitches = voicing(score.chord_at(onset), centre, count)
-                if kind == "broken":
-                    pick = (0, count - 1, 1, count - 1)[number % 4]
-                else:
-                    pick = int(order[number % count])
+                broken = (0, count - 1, 1, count - 1)[number % 4]
+                pick = broken if kind == "broken" else int(order[number % count])
                 span = step * length if kind == "broken" else 2.0 * step * length
                 velocity = 0.85 if number % 4 == 0 else 0.7
                 groups.append([score.note(onset, span, pitches[pick], velocity)])
@@ -242,9 +236,7 @@ def melody(
     return notes
 
 
-def _phrase_rhythm(
-    rng: Generator, beats: int, density: float, breath: float
-) -> list[tuple[float, float]]:
+def _phrase_rhythm(rng: Generator, beats: int, density: float, breath: float) -> list[tuple[float, float]]:
     """Onsets and lengths, in beats, of one phrase that leaves `breath` beats of rest at its end."""
     fullest: list[tuple[float, float]] = []
     for _ in range(4):

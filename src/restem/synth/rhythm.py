@@ -223,14 +223,10 @@ def _roll(score: Score, rng: Generator, beat: float) -> list[Hit]:
     count = int(rng.choice([2, 3, 4]))
     gap_s = score.beat_s / 4.0 / count
     start_s = score.seconds_at(beat)
-    return [
-        Hit(start_s + k * gap_s, "closed", float(rng.uniform(0.4, 0.8))) for k in range(1, count)
-    ]
+    return [Hit(start_s + k * gap_s, "closed", float(rng.uniform(0.4, 0.8))) for k in range(1, count)]
 
 
-def _fill(
-    score: Score, rng: Generator, bar: int, first: int, kit: str, used: set[str]
-) -> list[Hit]:
+def _fill(score: Score, rng: Generator, bar: int, first: int, kit: str, used: set[str]) -> list[Hit]:
     """Strokes around the kit that lead into the next section."""
     if kit == "percussion":
         drums = sorted(used)

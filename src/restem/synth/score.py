@@ -120,11 +120,9 @@ class Score:
         """The time of a position in beats: within each beat, swing moves the middle."""
         whole = np.floor(beat)
         part = beat - whole
-        if part < 0.5:
-            part = 2.0 * part * self.swing
-        else:
-            part = self.swing + 2.0 * (part - 0.5) * (1.0 - self.swing)
-        return float((whole + part) * self.beat_s)
+        first, second = min(part, 0.5), max(part - 0.5, 0.0)
+        swung = 2.0 * (first * self.swing + second * (1.0 - self.swing))
+        return float((whole + swung) * self.beat_s)
 
     def note(self, beat: float, beats: float, pitch: float, velocity: float) -> Note:
         """A note from a position and a length in beats."""

@@ -212,9 +212,7 @@ def envelope(
     """Attack, exponential decay to `sustain`, and release after `held_s` seconds, in [0, 1]."""
     time = np.arange(length) / rate_hz
     rise = np.minimum(1.0, time / max(attack_s, 1e-4))
-    shape = sustain + (1.0 - sustain) * np.exp(
-        -np.maximum(0.0, time - attack_s) / max(decay_s, 1e-3)
-    )
+    shape = sustain + (1.0 - sustain) * np.exp(-np.maximum(0.0, time - attack_s) / max(decay_s, 1e-3))
     fall = np.exp(-np.maximum(0.0, time - held_s) / max(release_s / 4.0, 1e-3))
     return rise * shape * fall
 

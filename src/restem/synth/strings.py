@@ -27,16 +27,12 @@ from restem.synth.signals import (
 SOUNDS = ("section", "section", "solo", "pizzicato", "staccato", "tremolo")
 
 
-def play_strings(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_strings(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw strings and what they play: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(SOUNDS))
     if sound == "solo":
         low = float(rng.choice([36.0, 48.0, 55.0, 62.0])) + float(rng.uniform(0, 4))
-        notes = melody(
-            score, active, rng, low=low, high=low + 19, density=float(rng.uniform(0.1, 0.6))
-        )
+        notes = melody(score, active, rng, low=low, high=low + 19, density=float(rng.uniform(0.1, 0.6)))
     else:
         kind = "sustained"
         if sound in ("pizzicato", "staccato"):
@@ -51,9 +47,7 @@ def play_strings(
     return notes, render_strings(notes, sound, rng, rate_hz, length)
 
 
-def render_strings(
-    notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int
-) -> Array:
+def render_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
     """Play notes on bowed strings of one of `SOUNDS`."""
     if sound == "pizzicato":
         return _body(_pizzicato(notes, rng, rate_hz, length), rate_hz, rng)
@@ -143,9 +137,7 @@ def _bowed(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Arra
             count, rate_hz, attack_s=min(attack_s, 0.5 * note.seconds), decay_s=1.0, sustain=0.85,
             held_s=note.seconds, release_s=release_s,
         )  # fmt: skip
-        tone = tone * (1.0 + rosin * rng.standard_normal(count)) + rosin * rng.standard_normal(
-            count
-        )
+        tone = tone * (1.0 + rosin * rng.standard_normal(count)) + rosin * rng.standard_normal(count)
         add_at(out, fade_ends(tone * shape, rate_hz) * note.velocity, start)
     return out
 

@@ -29,18 +29,14 @@ from restem.synth.signals import (
 SOUNDS = ("pad", "pad", "lead", "arpeggio", "pluck", "bell", "stab", "supersaw")
 
 
-def play_synth(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_synth(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a synthesiser sound and what it plays: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(SOUNDS))
     # A low pad is a bass to a careless ear; a high one is hardly there.
     centre = float(rng.choice([rng.uniform(40, 52), rng.uniform(52, 72), rng.uniform(52, 72)]))
     if sound == "lead":
         low = float(rng.uniform(50, 68))
-        notes = melody(
-            score, active, rng, low=low, high=low + 20, density=float(rng.uniform(0.3, 0.9))
-        )
+        notes = melody(score, active, rng, low=low, high=low + 20, density=float(rng.uniform(0.3, 0.9)))
     else:
         kind = {
             "pad": "sustained",
@@ -121,9 +117,7 @@ def _pad(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
         if note.pitch not in loops:
             kept = amplitudes[: harmonic_count(base, rate_hz, 10000.0)]
             loops[note.pitch] = [
-                ensemble_table(
-                    base, kept, rate_hz, rng, spread_cents=spread_cents, seconds=3.0
-                ).astype(np.float32)
+                ensemble_table(base, kept, rate_hz, rng, spread_cents=spread_cents, seconds=3.0).astype(np.float32)
                 for _ in range(2)
             ]
         count = int((note.seconds + release_s) * rate_hz)
@@ -167,9 +161,7 @@ def _oscillators(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
             tables[note.pitch] = (wavetable(kept), wavetable(dulled))
         bright_table, dull_table = tables[note.pitch]
         if glide_s or vibrato:
-            pitch = note.pitch + vibrato * np.clip(time - 0.2, 0.0, 1.0) * np.sin(
-                2 * np.pi * 5.5 * time
-            )
+            pitch = note.pitch + vibrato * np.clip(time - 0.2, 0.0, 1.0) * np.sin(2 * np.pi * 5.5 * time)
             if glide_s:
                 pitch = pitch + (before - note.pitch) * np.exp(-time / glide_s)
             phase = phase_of(frequency_hz(pitch), rate_hz)
@@ -183,9 +175,7 @@ def _oscillators(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
             turned = phase * 2.0 ** (cents / 1200.0) + float(rng.random())
             tone += read_table(dull_table, turned)
             if sound != "supersaw":
-                tone += brightness * (
-                    read_table(bright_table, turned) - read_table(dull_table, turned)
-                )
+                tone += brightness * (read_table(bright_table, turned) - read_table(dull_table, turned))
         shape = envelope(
             count, rate_hz, attack_s=attack_s, decay_s=decay_s, sustain=sustain,
             held_s=note.seconds, release_s=release_s,

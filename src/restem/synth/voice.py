@@ -71,17 +71,13 @@ _RANGES = {
 }  # fmt: skip
 
 
-def play_vocals(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_vocals(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a singer and a song to sing: the lead's notes, and `(2, sample)`."""
     low, high, tract_low, tract_high = _RANGES[str(rng.choice(list(_RANGES)))]
     width = float(rng.uniform(9.0, high - low))
     bottom = float(rng.uniform(low, high - width))
     manner = str(rng.choice(["song", "song", "song", "song", "rap", "vocalise", "choir"]))
-    density = {"rap": rng.uniform(0.85, 1.0), "vocalise": rng.uniform(0.1, 0.4)}.get(
-        manner, rng.uniform(0.4, 0.85)
-    )
+    density = {"rap": rng.uniform(0.85, 1.0), "vocalise": rng.uniform(0.1, 0.4)}.get(manner, rng.uniform(0.4, 0.85))
     notes = melody(
         score, active, rng, low=bottom, high=bottom + width, density=float(density),
         breath=float(rng.uniform(0.25, 1.2)),
@@ -207,9 +203,7 @@ def sing(
     return np.asarray(0.1 * (sung / (voiced_rms + 1e-9) + singer.consonants * teeth))
 
 
-def _pitch_curve(
-    notes: list[Note], singer: Singer, rng: Generator, count: int, points_per_s: float
-) -> Array:
+def _pitch_curve(notes: list[Note], singer: Singer, rng: Generator, count: int, points_per_s: float) -> Array:
     """The sung pitch, `(count,)`: glides between notes, scoops, vibrato that sets in late."""
     time = np.arange(count) / points_per_s
     steps = np.full(count, float(notes[0].pitch) if notes else 60.0)
@@ -232,9 +226,7 @@ def _pitch_curve(
     return glided + singer.vibrato_depth * vibrato * wave + drift
 
 
-def _glottal_source(
-    notes: list[Note], phase: Array, singer: Singer, rate_hz: int, length: int
-) -> Array:
+def _glottal_source(notes: list[Note], phase: Array, singer: Singer, rate_hz: int, length: int) -> Array:
     """The derivative of Rosenberg's glottal pulse (1971), band-limited note by note."""
     position = np.arange(TABLE_SIZE) / TABLE_SIZE
     opening, closing = 0.7 * singer.open_quotient, 0.3 * singer.open_quotient
@@ -315,9 +307,7 @@ class _Tracks:
         before = slice(first, start)
         self.voicing[before] = consonant.voicing * level
         self.breath[before] = consonant.breath * level
-        noise_from = (
-            max(first, start - max(1, int(0.015 / self.frame_s))) if consonant.burst else first
-        )
+        noise_from = max(first, start - max(1, int(0.015 / self.frame_s))) if consonant.burst else first
         self.noise[before] = 0.0
         self.noise[noise_from:start] = consonant.noise * level
         self.noise_hz[before], self.noise_width[before] = consonant.noise_hz, consonant.noise_width
@@ -326,9 +316,7 @@ class _Tracks:
 
     def smooth(self) -> None:
         """Give the tract and the breath their inertia."""
-        self.formants = ndimage.uniform_filter1d(
-            self.formants, max(1, int(0.05 / self.frame_s)), axis=1
-        )
+        self.formants = ndimage.uniform_filter1d(self.formants, max(1, int(0.05 / self.frame_s)), axis=1)
         for name, seconds in (("voicing", 0.03), ("breath", 0.03), ("noise", 0.012)):
             width = max(1, int(seconds / self.frame_s))
             setattr(self, name, ndimage.uniform_filter1d(getattr(self, name), width))
@@ -368,8 +356,7 @@ class _Tracks:
     def noise_response(self) -> Callable[[Array], Array]:
         """The moving band of noise made at teeth and lips, for `moving_filter`."""
         level, centre, width = (
-            np.asarray(track, dtype=np.float32)[:, None]
-            for track in (self.noise, self.noise_hz, self.noise_width)
+            np.asarray(track, dtype=np.float32)[:, None] for track in (self.noise, self.noise_hz, self.noise_width)
         )
 
         def response(bins: Array) -> Array:

@@ -55,9 +55,7 @@ WINDS = {
 }
 
 
-def play_winds(
-    score: Score, active: Array, rng: Generator, rate_hz: int, length: int
-) -> tuple[list[Note], Array]:
+def play_winds(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
     """Draw a wind instrument or a section: the notes, and `(sample,)` or `(2, sample)`."""
     name = str(rng.choice(list(WINDS)))
     wind = WINDS[name]
@@ -113,13 +111,8 @@ def render_wind(notes: list[Note], name: str, rng: Generator, rate_hz: int, leng
         phase = phase_of(frequency_hz(pitch), rate_hz, float(rng.random()))
         base = float(frequency_hz(note.pitch))
         number = np.arange(1, min(64, harmonic_count(1.06 * base, rate_hz, 14000.0)) + 1)
-        evens = np.where(number % 2 == 0, wind.even, 1.0) / (
-            1.0 + (number * base / radiation_hz) ** 2
-        )
-        soft, loud = (
-            wavetable(evens / number ** max(0.3, tilt + bright))
-            for tilt in (wind.soft_tilt, wind.loud_tilt)
-        )
+        evens = np.where(number % 2 == 0, wind.even, 1.0) / (1.0 + (number * base / radiation_hz) ** 2)
+        soft, loud = (wavetable(evens / number ** max(0.3, tilt + bright)) for tilt in (wind.soft_tilt, wind.loud_tilt))
         # Blown harder, harmonics grow faster than the fundamental (Risset 1966).
         push = (shape * note.velocity) ** 1.5
         tone = (1.0 - push) * read_table(soft, phase) + push * read_table(loud, phase)
@@ -127,9 +120,7 @@ def render_wind(notes: list[Note], name: str, rng: Generator, rate_hz: int, leng
             tone *= 1.0 + growl * np.sin(2.0 * np.pi * 70.0 * time)
         breath = noise_level * rng.standard_normal(count) * (0.6 + 0.4 * np.cos(2 * np.pi * phase))
         chiff = noise_level * rng.standard_normal(count) * np.exp(-time / 0.03)
-        sound = (
-            tone * (1.0 + 0.3 * depth * trembling) + breath
-        ) * shape * note.velocity + chiff * note.velocity
+        sound = (tone * (1.0 + 0.3 * depth * trembling) + breath) * shape * note.velocity + chiff * note.velocity
         add_at(out, fade_ends(sound, rate_hz), start)
     peaks = [
         (wind.formant_hz * log_uniform(rng, 0.8, 1.25), float(rng.uniform(3, 8)), 1.0),

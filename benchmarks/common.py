@@ -1,0 +1,81 @@
+"""What the benchmarks share: timing several sides in turn, audio to work on, and a table that is kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[1] / "shared" / "data"
+PACKAGES = ("restem", "numpy", "scipy", "soundfile", "torch")
+
+
+def time_in_turn(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every repeat of every side. The sides take turns, so that what slows the machine slows them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            side()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, Sequence[float]], slower: str, faster: str) -> float:
+    """How many times as long one side takes as the other: the median over the repeats, each compared with its own."""
+    return median(a / b for a, b in zip(seconds[slower], seconds[faster], strict=True))
+
+
+def song_folders(songs: int, aside: Path) -> list[Path]:
+    """Folders with one audio file a class: the recordings beside the project, or else a band rendered to `aside`."""
+    folders = sorted(folder for folder in (DATA / "band").glob("*") if folder.is_dir())[:songs]
+    if not folders:
+        from restem.synth.band import render_band
+
+        folders = sorted(render_band(aside / "band", songs=songs).iterdir())
+    return folders
+
+
+def publish(name: str, claims: Sequence[tuple[str, str, str]], figures: Mapping[str, Any]) -> None:
+    """Prints `claims` (what, measured, target) as a table and writes `figures` to `benchmarks/<name>.json`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "measured", "target", title=name, title_justify="left")
+    for claim in claims:
+        table.add_row(*claim)
+    Console().print(table)
+    machine = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_before": round(_LOAD_BEFORE, 2),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+    path = HERE / f"{name}.json"
+    path.write_text(json.dumps({"figures": figures, "machine": machine}, indent=2) + "\n", encoding="utf-8")
+    print(f"The figures are in {path.relative_to(HERE.parent)}.")
+
+
+def rounded(values: Sequence[float], digits: int = 3) -> list[float]:
+    """The repeats as they are kept."""
+    return [round(value, digits) for value in values]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+# What others were doing on the machine when the script began; figures from a busy machine are not worth keeping.
+_LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

@@ -1,0 +1,54 @@
+"""What a run was asked for, written down before it begins, so that it can be resumed and not be mistaken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from restem.dataset.run import DESCRIPTION_FILE, Run, open_run
+from restem.errors import RunError
+from restem.files import write_json
+
+WORK_FOLDER = ".work"
+_REQUEST_FILE = "request.json"
+
+
+def begin(out: Path, request: Mapping[str, Any]) -> Run | None:
+    """The run in `out` if it is the finished one of `request`; None when there is work to do, new or left over.
+
+    Raises RunError when `out` holds another run, or anything else.
+    """
+    request_path = out / WORK_FOLDER / _REQUEST_FILE
+    asked = json.loads(json.dumps(request))
+    if (out / DESCRIPTION_FILE).exists():
+        run = open_run(out)
+        if _contains(run.description, asked):
+            return run
+        raise RunError(f"{out}: holds a run of another dataset or other settings; choose another --out, or delete it.")
+    if request_path.exists():
+        if _read(request_path) != asked:
+            raise RunError(
+                f"{out}: an unfinished run of another dataset or other settings is here; choose another --out, "
+                "or delete it."
+            )
+        return None
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: is not empty and holds no run; choose another --out.")
+    write_json(request_path, request)
+    return None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _contains(found: Any, asked: Any) -> bool:
+    """Whether `found` says the same as `asked`, and perhaps more."""
+    if isinstance(asked, dict):
+        return isinstance(found, Mapping) and all(_contains(found.get(key), value) for key, value in asked.items())
+    return bool(found == asked)

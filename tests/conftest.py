@@ -1,0 +1,96 @@
+"""What the tests of several folders share: sounds to write, and Python in a process of its own, to be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE_HZ = 16000
+
+WriteBand = Callable[..., Path]
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+
+def play(name: str, song: int, seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """(sample,): one of four sounds a small classifier can tell apart, another one in each song."""
+    rng = np.random.default_rng([song, *name.encode()])
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    if name == "vocals":
+        pitch_hz = rng.uniform(300, 500)
+        phase = 2 * np.pi * pitch_hz * time_s + 3 * np.sin(2 * np.pi * 6 * time_s)
+        sound = sum(np.sin(n * phase) / n for n in range(1, 6))
+    elif name == "drums":
+        sound = rng.standard_normal(len(time_s)) * np.exp(-30 * (time_s % rng.uniform(0.2, 0.4)))
+    elif name == "bass":
+        sound = np.sin(2 * np.pi * rng.uniform(50, 100) * time_s)
+    else:
+        sound = sum(np.sin(2 * np.pi * f * time_s) for f in rng.uniform(1500, 5000, 3))
+    return np.asarray(0.2 * sound / np.abs(sound).max(), np.float32)
+
+
+@pytest.fixture
+def write_band() -> WriteBand:
+    """Writes songs of four sounds each as 16-bit mono WAV: `write_band(root, songs=3, seconds=5.0)`.
+
+    wrong: (song, name) -> the name of the sound that is there instead.
+    """
+
+    def write(
+        root: Path, songs: int = 3, seconds: float = 5.0, wrong: Mapping[tuple[int, str], str] | None = None
+    ) -> Path:
+        for song in range(songs):
+            folder = root / f"Song {song + 1}"
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("vocals", "drums", "bass", "other"):
+                sound = play((wrong or {}).get((song, name), name), song, seconds)
+                soundfile.write(folder / f"{name}.wav", sound, RATE_HZ, subtype="PCM_16")
+        return root
+
+    return write
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Runs a program to its end: `run_python("print(1)", argument, ...)`."""
+
+    def run(program: str, *arguments: object, timeout: float = 250) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        return subprocess.run(
+            command, env=_environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_python() -> Iterator[StartPython]:
+    """Starts `python ARGUMENTS...` in a process group of its own; what is left of it is killed after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            env=_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        try:
+            os.killpg(process.pid, 9)
+        except ProcessLookupError:
+            pass
+        process.communicate()
