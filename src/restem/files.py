@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any
 def written_aside(path: Path) -> Iterator[Path]:
     """Gives a temporary sibling of `path` to write to, and renames it to `path` at the end; on an error it is removed.
 
-    The folder of `path` is made if it is missing.
+    The folder of `path` is made if it is missing. Whoever writes the same file at the same time writes to a sibling of
+    their own; process numbers would not keep threads, or containers that share a folder, apart.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield aside
         aside.replace(path)

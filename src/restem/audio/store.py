@@ -90,7 +90,7 @@ class Store:
                 header = json.loads(file.read(_HEADER_BYTES))
             rows = np.memmap(entry, np.uint16, "r", offset=_HEADER_BYTES, shape=(header["frames"], self.settings.bands))
             return Features(rows, header["seconds"], header["rate_hz"], header["channels"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def require(self, source: Source) -> Features:

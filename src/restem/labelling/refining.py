@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from restem._version import __version__
 from restem.audio.mel import MelSettings
@@ -63,7 +64,7 @@ class RefineSettings:
     folds: int = 3
     seed: int = 0
     hop_s: float = 1.0
-    pool_quantile: float = 0.8
+    pool_quantile: float = 0.85
     mel: MelSettings = field(default_factory=MelSettings)
     mixing: MixingSettings = field(default_factory=MixingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -118,8 +119,12 @@ def refine_labels(
     )
     refinement = _Refinement(heard, out, settings, device, workers, config)
     targets = heard.given[heard.segments.stem]
+    evidence: list[np.ndarray] = []
     for number in range(1, settings.rounds + 1):
-        scores, decisions, calibrations = refinement.round(number, targets, timed)
+        evidence.append(refinement.round(number, targets, timed))
+        # No classifier of any round heard the songs it scores, so all of them are witnesses; their mean errs less.
+        scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
+        decisions, calibrations = judge(heard, scores, settings.pool_quantile)
         targets = segment_targets(heard.segments, scores, decisions)
 
     labels = labels_table(heard, decisions)
@@ -146,12 +151,10 @@ class _Refinement:
         self.fold = assign_folds(heard.songs, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
 
-    def round(
-        self, number: int, targets: np.ndarray, timed: Timed
-    ) -> tuple[np.ndarray, Decisions, tuple[Calibration, ...]]:
-        """Trains a classifier for every fold on the other folds, in the last round the final one too; scores; decides.
+    def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:
+        """Trains a classifier for every fold on the other folds, in the last round the final one too, and listens.
 
-        targets: (segment, class). Returns segment scores (segment, class), the decisions, and how they were calibrated.
+        targets: (segment, class). Returns logits (segment, class), 0 where a stem is not active.
         """
         folder = self.out / WORK_FOLDER / f"round{number}"
         name = f"round {number} of {self.settings.rounds}"
@@ -164,20 +167,16 @@ class _Refinement:
                 for _ in map_unordered(train_classifier, tasks, self.workers):
                     pass
 
-        heard, segments = self.heard, self.heard.segments
-        scores = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
+        segments = self.heard.segments
+        logits = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
         with timed(f"{name}: listening") as progress:
             mine = [segments.of_stems(self.fold == index) for index in self.folds]
             jobs = [self._scoring(folder / f"fold{index}", mine[index]) for index in self.folds]
             progress(0, len(jobs))
             for done, (index, found) in enumerate(map_unordered(score_segments, jobs, self.workers), 1):
-                scores[mine[index]] = found
+                logits[mine[index]] = found
                 progress(done, len(jobs))
-        active = segments.active
-        pooled = pool_scores(scores[active], segments.stem[active], len(self.fold), self.settings.pool_quantile)
-        sounding = segments.active_frames > 0
-        calibrations = calibrate(pooled[sounding], heard.given[sounding])
-        return scores, decide(pooled, heard.given, calibrations), calibrations
+        return logits
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
@@ -270,6 +269,16 @@ def _description(
         },
         "failures": failures,
     }
+
+
+def judge(heard: Heard, scores: np.ndarray, pool_quantile: float) -> tuple[Decisions, tuple[Calibration, ...]]:
+    """Decides about every stem from segment scores (segment, class); silent stems take no part in the calibration."""
+    segments = heard.segments
+    active = segments.active
+    pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
+    sounding = segments.active_frames > 0
+    calibrations = calibrate(pooled[sounding], heard.given[sounding])
+    return decide(pooled, heard.given, calibrations), calibrations
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:

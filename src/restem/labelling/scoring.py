@@ -1,4 +1,4 @@
-"""Scores: the probability that a class is present in a segment, and in a stem."""
+"""Listening: how much speaks for a class in a segment, and its score in a stem."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ class ScoringTask:
 
 
 def score_segments(task: ScoringTask) -> np.ndarray:
-    """(segment, class) float32 probabilities. Raises RestemError when the classifier or the features are gone."""
+    """(segment, class) float32 logits. Raises RestemError when the classifier or the features are gone."""
     if task.accelerator == "cpu":
         torch.set_num_threads(task.threads)
     device = torch.device(task.accelerator)
     classifier, config = load_classifier(task.folder)
     classifier = classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = [task.store.require(source).rows for source in task.sources]
-    scores = np.zeros((len(task.stem), len(config.classes)), np.float32)
+    logits = np.zeros((len(task.stem), len(config.classes)), np.float32)
     for first in range(0, len(task.stem), _BATCH):
         some = slice(first, first + _BATCH)
         power = gather_power(rows, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
-            logits = classifier(torch.from_numpy(power).to(device))
-        scores[some] = torch.sigmoid(logits.float()).cpu().numpy()
-    return scores
+            logits[some] = classifier(torch.from_numpy(power).to(device)).float().cpu().numpy()
+    return logits
 
 
 def pool_scores(scores: np.ndarray, stem: np.ndarray, stems: int, quantile: float) -> np.ndarray:

@@ -1,0 +1,77 @@
+"""Functions of the standard library stand in for work: a worker process cannot import a test module."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from restem.errors import RestemError
+from restem.parallel import available_workers, map_unordered
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_every_item_once_with_its_index(workers: int, count: int) -> None:
+    items = [float(n * n) for n in range(count)]
+    assert sorted(map_unordered(math.sqrt, items, workers)) == [(n, float(n)) for n in range(count)]
+
+
+def test_results_come_as_they_are_ready() -> None:
+    order = [index for index, _ in map_unordered(time.sleep, [1.5, 0.0, 0.0], 2)]
+    assert order[-1] == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_worker_is_this_process(workers: int) -> None:
+    """Nothing is pickled: a function made here would not survive it."""
+    assert list(map_unordered(lambda item: (item, os.getpid()), [3, 4], workers)) == [
+        (0, (3, os.getpid())),
+        (1, (4, os.getpid())),
+    ]
+
+
+def test_one_worker_does_no_more_than_is_asked_for() -> None:
+    done = []
+    results = map_unordered(done.append, [1, 2, 3], 1)
+    next(results)
+    assert done == [1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_through(workers: int) -> None:
+    with pytest.raises(ValueError, match="math domain error|nonnegative"):
+        list(map_unordered(math.sqrt, [1.0, -1.0, 4.0], workers))
+
+
+def test_a_worker_that_dies_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(RestemError, match="--workers 1"):
+        list(map_unordered(os._exit, [1, 1, 1], 2))
+    # The next call starts new ones.
+    assert sorted(map_unordered(math.sqrt, [1.0, 4.0], 2)) == [(0, 1.0), (1, 2.0)]
+
+
+def test_a_script_needs_no_main_guard(tmp_path_factory: pytest.TempPathFactory, start_python: Callable) -> None:
+    script = tmp_path_factory.mktemp("script") / "script.py"
+    script.write_text(
+        "import math\n"
+        "from restem.parallel import map_unordered\n"
+        "print(sorted(map_unordered(math.sqrt, [1.0, 4.0, 9.0], 2)))\n"
+    )
+    output, _ = start_python(script).communicate(timeout=60)
+    assert output == "[(0, 1.0), (1, 2.0), (2, 3.0)]\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_cores_of_this_process(run_python: Callable) -> None:
+    program = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from restem.parallel import available_workers
+print(available_workers())
+"""
+    assert run_python(program).stdout == "1\n"
+    assert 1 <= available_workers() <= (os.cpu_count() or 1)
