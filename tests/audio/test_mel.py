@@ -148,7 +148,7 @@ def test_a_frame_for_every_hop_begun(samples: int, rate_hz: int) -> None:
 
 def test_opposite_channels_do_not_cancel() -> None:
     mono = NOISE[:1]
-    np.testing.assert_array_equal(mel(np.concatenate((mono, -mono)), 8000), mel(mono, 8000))
+    np.testing.assert_allclose(mel(np.concatenate((mono, -mono)), 8000), mel(mono, 8000), rtol=1e-6)
     half = mel(np.concatenate((mono, np.zeros_like(mono))), 8000)
     np.testing.assert_allclose(half, mel(mono, 8000) / 2, rtol=1e-6)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from restem.audio import writer
 from restem.audio.reader import open_audio
 from restem.audio.writer import SUBTYPES, write_audio, write_blocks
 from restem.errors import AudioError

@@ -52,6 +52,15 @@ class ExportSummary:
     written: int
     left_out: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """One or two lines for the terminal."""
+        stems = "stem is" if self.written == 1 else "stems are"
+        lines = f"{self.written} {stems} in {self.path} (layout {self.layout})."
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            lines += f"\nLeft out: {sum(self.left_out.values())} ({reasons})."
+        return lines
+
 
 @dataclass(frozen=True)
 class _Item:

@@ -1,16 +1,17 @@
 """What a run found, as the few small tables that the terminal summary and the report both show.
 
-All of them are computed from `labels.csv` alone (see `restem.dataset.run` for its columns).
+All but the reasons of failures are computed from `labels.csv` (see `restem.dataset.run` for its columns).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from restem.dataset.run import VERDICTS
+from restem.dataset.run import VERDICTS, Run
 from restem.taxonomy import LabelSet, Taxonomy
 
 REST = "the rest"
@@ -113,6 +114,13 @@ def songs_to_look_at(labels: pl.DataFrame, least: int = 2) -> list[SongFinding]:
         .sort(pl.col("changed") + pl.col("unsure"), pl.col("changed"), descending=True, maintain_order=True)
     )
     return [SongFinding(**row) for row in songs.iter_rows(named=True)]
+
+
+def failure_reason(run: Run, stem: str) -> str:
+    """Why a stem could not be read, without the path that errors begin with."""
+    failures = run.description.get("failures")
+    reason = failures.get(stem) if isinstance(failures, Mapping) else None
+    return str(reason).removeprefix(f"{run.dataset_root / stem}: ") if reason else "the file could not be read"
 
 
 def parsed(column: pl.Series, taxonomy: Taxonomy) -> list[LabelSet]:

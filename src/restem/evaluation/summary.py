@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from restem.dataset.run import Run
-from restem.evaluation.findings import class_findings, set_name, verdict_counts
+from restem.evaluation.findings import class_findings, failure_reason, set_name, verdict_counts
 from restem.evaluation.names import printable, shortened, within_song
 from restem.evaluation.terminal import bare_table, counted
 
@@ -47,7 +47,7 @@ def print_summary(run: Run, console: Console) -> None:
         console.print(_stem_table(worst, _worst_title(len(worst)), console.width))
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
-        console.print(_stem_table(failed, _failed_title(labels), console.width, failed=True))
+        console.print(_failed_table(run, failed, _failed_title(labels)))
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:
@@ -87,26 +87,34 @@ def _failed_title(labels: pl.DataFrame) -> str:
     return f"\n{counted(failed, 'stem')} could not be read" + (f"; the first {WORST}" if failed > WORST else "")
 
 
-def _stem_table(rows: pl.DataFrame, title: str, width: int, failed: bool = False) -> Table:
-    """One line a stem in at most `width` characters; stems that failed have no quality and no news to show."""
+def _failed_table(run: Run, failed: pl.DataFrame, title: str) -> Table:
+    """The stems that could not be read, and why."""
+    table = bare_table(title)
+    table.add_column("stem", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for stem in failed["stem"]:
+        table.add_row(Text(printable(stem)), Text(printable(failure_reason(run, stem)), "dim"))
+    return table
+
+
+def _stem_table(rows: pl.DataFrame, title: str, width: int) -> Table:
+    """One line a stem in at most `width` characters."""
     songs = [printable(song) for song in rows["song"]]
     stems = [printable(within_song(song, stem)) for song, stem in zip(rows["song"], rows["stem"], strict=True)]
     changes = [_change(row) for row in rows.iter_rows(named=True)]
-    fixed = 0 if failed else len("quality") + len("verdict") + 2 * GAP
+    fixed = len("quality") + len("verdict") + 2 * GAP
     room = max(20, width - fixed - 2 * GAP - min(max(map(len, changes)), width // 3))
     # Stem names are short, as a rule, and get what they need before the song's name does.
     stem_width = min(max(map(len, stems)), max(room * 3 // 5, room - max(map(len, songs))))
     table = bare_table(title)
-    if not failed:
-        table.add_column("quality", justify="right", no_wrap=True, min_width=len("quality"))
-        table.add_column("verdict", no_wrap=True, min_width=len("verdict"))
-    for name in ("song", "stem", "given" if failed else "given → refined"):
+    table.add_column("quality", justify="right", no_wrap=True, min_width=len("quality"))
+    table.add_column("verdict", no_wrap=True, min_width=len("verdict"))
+    for name in ("song", "stem", "given → refined"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for i, row in enumerate(rows.iter_rows(named=True)):
-        cells = [Text(shortened(songs[i], room - stem_width)), Text(shortened(stems[i], stem_width)), changes[i]]
-        if not failed:
-            cells = [Text(f"{row['quality']:.3f}"), Text(row["verdict"], VERDICT_STYLES[row["verdict"]]), *cells]
-        table.add_row(*cells)
+        verdict = Text(row["verdict"], VERDICT_STYLES[row["verdict"]])
+        song, stem = Text(shortened(songs[i], room - stem_width)), Text(shortened(stems[i], stem_width))
+        table.add_row(Text(f"{row['quality']:.3f}"), verdict, song, stem, changes[i])
     return table
 
 

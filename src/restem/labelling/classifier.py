@@ -189,7 +189,11 @@ def load_classifier(folder: Path | str) -> tuple[Classifier, ClassifierConfig]:
         classifier = config.build()
         classifier.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     except FileNotFoundError as error:
-        raise RestemError(f"{folder}: holds no classifier ({Path(error.filename or '').name} is missing).") from error
+        # safetensors does not say which file it misses.
+        missing = next(
+            (name for name in ("config.json", "model.safetensors") if not (folder / name).exists()), "a file"
+        )
+        raise RestemError(f"{folder}: holds no classifier ({missing} is missing).") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise RestemError(f"{folder}: the classifier is damaged or of another version; make it again.") from error
     return classifier.eval(), config

@@ -1,16 +1,23 @@
 """From scores and given labels to refined labels, verdicts and qualities.
 
-Two witnesses speak about every stem x class: the classifier's score, from a classifier that never heard the song, and
-the given label. Neither has seen the other's evidence, so, given the truth, they are taken as independent. Per class,
+Three things speak about a stem x class: the classifier's score, from a classifier that never heard the song; the given
+label; and the rest of the song, for a class that none of its stems claims often lies in one that claims another.
 
-    P(present | score)      = sigmoid(slope * logit(score) + offset)
-    P(not given | present)  = missing
-    P(given | not present)  = extra
+First, what scores mean. With a wrong label now and then, `missing` or `extra`,
 
-and therefore P(given | score) = extra + (1 - missing - extra) * P(present | score). All four numbers are found by
-maximum likelihood from what is known, scores and given labels: a logistic regression that allows for wrong labels
-(the lapse rates of psychometrics; Wichmann & Hill 2001), with weak priors that keep it sane on few stems. Bayes' rule
-then weighs both witnesses. A label is changed only when the result is clear.
+    P(present | score) = sigmoid(slope * logit(score) + offset)
+    P(given | score)   = extra + (1 - missing - extra) * P(present | score)
+
+and all four numbers follow from scores and given labels by maximum likelihood: a logistic regression that allows for
+wrong labels (the lapse rates of psychometrics; Wichmann & Hill 2001). It yields a likelihood ratio for every score.
+
+Then, how often a class is present in each of three groups of stems: those given the class, those whose song has it in
+another stem, and those whose song has it nowhere. The score and the group are taken as independent given the truth; so
+each share is the prior under which the scores of the group are likeliest (expectation-maximisation; Saerens et al.,
+"Adjusting the outputs of a classifier to new a priori probabilities", 2002), and Bayes' rule gives
+P(present | score, group).
+
+A label is changed only when the result is clear.
 """
 
 from __future__ import annotations
@@ -31,31 +38,36 @@ DOUBT_ABOVE = 0.3
 # talks the fit into blaming the labels (on 100 real stems that cost 4 points of label accuracy).
 _MISSING_PRIOR = (4.0, 36.0)
 _EXTRA_PRIOR = (2.0, 80.0)
+
+# What the share of stems that hold a class is thought to be before any is heard, as counts of stems that do and do not:
+# among stems given the class, stems whose song has it elsewhere, and stems whose song has it nowhere.
+_SHARE_PRIORS = ((38.0, 2.0), (1.0, 40.0), (1.0, 3.0))
+_SHARE_STEPS = 50
 _RATE_BOUNDS = (0.002, 0.45)
 _SCORE_CLIP = 1e-3
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the scores and the given labels of one class mean; the names are those of the formulas above."""
+    """What the scores and the given labels of one class mean; the names are those of the formulas above.
+
+    base: the share of stems that hold the class by their scores. shares: the same in each of the three groups.
+    """
 
     slope: float
     offset: float
     missing: float
     extra: float
+    base: float
+    shares: tuple[float, float, float]
 
     def present(self, scores: np.ndarray) -> np.ndarray:
         """P(present | score)."""
-        probability: np.ndarray = expit(self.slope * _logit(scores) + self.offset)
-        return probability
+        return _present(self.slope, self.offset, scores)
 
-    def present_given(self, scores: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """P(present | score, given label)."""
-        prior = self.present(scores)
-        if_present = np.where(given, 1.0 - self.missing, self.missing) * prior
-        if_absent = np.where(given, self.extra, 1.0 - self.extra) * (1.0 - prior)
-        probability: np.ndarray = if_present / (if_present + if_absent)
-        return probability
+    def present_given(self, scores: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """P(present | score, group). group: (stem,) 0, 1 or 2, as `label_groups` has it."""
+        return _posterior(_likelihood_ratio(self.present(scores), self.base), np.asarray(self.shares)[group])
 
 
 @dataclass(frozen=True)
@@ -72,24 +84,35 @@ class Decisions:
     verdicts: tuple[str, ...]
 
 
-def calibrate(scores: np.ndarray, given: np.ndarray) -> tuple[Calibration, ...]:
-    """One calibration a class. scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags."""
-    return tuple(_fit(scores[:, index], given[:, index]) for index in range(scores.shape[1]))
+def label_groups(songs: Sequence[str], given: np.ndarray) -> np.ndarray:
+    """What the song says about every stem x class, (stem, class).
+
+    0: the stem is given the class. 1: another stem of its song is. 2: none is. given: (stem, class) flags, without
+    those of silent stems, which carry nothing.
+    """
+    claimed: dict[str, np.ndarray] = {}
+    for song, flags in zip(songs, given, strict=True):
+        claimed[song] = claimed.get(song, np.zeros(given.shape[1], bool)) | flags
+    elsewhere = np.array([claimed[song] for song in songs]).reshape(given.shape)
+    return np.where(given, 0, np.where(elsewhere, 1, 2))
 
 
-def decide(scores: np.ndarray, given: np.ndarray, calibrations: Sequence[Calibration]) -> Decisions:
-    """Refined labels of active stems. scores: (stem, class) in [0, 1]. given: (stem, class) flags.
+def calibrate(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tuple[Calibration, ...]:
+    """One calibration a class.
+
+    scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags. groups: (stem, class), of `label_groups`.
+    """
+    return tuple(_fit(scores[:, index], given[:, index], groups[:, index]) for index in range(scores.shape[1]))
+
+
+def decide(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, calibrations: Sequence[Calibration]) -> Decisions:
+    """Refined labels of active stems. scores: (stem, class) in [0, 1]. given: flags, and groups, of the same shape.
 
     What is not clear stays as given, and so does a stem that would be left without a label though it sounds.
     """
     given = np.asarray(given, bool)
-    probabilities = np.stack(
-        [
-            calibration.present_given(scores[:, index], given[:, index])
-            for index, calibration in enumerate(calibrations)
-        ],
-        axis=1,
-    )
+    columns = [one.present_given(scores[:, index], groups[:, index]) for index, one in enumerate(calibrations)]
+    probabilities = np.stack(columns, axis=1)
     wrong = np.where(given, 1.0 - probabilities, probabilities)
     refined = np.where(wrong >= CHANGE_ABOVE, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
@@ -107,14 +130,14 @@ def _quality(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.where(given.any(axis=1), np.minimum(1.0, right / np.maximum(something, 1e-12)), 0.0)
 
 
-def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
+def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> Calibration:
     evidence = _logit(scores)
-    given = np.asarray(given, np.float64)
+    labelled = np.asarray(given, np.float64)
 
     def cost(parameters: np.ndarray) -> float:
         log_slope, offset, missing, extra = parameters
         given_rate = extra + (1.0 - missing - extra) * expit(np.exp(log_slope) * evidence + offset)
-        likelihood = given * np.log(given_rate) + (1.0 - given) * np.log(1.0 - given_rate)
+        likelihood = labelled * np.log(given_rate) + (1.0 - labelled) * np.log(1.0 - given_rate)
         rates = sum(
             wrong * np.log(rate) + right * np.log(1.0 - rate)
             for rate, (wrong, right) in ((missing, _MISSING_PRIOR), (extra, _EXTRA_PRIOR))
@@ -125,8 +148,37 @@ def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
     bounds = [(-3.0, 2.0), (-4.0, 4.0), _RATE_BOUNDS, _RATE_BOUNDS]
     starts = [(0.0, 0.0, 0.1, 0.05), (-1.0, 0.0, 0.05, 0.02), (0.5, 0.0, 0.05, 0.1)]
     best = min((minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts), key=lambda fit: fit.fun)
-    log_slope, offset, missing, extra = best.x
-    return Calibration(float(np.exp(log_slope)), float(offset), float(missing), float(extra))
+    log_slope, offset, missing, extra = (float(value) for value in best.x)
+    slope = float(np.exp(log_slope))
+    present = _present(slope, offset, scores)
+    base = float(np.clip(present.mean(), 1e-3, 1.0 - 1e-3))
+    ratio = _likelihood_ratio(present, base)
+    one, two, three = (_share(ratio[groups == group], prior) for group, prior in enumerate(_SHARE_PRIORS))
+    return Calibration(slope, offset, missing, extra, base, (one, two, three))
+
+
+def _share(ratio: np.ndarray, prior: tuple[float, float]) -> float:
+    """The share of a group that holds a class, from the likelihood ratios of its stems (stem,)."""
+    holding, lacking = prior
+    share = holding / (holding + lacking)
+    for _ in range(_SHARE_STEPS):
+        share = (float(_posterior(ratio, share).sum()) + holding) / (len(ratio) + holding + lacking)
+    return share
+
+
+def _present(slope: float, offset: float, scores: np.ndarray) -> np.ndarray:
+    probability: np.ndarray = expit(slope * _logit(scores) + offset)
+    return probability
+
+
+def _likelihood_ratio(present: np.ndarray, base: float) -> np.ndarray:
+    """P(score | present) / P(score | absent), from P(present | score) and the share it was learned under."""
+    present = np.clip(present, 1e-9, 1.0 - 1e-9)
+    return present / (1.0 - present) * (1.0 - base) / base
+
+
+def _posterior(ratio: np.ndarray, share: np.ndarray | float) -> np.ndarray:
+    return ratio * share / (ratio * share + 1.0 - share)
 
 
 def _logit(scores: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """The rounds: train on what the labels say, listen, relabel, train on what was found.
 
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
-three changes. Every stem is scored by a classifier that never heard its song (`folds`), since a classifier confirms
-what it has memorised. The score is weighed against the given label instead of replacing it (`deciding`). And later
-rounds train on what was found in each segment, not on the stem's labels as a whole.
+four changes. Every stem is scored by a classifier that never heard its song (`folds`), since a classifier confirms
+what it has memorised. The score is weighed against the given label and the rest of the song instead of replacing it
+(`deciding`). Later rounds train on what was found in each segment, not on the stem's labels as a whole. And the
+evidence of all rounds is averaged.
 
 What a run has done so far lies in `OUT/.work`: classifiers, one folder each. Killed and started again it goes on from
 there; the folder is removed when the run is finished.
@@ -34,7 +35,7 @@ from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
 from restem.errors import UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Calibration, Decisions, calibrate, decide
+from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, label_groups
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.requests import WORK_FOLDER, begin
@@ -277,8 +278,9 @@ def judge(heard: Heard, scores: np.ndarray, pool_quantile: float) -> tuple[Decis
     active = segments.active
     pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
     sounding = segments.active_frames > 0
-    calibrations = calibrate(pooled[sounding], heard.given[sounding])
-    return decide(pooled, heard.given, calibrations), calibrations
+    groups = label_groups(heard.songs, heard.given & sounding[:, None])
+    calibrations = calibrate(pooled[sounding], heard.given[sounding], groups[sounding])
+    return decide(pooled, heard.given, groups, calibrations), calibrations
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:

@@ -14,6 +14,7 @@ import polars as pl
 
 from restem.dataset.run import SEGMENTS_FILE, Run, segments_schema
 from restem.errors import RunError
+from restem.evaluation.findings import failure_reason
 from restem.evaluation.names import within_song
 from restem.review.markup import change, duration, name, table, text
 from restem.review.timeline import picture
@@ -23,7 +24,6 @@ MOST_CARDS = 200
 
 REMARKS: Mapping[str, str] = {
     "silent": "Nothing was heard anywhere in this stem.",
-    "failed": "The file could not be read. Its labels stay as given.",
 }
 
 
@@ -60,8 +60,7 @@ def cards(run: Run, selection: Selection) -> str:
     """The cards' HTML. Raises RunError when the segments of the run lack a column."""
     segments = _segments_by_stem(run, selection.cards)
     return "\n".join(
-        _card(row, segments.get((row["song"], row["stem"])), run.taxonomy)
-        for row in selection.cards.iter_rows(named=True)
+        _card(row, segments.get((row["song"], row["stem"])), run) for row in selection.cards.iter_rows(named=True)
     )
 
 
@@ -92,14 +91,17 @@ def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl
     return wanted.partition_by("song", "stem", as_dict=True)
 
 
-def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, taxonomy: Taxonomy) -> str:
+def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run) -> str:
+    taxonomy = run.taxonomy
     parts = [
         f'<article class="card" {_keys(row)}>'
         f"<header><h3><small>{name(row['song'])}</small>{name(within_song(row['song'], row['stem']))}</h3>"
         f"{_badge(row['verdict'])}</header>",
         f'<p class="news"><span>{_change(row, taxonomy)}</span><span class="facts">{_facts(row)}</span></p>',
     ]
-    if remark := REMARKS.get(row["verdict"]):
+    if row["verdict"] == "failed":
+        parts.append(f'<p class="remark">{text(failure_reason(run, row["stem"]))} Its labels stay as given.</p>')
+    elif remark := REMARKS.get(row["verdict"]):
         parts.append(f'<p class="remark">{remark}</p>')
     if segments is not None:
         given, refined = taxonomy.parse(row["given"] or ""), taxonomy.parse(row["refined"] or "")
