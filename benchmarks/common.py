@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -17,15 +18,24 @@ DATA = HERE.parents[1] / "shared" / "data"
 PACKAGES = ("restem", "numpy", "scipy", "soundfile", "torch")
 
 
-def time_in_turn(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every repeat of every side. The sides take turns, so that what slows the machine slows them all."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+@dataclass(frozen=True)
+class Times:
+    """Seconds of every repeat of every side: on the wall, and of this process's own processor time."""
+
+    wall: dict[str, list[float]]
+    processor: dict[str, list[float]]
+
+
+def time_in_turn(sides: Mapping[str, Callable[[], object]], repeats: int) -> Times:
+    """Runs the sides `repeats` times, in turns, so that what slows the machine slows them all."""
+    times = Times({name: [] for name in sides}, {name: [] for name in sides})
     for _ in range(repeats):
         for name, side in sides.items():
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             side()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
+            times.wall[name].append(time.perf_counter() - wall)
+            times.processor[name].append(time.process_time() - processor)
+    return times
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], slower: str, faster: str) -> float:

@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 import soundfile
 import torch
+from torch.nn import functional
 
 from common import publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.mel import mel_power
@@ -25,7 +26,7 @@ from restem.audio.store import Store
 from restem.labelling.classifier import SIZES, Classifier
 from restem.labelling.mixing import Material, Mixer, MixingSettings
 from restem.labelling.segments import lay_segments
-from restem.labelling.training import TrainingSettings, _precision, _TrainingModule
+from restem.labelling.training import TrainingSettings, _precision
 
 CLASSES = ("vocals", "drums", "bass", "other")
 RATE_HZ = 44100
@@ -84,7 +85,7 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
         "decoded": lambda: decoded.batch(next(number), training.batch),
     }
     time_in_turn(sides, 1)
-    times = time_in_turn(sides, repeats)
+    times = time_in_turn(sides, repeats).wall
     share = 1.0 / ratio(times, "step", "mel")
     faster = ratio(times, "decoded", "mel")
     milliseconds = {name: 1000 * median(values) for name, values in times.items()}
@@ -108,20 +109,23 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
 
 
 class TrainingStep:
-    """One optimiser step of the classifier `tiny` on a batch that is there already."""
+    """One optimiser step of the classifier `tiny` on a batch that is there already, as `restem.labelling.training`."""
 
     def __init__(self, training: TrainingSettings, mixer: Mixer) -> None:
         self.precision = _precision("cpu")
-        self.module = _TrainingModule(Classifier(len(CLASSES), mixer.bands, SIZES["tiny"]), training)
-        self.optimizer = self.module.configure_optimizers()["optimizer"]
+        classifier = Classifier(len(CLASSES), mixer.bands, SIZES["tiny"])
+        self.classifier = classifier.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(
+            classifier.parameters(), training.learning_rate, weight_decay=training.weight_decay
+        )
         power, targets = mixer.batch(0, 0, training.batch)
-        self.batch = torch.from_numpy(power), torch.from_numpy(targets)
+        self.power, self.targets = torch.from_numpy(power), torch.from_numpy(targets)
 
     def __call__(self) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-            loss = self.module._loss(self.batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
+            logits = self.classifier(self.power)
+        functional.binary_cross_entropy_with_logits(logits.float(), self.targets).backward()
+        torch.nn.utils.clip_grad_norm_(self.classifier.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

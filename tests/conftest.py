@@ -36,25 +36,29 @@ def play(name: str, song: int, seconds: float, rate_hz: int = RATE_HZ) -> np.nda
     return np.asarray(0.2 * sound / np.abs(sound).max(), np.float32)
 
 
+def write_songs(
+    root: Path, songs: int = 3, seconds: float = 5.0, wrong: Mapping[tuple[int, str], str] | None = None
+) -> Path:
+    """Songs of four sounds each as 16-bit mono WAV. wrong: (song, name) -> the sound that is there instead."""
+    for song in range(songs):
+        folder = root / f"Song {song + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("vocals", "drums", "bass", "other"):
+            sound = play((wrong or {}).get((song, name), name), song, seconds)
+            soundfile.write(folder / f"{name}.wav", sound, RATE_HZ, subtype="PCM_16")
+    return root
+
+
 @pytest.fixture
 def write_band() -> WriteBand:
-    """Writes songs of four sounds each as 16-bit mono WAV: `write_band(root, songs=3, seconds=5.0)`.
+    """`write_band(root, songs=3, seconds=5.0)`; see `write_songs`."""
+    return write_songs
 
-    wrong: (song, name) -> the name of the sound that is there instead.
-    """
 
-    def write(
-        root: Path, songs: int = 3, seconds: float = 5.0, wrong: Mapping[tuple[int, str], str] | None = None
-    ) -> Path:
-        for song in range(songs):
-            folder = root / f"Song {song + 1}"
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in ("vocals", "drums", "bass", "other"):
-                sound = play((wrong or {}).get((song, name), name), song, seconds)
-                soundfile.write(folder / f"{name}.wav", sound, RATE_HZ, subtype="PCM_16")
-        return root
-
-    return write
+@pytest.fixture(scope="session")
+def band_writer() -> WriteBand:
+    """The same for fixtures that last longer than a test."""
+    return write_songs
 
 
 def _environment() -> dict[str, str]:
@@ -67,9 +71,7 @@ def run_python() -> RunPython:
 
     def run(program: str, *arguments: object, timeout: float = 250) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, *map(str, arguments)]
-        return subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
 

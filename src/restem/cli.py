@@ -32,6 +32,7 @@ app = App(
     help="Finds what is really in every stem of a multitrack music dataset, and corrects the labels.",
     version=__version__,
     help_epilogue="Every command takes --help. Add --debug to see where an error comes from.",
+    suppress_keyboard_interrupt=False,  # it is answered below
 )
 
 

@@ -287,7 +287,9 @@ class TestDisk:
             yield Path("/dev/full")
 
         monkeypatch.setattr(store_module, "written_aside", on_a_full_disk)
-        with pytest.raises(RestemError, match=r"cannot be written \(No space left on device\); choose --cache") as caught:
+        with pytest.raises(
+            RestemError, match=r"cannot be written \(No space left on device\); choose --cache"
+        ) as caught:
             store.fill([source])
         assert not isinstance(caught.value, AudioError)
 
@@ -475,8 +477,7 @@ def write_sparse(path: Path, seconds: int, rate_hz: int, channels: int, tone_s: 
         [
             b"WAVE",
             b"ds64" + struct.pack("<IQQQI", 28, 72 + data_bytes, data_bytes, seconds * rate_hz, 0),
-            b"fmt "
-            + struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 16),
+            b"fmt " + struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 16),
             b"data\xff\xff\xff\xff",
         ]
     )

@@ -63,9 +63,7 @@ def test_features_that_have_gone(task: ScoringTask) -> None:
         score_segments(task)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1), st.floats(0, 1)), max_size=40), st.floats(0, 1)
-)
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1), st.floats(0, 1)), max_size=40), st.floats(0, 1))
 def test_pooling_is_a_quantile_of_each_stem(segments: list[tuple[int, float, float]], quantile: float) -> None:
     stem = np.array([one[0] for one in segments], np.int64)
     scores = np.array([one[1:] for one in segments], np.float32).reshape(-1, 2)

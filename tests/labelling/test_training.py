@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,10 @@ import safetensors.torch
 import torch
 
 from restem.errors import RestemError
+from restem.labelling.classifier import load_classifier
 from restem.labelling.mixing import Mixer, MixingSettings
 from restem.labelling.scoring import ScoringTask, score_segments
 from restem.labelling.training import TrainingTask, steps_done, train_classifier
-
-from restem.labelling.classifier import load_classifier  # isort: skip
 
 
 def weights(task: TrainingTask) -> dict[str, torch.Tensor]:
@@ -28,8 +28,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask]) -> None:
-    """On stems it never heard, and in mixtures: both classes, one of them, the other."""
-    task = make_task("learn", steps=60)
+    """On stems it never heard, as they are, and at other levels with other equaliser curves."""
+    task = make_task("learn", steps=150)
+    task = replace(
+        task,
+        training=replace(task.training, epoch_steps=150),
+        mixing=replace(task.mixing, counts=(0.7, 0.3)),
+    )
     train_classifier(task)
     whole = task.held_out
     assert whole is not None
@@ -37,7 +42,7 @@ def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask])
     assert np.mean((logits > 0) == (whole.targets > 0.5)) > 0.9
 
     rows = [task.store.require(source).rows for source in whole.sources]
-    mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(0.5, 0.5), level_range_db=6.0), 0.02, 9)
+    mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(1.0,)), 0.02, 9)
     power, targets = mixer.batch(0, 0, 200)
     classifier, _ = load_classifier(task.folder)
     with torch.inference_mode():
@@ -143,7 +148,7 @@ training.train_classifier(task)
 class TestKill:
     # A checkpoint is made after steps 5, 10, 15 and 20; every fifth step is followed by two batches of validation.
     @pytest.mark.parametrize(
-        ("moment", "at"), [("batch", 3), ("batch", 9), ("batch", 20), ("checkpoint", 2), ("rename", 1), ("rename", 6)]
+        ("moment", "at"), [("batch", 3), ("batch", 20), ("checkpoint", 2), ("rename", 1), ("rename", 2)]
     )
     def test_goes_on_to_the_same_weights(
         self, make_task: Callable[..., TrainingTask], run_python: Callable, tmp_path: Path, moment: str, at: int
@@ -166,7 +171,7 @@ class TestKill:
         """Steps that were done are not done again."""
         task = make_task("killed")
         (tmp_path / "task").write_bytes(pickle.dumps(task))
-        assert run_python(TRAIN, tmp_path / "task", "batch", 20).returncode == -9
+        assert run_python(TRAIN, tmp_path / "task", "batch", 17).returncode == -9
         assert steps_done(task) == 10
         epochs = []
         original = Mixer.batch
@@ -180,16 +185,18 @@ class TestKill:
             train_classifier(task)
         assert min(epochs) == 2 and epochs.count(2) == epochs.count(3) == 5
 
-    @pytest.mark.parametrize("length", [0, 1000, -100])
     def test_damaged_checkpoint(
-        self, make_task: Callable[..., TrainingTask], run_python: Callable, tmp_path: Path, length: int
+        self, make_task: Callable[..., TrainingTask], run_python: Callable, tmp_path: Path
     ) -> None:
         """As after a power failure: the training begins again rather than never."""
         uninterrupted, task = make_task("uninterrupted", steps=10), make_task("killed", steps=10)
         train_classifier(uninterrupted)
         (tmp_path / "task").write_bytes(pickle.dumps(task))
         assert run_python(TRAIN, tmp_path / "task", "batch", 9).returncode == -9
-        checkpoint = task.folder / "last.ckpt"
-        checkpoint.write_bytes(checkpoint.read_bytes()[:length])
-        train_classifier(task)
-        assert same(weights(task), weights(uninterrupted))
+        for length in (0, 1000, -100):
+            damaged = replace(task, folder=tmp_path / f"damaged{length}")
+            shutil.copytree(task.folder, damaged.folder)
+            checkpoint = damaged.folder / "last.ckpt"
+            checkpoint.write_bytes(checkpoint.read_bytes()[:length])
+            train_classifier(damaged)
+            assert same(weights(damaged), weights(uninterrupted))

@@ -8,6 +8,7 @@ same weights.
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -112,8 +113,16 @@ def train_classifier(task: TrainingTask) -> None:
     checkpoint = task.folder / "last.ckpt"
     decay = 1.0 - 1.0 / max(1.0, settings.averaged_share * task.steps)
     callbacks: list[Callback] = [
-        WeightAveraging(avg_fn=get_ema_avg_fn(decay)),  # type: ignore[no-untyped-call]
-        ModelCheckpoint(task.folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
+        _Averaging(avg_fn=get_ema_avg_fn(decay)),  # type: ignore[no-untyped-call]
+        # After the epoch, not after its validation: what is resumed then begins with the next one.
+        ModelCheckpoint(
+            task.folder,
+            filename="last",
+            save_top_k=1,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
         _WriteProgress(task.folder / _PROGRESS_FILE),
     ]
     if task.held_out is not None:
@@ -122,7 +131,8 @@ def train_classifier(task: TrainingTask) -> None:
         accelerator="gpu" if task.accelerator == "cuda" else task.accelerator,
         devices=1 if task.accelerator == "cpu" else "auto",
         precision=_precision(task.accelerator),  # type: ignore[arg-type]
-        max_steps=task.steps,
+        # Not max_steps, with which Lightning goes on in the middle of an epoch that was finished, and stumbles.
+        max_epochs=-(-task.steps // epoch_steps),
         callbacks=callbacks,
         logger=TensorBoardLogger(task.folder, name="log", version=""),
         gradient_clip_val=5.0,
@@ -136,7 +146,7 @@ def train_classifier(task: TrainingTask) -> None:
     validation = None
     if task.held_out is not None:
         validation = _loader(task, task.held_out, -(-settings.validation_mixtures // settings.batch), fixed=True)
-    trainer.fit(module, loader, validation, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    trainer.fit(module, loader, validation, ckpt_path=checkpoint if _is_whole(checkpoint) else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -169,6 +179,10 @@ class _TrainingModule(lightning.LightningModule):
         loss = self._loss(batch)
         self.log("loss", loss)
         return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.global_step >= self.steps:
+            self.trainer.should_stop = True
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         self.log("validation_loss", self._loss(batch), sync_dist=True)
@@ -223,6 +237,13 @@ class _Examples(Sampler):
             yield self.epoch, (number * world + rank) * self.batch
 
 
+class _Averaging(WeightAveraging):
+    """Leaves the averaged weights also when a training is resumed after its last step, and so ends without another."""
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.on_train_end(trainer, pl_module)
+
+
 class _WriteProgress(Callback):
     """Writes the number of steps done to a file, for a progress bar in another process."""
 
@@ -232,6 +253,15 @@ class _WriteProgress(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if trainer.is_global_zero and trainer.global_step % 5 == 0:
             self.file.write_text(str(trainer.global_step))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be gone on from: moved there from another disk, or cut off with the power, it may not."""
+    try:
+        torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+        return False
+    return True
 
 
 def _loader(task: TrainingTask, material: Material, batches: int, fixed: bool = False) -> DataLoader:
