@@ -15,7 +15,6 @@ from statistics import mean
 from typing import Any
 
 from common import publish
-
 from restem.demo import run_demo
 
 

@@ -23,6 +23,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Layout = Literal["songs", "song-folders", "classes", "table"]
 Classes = Annotated[str, Parameter(help="Comma-separated classes, or a YAML file that maps each class to its aliases.")]
 Workers = Annotated[int | None, Parameter(help="Processes; by default the cores this process may use.")]
+Cache = Annotated[Path | None, Parameter(help="Where features are kept; by default the user's cache folder.")]
 LayoutOption = Annotated[Layout | None, Parameter(help="How the dataset lies on disk; by default this is detected.")]
 
 DEFAULT_CLASSES = "vocals,drums,bass,other"
@@ -41,11 +42,11 @@ def demo(
     out: Annotated[Path, Parameter(help="The folder for everything the demo makes.")] = Path("restem-demo"),
     /,
     *,
-    songs: int = 24,
-    seed: int = 0,
+    songs: Annotated[int, Parameter(help="How many to render.")] = 24,
+    seed: Annotated[int, Parameter(help="Another seed is another band.")] = 0,
     device: Device = "auto",
     workers: Workers = None,
-    cache: Path | None = None,
+    cache: Cache = None,
 ) -> None:
     """Show the whole method on a generated band, without any download.
 
@@ -114,13 +115,12 @@ def corrupt(
     Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
     """
     from restem.dataset.corrupt import corrupt as corrupt_dataset
-    from restem.parallel import available_workers
 
     opened = _open(dataset, layout, classes)
     with _progress() as progress:
         corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, extension=format,
-            workers=workers or available_workers(),
+            workers=workers,
             progress=lambda done, total: progress("writing", done, total),
         )  # fmt: skip
     _say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
@@ -139,13 +139,11 @@ def refine(
     folds: Annotated[
         int | None, Parameter(help="Every stem is scored by a classifier that never heard its song; by default 3.")
     ] = None,
-    steps: Annotated[int | None, Parameter(help="Of one training, 64 mixtures each.")] = None,
+    steps: Annotated[int | None, Parameter(help="Of one training; by default by the amount of audio.")] = None,
     seed: int = 0,
     device: Device = "auto",
     workers: Workers = None,
-    cache: Annotated[
-        Path | None, Parameter(help="Where features are kept; by default the user's cache folder.")
-    ] = None,
+    cache: Cache = None,
     licence: Annotated[str, Parameter(help="The licence of the audio, kept with the classifier.")] = "",
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
@@ -219,11 +217,10 @@ def export(
     Example: `restem export run refined-stems`
     """
     from restem.dataset.export import export as export_run
-    from restem.dataset.run import open_run
 
     with _progress() as progress:
         summary = export_run(
-            open_run(run), out, layout=layout, link=link, licence=licence,
+            run, out, layout=layout, link=link, licence=licence,
             progress=lambda done, total: progress("exporting", done, total),
         )  # fmt: skip
     _say(str(summary))
@@ -243,7 +240,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         if debug:
             raise
-        _complain(f"{error} (see `restem --help`)".replace("\n", " "))
+        _complain(f"{error} (see `restem {_command(tokens)}--help`)".replace("\n", " "))
         return 2
     except RestemError as error:
         if debug:
@@ -271,6 +268,11 @@ def _open(path: Path, layout: Layout | None, classes: str) -> Dataset:
     from restem.taxonomy import read_taxonomy
 
     return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
+
+
+def _command(tokens: Sequence[str]) -> str:
+    """The command that was meant, with a space, or nothing if there is none of that name."""
+    return f"{tokens[0]} " if tokens and tokens[0] in app else ""
 
 
 def _console() -> Console:

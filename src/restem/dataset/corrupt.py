@@ -35,7 +35,7 @@ from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.errors import DatasetError, UsageError
 from restem.files import write_json, written_aside
-from restem.parallel import map_unordered
+from restem.parallel import available_workers, map_unordered
 from restem.taxonomy import Taxonomy
 
 DESCRIPTION_FILE = "corrupt.json"
@@ -57,11 +57,11 @@ def corrupt(
     out: Path | str,
     *,
     kind: Kind,
-    rate: float,
+    rate: float = 0.2,
     seed: int = 0,
     level_db: float = -20.0,
     extension: str = "flac",
-    workers: int = 1,
+    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Writes a noisy copy of `dataset` to the folder `out` and returns it. What the kinds do says `plan_noise`.
@@ -95,7 +95,7 @@ def corrupt(
         record = out / _PROGRESS_FOLDER / f"{number}.json"
         jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, record))
     results: list[dict[str, Any]] = [{}] * len(jobs)
-    for done, (index, result) in enumerate(map_unordered(_corrupt_song, jobs, workers), start=1):
+    for done, (index, result) in enumerate(map_unordered(_corrupt_song, jobs, workers or available_workers()), start=1):
         results[index] = result
         if progress is not None:
             progress(done, len(jobs))

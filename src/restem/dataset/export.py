@@ -30,7 +30,7 @@ import polars as pl
 from restem._version import __version__
 from restem.dataset.links import LINKS, Link, place, place_stream
 from restem.dataset.names import Names, safe_name, song_folders
-from restem.dataset.run import CLASSIFIER_FOLDER, Run
+from restem.dataset.run import CLASSIFIER_FOLDER, Run, open_run
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import split_stem_name
 from restem.errors import DatasetError, UsageError
@@ -74,7 +74,7 @@ class _Item:
 
 
 def export(
-    run: Run,
+    run: Run | Path | str,
     out: Path | str,
     *,
     layout: ExportLayout = "table",
@@ -86,12 +86,15 @@ def export(
 
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
-    original, too. licence: the licence of the audio, for the manifest. progress: called with stems done and in all.
+    original, too. licence: of the audio, for the manifest; by default the run's. progress: called with the stems done
+    and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     Raises UsageError for an unknown layout or link; DatasetError when the source dataset or a stem of it is missing,
     `out` holds something or lies in the source, nothing is left to export, or a link cannot be made.
     """
+    run = run if isinstance(run, Run) else open_run(run)
+    licence = licence or str(run.description.get("licence", ""))
     if layout not in EXPORT_LAYOUTS:
         raise UsageError(f"Nothing can be exported as {layout!r}; use one of {', '.join(EXPORT_LAYOUTS)}.")
     if link not in LINKS:
@@ -122,7 +125,10 @@ def export(
                 progress(done, len(items))
         if layout == "table":
             _stems_table(run, items).write_csv(folder / TABLE_FILE, float_precision=6)
-        write_json(folder / MANIFEST_FILE, _manifest(run, items, summary, link, licence))
+        write_json(
+            folder / MANIFEST_FILE,
+            _manifest(run, items, summary, link, licence),
+        )
     return summary
 
 

@@ -165,7 +165,8 @@ def save_classifier(folder: Path, classifier: Classifier, config: ClassifierConf
     write_json(folder / "config.json", asdict(config))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     with written_aside(folder / "model.safetensors") as aside:
-        safetensors.torch.save_file(weights, aside)
+        # save_file would make a file that nobody else may read.
+        aside.write_bytes(safetensors.torch.save(weights))
 
 
 def load_classifier(folder: Path | str) -> tuple[Classifier, ClassifierConfig]:

@@ -136,7 +136,7 @@ def train_classifier(task: TrainingTask) -> None:
         callbacks=callbacks,
         logger=TensorBoardLogger(task.folder, name="log", version=""),
         gradient_clip_val=5.0,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, epoch_steps),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
@@ -256,7 +256,7 @@ class _WriteProgress(Callback):
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be gone on from: moved there from another disk, or cut off with the power, it may not."""
+    """Whether a checkpoint can be gone on from: cut off with the power, say, it cannot."""
     try:
         torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):

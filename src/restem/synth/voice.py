@@ -220,10 +220,11 @@ def _pitch_curve(notes: list[Note], singer: Singer, rng: Generator, count: int, 
         vibrato[start:stop] = np.clip((since - singer.vibrato_onset_s) / 0.3, 0.0, 1.0)
         last_end = note.start_s + note.seconds
     width = max(1, int(singer.glide_s * points_per_s))
-    glided = ndimage.uniform_filter1d(ndimage.uniform_filter1d(steps, width), width)
+    glided: Array = ndimage.uniform_filter1d(ndimage.uniform_filter1d(steps, width), width)
     speed = singer.vibrato_hz * (1.0 + 0.06 * smooth_noise(rng, count, points_per_s, 2.0))
     wave = np.sin(2.0 * np.pi * np.cumsum(speed) / points_per_s)
-    return glided + singer.vibrato_depth * vibrato * wave + drift
+    track: Array = glided + singer.vibrato_depth * vibrato * wave + drift
+    return track
 
 
 def _glottal_source(notes: list[Note], phase: Array, singer: Singer, rate_hz: int, length: int) -> Array:
