@@ -23,7 +23,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., P
 def run(songs: Path) -> Path:
     out = songs.parent / "run"
     command = ["refine", str(songs), "--out", str(out), "--cache", str(songs.parent / "cache"), "--rounds", "1",
-               "--folds", "2", "--steps", "3", "--workers", "1"]  # fmt: skip
+               "--folds", "1", "--steps", "3", "--workers", "1"]  # fmt: skip
     assert run_command(command) == 0
     return out
 
@@ -83,9 +83,7 @@ class TestExitStatus:
         assert_short_error(capsys)
 
     @pytest.mark.parametrize("workers", ["0", "-3"])
-    def test_workers_out_of_range(
-        self, songs: Path, tmp_path: Path, workers: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_workers_out_of_range(self, songs: Path, workers: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_command(["scan", str(songs), "--workers", workers]) in (0, 2)
         assert "fault in restem" not in capsys.readouterr().err
 
@@ -182,7 +180,7 @@ class TestCommands:
     def test_refine_says_what_it_found_and_where(
         self, songs: Path, run: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command = ["refine", str(songs), "--out", str(run), "--rounds", "1", "--folds", "2", "--steps", "3"]
+        command = ["refine", str(songs), "--out", str(run), "--rounds", "1", "--folds", "1", "--steps", "3"]
         assert run_command(command) == 0
         output = capsys.readouterr().out
         assert "kept" in output and "labels.csv" in output.replace("\n", "")

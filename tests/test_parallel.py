@@ -43,7 +43,7 @@ def test_one_worker_does_no_more_than_is_asked_for() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_comes_through(workers: int) -> None:
-    with pytest.raises(ValueError, match="math domain error|nonnegative"):
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
         list(map_unordered(math.sqrt, [1.0, -1.0, 4.0], workers))
 
 

@@ -179,7 +179,7 @@ class TestOddDatasets:
         assert len(refine(root, tmp_path / "run").labels) == 6
 
 
-ARGUMENTS = ("--rounds", "2", "--folds", "2", "--steps", "2", "--device", "cpu")
+ARGUMENTS = ("--rounds", "2", "--folds", "1", "--steps", "2", "--device", "cpu")
 
 
 class TestKill:
@@ -247,14 +247,18 @@ class TestKill:
         assert (tmp_path / "run" / "report.html").stat().st_size > 1000
 
     @pytest.mark.parametrize("name", ["labels.csv", "segments.parquet"])
-    def test_a_finished_run_that_lost_a_table(self, uninterrupted: Path, tmp_path: Path, name: str) -> None:
-        """The error says to run `restem refine` again, so that must help, or the error say something else."""
+    def test_a_finished_run_that_lost_a_table(
+        self, uninterrupted: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Running `restem refine` again makes it anew; or if not, the error does not say that it would."""
         shutil.copytree(uninterrupted / "run", tmp_path / "run")
         expected = (tmp_path / "run" / name).read_bytes()
         (tmp_path / "run" / name).unlink()
         command = ["refine", str(uninterrupted / "songs"), "--out", str(tmp_path / "run"), *ARGUMENTS]
-        run_command([*command, "--cache", str(uninterrupted / "cache")])
-        assert (tmp_path / "run" / name).read_bytes() == expected
+        if run_command([*command, "--cache", str(uninterrupted / "cache")]) == 0:
+            assert (tmp_path / "run" / name).read_bytes() == expected
+        else:
+            assert "run `restem refine` again" not in capsys.readouterr().err
 
 
 def test_a_disk_without_room_for_the_cache(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ NOISE = np.random.default_rng(1).standard_normal((2, 6000)).astype(np.float32)
 def test_blocks_make_no_difference(sizes: list[int], rate_hz: int) -> None:
     samples = NOISE[:, : sum(sizes)]
     edges = np.minimum(np.cumsum([0, *sizes]), samples.shape[1])
-    blocks = [samples[:, a:b] for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    blocks = [samples[:, a:b] for a, b in pairwise(edges) if b > a]
     found = np.concatenate(list(mel_power(blocks, rate_hz, SETTINGS)))
     expected = mel(samples, rate_hz)
     assert found.shape == expected.shape

@@ -133,7 +133,7 @@ class TestFiles:
         with pytest.raises(RestemError, match="damaged"):
             load_classifier(folder)
 
-    def test_weights_of_another_network(self, folder: Path, config: ClassifierConfig) -> None:
+    def test_weights_of_another_network(self, folder: Path) -> None:
         other = Classifier(3, 16, replace(SMALL, widths=(8, 24)))
         safetensors.torch.save_file(other.state_dict(), folder / "model.safetensors")
         with pytest.raises(RestemError, match="damaged or of another version"):

@@ -22,9 +22,7 @@ from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings
 
 CLASSES = ["vocals", "drums", "bass", "other"]
-QUICK = RefineSettings(
-    folds=2, training=TrainingSettings(steps=20, batch=16, epoch_steps=10, validation_mixtures=16, learning_rate=5e-3)
-)
+QUICK = RefineSettings(folds=2, training=TrainingSettings(steps=12, batch=8, epoch_steps=6, validation_mixtures=8))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +81,7 @@ class TestRunFolder:
     def test_description(self, finished: Run) -> None:
         description = json.loads((finished.path / "run.json").read_text())
         assert description["seed"] == 0 and description["licence"] == "CC BY 4.0" and description["failures"] == {}
-        assert description["settings"]["training"]["steps"] == 20 and description["settings"]["folds"] == 2
+        assert description["settings"]["training"]["steps"] == 12 and description["settings"]["folds"] == 2
         assert description["dataset"]["layout"] == "songs" and description["dataset"]["stems"] == 12
         assert {"restem", "python", "torch", "numpy"} <= set(description["versions"])
         assert len(description["stages"]) == 5 and all(seconds >= 0 for seconds in description["stages"].values())

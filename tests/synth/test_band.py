@@ -68,9 +68,7 @@ def test_families_sum_to_the_same_mixture() -> None:
         others = [name for name in families if name not in ("vocals", "drums", "bass")]
         assert 1 <= len(others) <= 3
         assert set(families) <= set(FAMILIES)
-        np.testing.assert_allclose(
-            sum(families.values()), sum(coarse.values()), atol=1e-6, err_msg=str(index)
-        )
+        np.testing.assert_allclose(sum(families.values()), sum(coarse.values()), atol=1e-6, err_msg=str(index))
         for name in ("vocals", "drums", "bass"):
             np.testing.assert_array_equal(families[name], coarse[name])
 
@@ -102,9 +100,7 @@ def test_workers_do_not_change_the_files(tmp_path: Path) -> None:
     two = render_band(tmp_path / "two", **settings, workers=2)
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert digests(one) == digests(two)
-    assert sorted(digests(one)) == sorted(
-        f"song{n:03d}/{c}.flac" for n in range(3) for c in CLASSES
-    )
+    assert sorted(digests(one)) == sorted(f"song{n:03d}/{c}.flac" for n in range(3) for c in CLASSES)
     sound, rate_hz = soundfile.read(one / "song001" / "bass.flac", always_2d=True)
     expected = render_song(6, 1, seconds=2.0, rate_hz=RATE_HZ)["bass"].T
     assert rate_hz == RATE_HZ

@@ -78,9 +78,7 @@ def test_vowels_have_their_formants() -> None:
         sung = voice.sing(notes, [("", vowel, vowel)], singer, rng, RATE_HZ, 2 * RATE_HZ)
         power = np.abs(np.fft.rfft(sung)) ** 2
         hertz = np.fft.rfftfreq(len(sung), 1.0 / RATE_HZ)
-        upper, lower = (
-            power[(hertz > low) & (hertz < high)].sum() for low, high in ((2000, 2600), (800, 1300))
-        )
+        upper, lower = (power[(hertz > low) & (hertz < high)].sum() for low, high in ((2000, 2600), (800, 1300)))
         tilts[vowel] = 10.0 * np.log10(upper / lower)
     assert tilts["i"] > tilts["a"] + 10.0
 
@@ -125,9 +123,7 @@ def test_winds_play_the_notes(sound: str) -> None:
 def test_strings_play_the_notes(sound: str) -> None:
     notes = scale_of_notes(55.0)
     rng = np.random.default_rng(9)
-    assert (
-        worst_cents(strings.render_strings(notes, sound, rng, RATE_HZ, 3 * RATE_HZ), notes) < 50.0
-    )
+    assert worst_cents(strings.render_strings(notes, sound, rng, RATE_HZ, 3 * RATE_HZ), notes) < 50.0
 
 
 def test_drums_sound_when_they_are_struck() -> None:

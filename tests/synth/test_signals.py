@@ -32,9 +32,7 @@ def test_damped_partials_are_the_sum_of_damped_sines() -> None:
 
 
 def test_partials_above_the_nyquist_frequency_are_left_out() -> None:
-    found = signals.damped_partials(
-        np.array([30_000.0]), np.array([1.0]), np.array([1.0]), 1000, RATE_HZ
-    )
+    found = signals.damped_partials(np.array([30_000.0]), np.array([1.0]), np.array([1.0]), 1000, RATE_HZ)
     assert not found.any()
 
 
@@ -70,9 +68,7 @@ def test_moving_filter_follows_its_cutoff() -> None:
     sound = rng.standard_normal(RATE_HZ)
     count = signals.frame_count(len(sound), RATE_HZ)
     cutoff = np.where(np.arange(count) < count / 2, 200.0, 15_000.0)
-    found = signals.moving_filter(
-        sound, RATE_HZ, lambda bins: signals.lowpass_response(bins, cutoff, 0.7)
-    )
+    found = signals.moving_filter(sound, RATE_HZ, lambda bins: signals.lowpass_response(bins, cutoff, 0.7))
     half = len(sound) // 2
     assert np.std(found[half + 2000 :]) > 5.0 * np.std(found[: half - 2000])
 

@@ -41,7 +41,7 @@ _EXTRA_PRIOR = (2.0, 80.0)
 
 # What the share of stems that hold a class is thought to be before any is heard, as counts of stems that do and do not:
 # among stems given the class, stems whose song has it elsewhere, and stems whose song has it nowhere.
-_SHARE_PRIORS = ((38.0, 2.0), (1.0, 40.0), (1.0, 3.0))
+_SHARE_PRIORS = ((38.0, 2.0), (1.0, 40.0), (1.0, 5.0))
 _SHARE_STEPS = 50
 _RATE_BOUNDS = (0.002, 0.45)
 _SCORE_CLIP = 1e-3

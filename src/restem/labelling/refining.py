@@ -33,7 +33,7 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
 from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
-from restem.errors import UsageError
+from restem.errors import DatasetError, UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
 from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, label_groups
 from restem.labelling.hearing import Heard, hear
@@ -93,11 +93,18 @@ def refine_labels(
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
     cores available. licence: of the data, kept with the classifier. A finished run of the same request is read back.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used, UsageError for settings.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used or a folder to write to lies in
+    the dataset, UsageError for settings.
     """
     out = Path(out)
     settings = settings or RefineSettings()
     device = choose_device(device)
+    cache = Path(cache) if cache is not None else default_cache()
+    for folder in (out, cache):
+        if folder.resolve().is_relative_to(dataset.root.resolve()):
+            raise DatasetError(
+                f"{folder}: lies in the dataset, which is never written to; choose a folder outside of it."
+            )
     request: dict[str, Any] = {
         "settings": asdict(settings),
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
@@ -105,7 +112,7 @@ def refine_labels(
     }
     if (finished := begin(out, request)) is not None:
         return finished
-    store = Store(Path(cache) if cache is not None else default_cache(), settings.mel)
+    store = Store(cache, settings.mel)
     workers = workers or available_workers()
     timed = Timed(progress)
     with timed("features") as report:

@@ -34,7 +34,8 @@ def begin(out: Path, request: Mapping[str, Any]) -> Run | None:
                 "or delete it."
             )
         return None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # A request that was being written when the process was killed is no other run.
+    if out.exists() and (not out.is_dir() or any(path.name != WORK_FOLDER for path in out.iterdir())):
         raise RunError(f"{out}: is not empty and holds no run; choose another --out.")
     write_json(request_path, request)
     return None
