@@ -35,7 +35,8 @@ def refine(
     `TrainingSettings`, which hold the defaults. cache: where features are kept. device: `auto`, `cpu`, `cuda`, `mps`.
     workers: processes, by default as many as there are cores. licence: of the audio, kept with the classifier.
     progress: called with (stage, done, total). Interrupted and called again with the same arguments, it goes on.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used, UsageError for a setting.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used or
+    `out` lies in the dataset, UsageError for a setting.
     """
     from restem.labelling.refining import RefineSettings, refine_labels
 

@@ -93,8 +93,8 @@ def refine_labels(
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
     cores available. licence: of the data, kept with the classifier. A finished run of the same request is read back.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used or a folder to write to lies in
-    the dataset, UsageError for settings.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used, or a folder to be written
+    lies in the dataset, UsageError for settings.
     """
     out = Path(out)
     settings = settings or RefineSettings()
