@@ -20,7 +20,9 @@ LABELS = st.frozensets(st.sampled_from(Taxonomy().classes))
 
 
 def usable(name: str) -> bool:
-    return name not in (".", "..") and len(name.encode()) <= 200
+    """Whether a folder of that name stays inside the dataset on every system; on one, `\\` parts folders."""
+    leads_out = name.startswith("\\") or ".." in name.split("\\")
+    return not leads_out and name != "." and len(name.encode()) <= 200
 
 
 def table(folder: Path, text: str, name: str = "stems.csv") -> Path:

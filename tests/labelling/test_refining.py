@@ -193,15 +193,19 @@ class TestFolds:
     @pytest.mark.parametrize(("songs", "folds"), [(1, 3), (2, 3), (7, 3), (9, 1), (5, 5)])
     def test_songs_stay_together_and_folds_are_equal(self, songs: int, folds: int) -> None:
         names = [f"Song {n}" for n in range(songs) for _ in range(4)]
-        fold = assign_folds(names, folds, seed=0)
+        fold = assign_folds(names, np.ones(len(names), bool), folds, seed=0)
         assert all(len({f for f, name in zip(fold, names, strict=True) if name == one}) == 1 for one in set(names))
         sizes = np.bincount(fold) // 4
         assert len(sizes) == min(folds, songs) and sizes.max() - sizes.min() <= 1
 
     def test_are_a_function_of_the_seed(self) -> None:
         names = [f"Song {n}" for n in range(20)]
-        np.testing.assert_array_equal(assign_folds(names, 4, 1), assign_folds(names, 4, 1))
-        assert (assign_folds(names, 4, 1) != assign_folds(names, 4, 2)).any()
+        np.testing.assert_array_equal(
+            assign_folds(names, np.ones(len(names), bool), 4, 1), assign_folds(names, np.ones(len(names), bool), 4, 1)
+        )
+        assert (
+            assign_folds(names, np.ones(len(names), bool), 4, 1) != assign_folds(names, np.ones(len(names), bool), 4, 2)
+        ).any()
 
 
 def test_what_the_next_round_is_taught() -> None:

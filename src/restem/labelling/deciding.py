@@ -108,7 +108,8 @@ def calibrate(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tupl
 def decide(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, calibrations: Sequence[Calibration]) -> Decisions:
     """Refined labels of active stems. scores: (stem, class) in [0, 1]. given: flags, and groups, of the same shape.
 
-    What is not clear stays as given, and so does a stem that would be left without a label though it sounds.
+    What is not clear stays as given, and so does a stem that would be left without a label though it sounds; one
+    that has none from the start is unsure.
     """
     given = np.asarray(given, bool)
     columns = [one.present_given(scores[:, index], groups[:, index]) for index, one in enumerate(calibrations)]
@@ -118,7 +119,7 @@ def decide(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, calibratio
     emptied = ~refined.any(axis=1) & given.any(axis=1)
     refined[emptied] = given[emptied]
     changed = (refined != given).any(axis=1)
-    doubted = emptied | ((wrong >= DOUBT_ABOVE) & (refined == given)).any(axis=1)
+    doubted = ~refined.any(axis=1) | emptied | ((wrong >= DOUBT_ABOVE) & (refined == given)).any(axis=1)
     verdicts = np.select([changed, doubted], ["changed", "unsure"], "kept")
     return Decisions(refined, probabilities, _quality(probabilities, given), tuple(verdicts.tolist()))
 

@@ -37,6 +37,11 @@ class Heard:
         """The song of every stem."""
         return [self.dataset.stems[index].song for index in self.indices]
 
+    @property
+    def teaching(self) -> np.ndarray:
+        """(stem,) flags: the stems that mixtures can be made of, because they sound and have a label."""
+        return (self.segments.active_frames > 0) & self.given.any(axis=1)
+
     def material(self, targets: np.ndarray, stems: np.ndarray | None = None) -> Material:
         """What mixtures can be made of: the active segments of the stems flagged in `stems`, by default of all.
 
@@ -58,7 +63,7 @@ def hear(
 ) -> Heard:
     """Fills the store with what it lacks and lays segments over every stem.
 
-    Raises DatasetError when no stem can be decoded, or all are silent.
+    Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """
     sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
     failures = store.fill(sources, workers, progress)
@@ -71,6 +76,9 @@ def hear(
     segments = lay_segments(features, length, max(1, round(hop_s / store.settings.hop_s)))
     if not segments.active.any():
         raise DatasetError(f"{dataset.root}: every stem is silent; there is nothing to learn from.")
+    given = np.array([dataset.taxonomy.to_flags(dataset.stems[index].given) for index in indices])
+    if not given[segments.stem[segments.active]].any():
+        raise DatasetError(f"{dataset.root}: no stem that sounds has a label; there is nothing to learn from.")
     return Heard(
         dataset,
         store,
@@ -78,7 +86,7 @@ def hear(
         indices,
         tuple(sources[index] for index in indices),
         np.array([one.seconds for one in features]),
-        np.array([dataset.taxonomy.to_flags(dataset.stems[index].given) for index in indices]),
+        given,
         segments,
         length,
     )

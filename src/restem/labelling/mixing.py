@@ -18,6 +18,7 @@ import numpy as np
 
 from restem.audio.level import db_to_power
 from restem.audio.store import Source, gather_power
+from restem.errors import RestemError
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Mixer:
             if len(carriers):
                 offsets = np.concatenate(([0], np.cumsum(counts)))[carriers]
                 self._by_class.append((segments, offsets, counts[carriers]))
+        if not self._by_class:
+            raise RestemError("No segment carries a class with a probability of 0.5 or more; nothing can be mixed.")
         self._slots = min(len(self._by_class), len(settings.counts))
         shares = np.asarray(settings.counts[: self._slots], np.float64)
         self._count_edges = np.cumsum(shares / shares.sum())

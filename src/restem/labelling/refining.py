@@ -50,6 +50,9 @@ Progress = Callable[[str, int, int], None]
 
 _POLL_S = 0.5
 
+# Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
+_LARGEST_SEED = 4_000_000
+
 
 @dataclass(frozen=True)
 class RefineSettings:
@@ -73,6 +76,8 @@ class RefineSettings:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
         steps = self.training.steps
         if self.rounds < 1 or self.folds < 1 or (steps is not None and steps < 1):
             raise UsageError("rounds, folds and steps must be at least 1.")
@@ -156,7 +161,7 @@ class _Refinement:
         self.device = device
         self.workers = workers if device == "cpu" else 1  # a GPU is not shared between trainings
         self.config = config
-        self.fold = assign_folds(heard.songs, settings.folds, settings.seed)
+        self.fold = assign_folds(heard.songs, heard.teaching, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
 
     def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:
@@ -190,7 +195,9 @@ class _Refinement:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
         material, held_out = self.heard.material(targets), None
         if fold is not None and len(self.folds) > 1:
-            material, held_out = material.of_stems(self.fold != fold), material.of_stems(self.fold == fold)
+            inside = material.of_stems(self.fold == fold)
+            held_out = inside if (inside.targets >= 0.5).any() else None
+            material = material.of_stems(self.fold != fold)
         return TrainingTask(
             folder=folder,
             store=self.heard.store,
@@ -305,12 +312,16 @@ def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions
     return targets.astype(np.float32)
 
 
-def assign_folds(songs: Sequence[str], folds: int, seed: int) -> np.ndarray:
-    """The fold of every stem, (stem,): all stems of a song in one, folds of equal numbers of songs."""
-    names = list(dict.fromkeys(songs))
+def assign_folds(songs: Sequence[str], teaching: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of every stem, (stem,): all stems of a song in one, folds of equal numbers of songs.
+
+    teaching: (stem,) flags, the stems that something can be learned from. There are no more folds than songs that have
+    one, so that the songs outside of each fold teach something; songs without any are in fold 0.
+    """
+    names = list(dict.fromkeys(song for song, teaches in zip(songs, teaching, strict=True) if teaches))
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
     fold_of = {names[which]: position % min(folds, len(names)) for position, which in enumerate(order)}
-    return np.array([fold_of[song] for song in songs])
+    return np.array([fold_of.get(song, 0) for song in songs])
 
 
 def choose_device(device: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restem.dataset.run import DESCRIPTION_FILE, Run, open_run
+from restem.dataset.run import DESCRIPTION_FILE, LABELS_FILE, SEGMENTS_FILE, Run, open_run
 from restem.errors import RunError
 from restem.files import write_json
 
@@ -23,10 +23,16 @@ def begin(out: Path, request: Mapping[str, Any]) -> Run | None:
     request_path = out / WORK_FOLDER / _REQUEST_FILE
     asked = json.loads(json.dumps(request))
     if (out / DESCRIPTION_FILE).exists():
-        run = open_run(out)
-        if _contains(run.description, asked):
-            return run
-        raise RunError(f"{out}: holds a run of another dataset or other settings; choose another --out, or delete it.")
+        if not _contains(_read(out / DESCRIPTION_FILE), asked):
+            raise RunError(
+                f"{out}: holds a run of another dataset or other settings; choose another --out, or delete it."
+            )
+        if all((out / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE)):
+            return open_run(out)
+        # A table was lost since: the run is made again.
+        (out / DESCRIPTION_FILE).unlink()
+        write_json(request_path, request)
+        return None
     if request_path.exists():
         if _read(request_path) != asked:
             raise RunError(
