@@ -200,12 +200,14 @@ class TestFolds:
 
     def test_are_a_function_of_the_seed(self) -> None:
         names = [f"Song {n}" for n in range(20)]
-        np.testing.assert_array_equal(
-            assign_folds(names, np.ones(len(names), bool), 4, 1), assign_folds(names, np.ones(len(names), bool), 4, 1)
-        )
-        assert (
-            assign_folds(names, np.ones(len(names), bool), 4, 1) != assign_folds(names, np.ones(len(names), bool), 4, 2)
-        ).any()
+        teaching = np.ones(len(names), bool)
+        first = assign_folds(names, teaching, 4, 1)
+        np.testing.assert_array_equal(first, assign_folds(names, teaching, 4, 1))
+        assert (first != assign_folds(names, teaching, 4, 2)).any()
+
+    def test_songs_that_teach_nothing_make_no_fold(self) -> None:
+        teaching = np.array([True, False, True, False])
+        np.testing.assert_array_equal(np.sort(assign_folds(["a", "b", "c", "d"], teaching, 4, 0)), [0, 0, 0, 1])
 
 
 def test_what_the_next_round_is_taught() -> None:

@@ -30,7 +30,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 # A label is changed when it is wrong with at least this probability, and doubted from the second on.
-CHANGE_ABOVE = 0.6
+CHANGE_ABOVE = 0.7
 DOUBT_ABOVE = 0.3
 
 # Beta(1 + a, 1 + b) on the rates of wrong labels. A disagreement can be the label's fault or the classifier's, and on
