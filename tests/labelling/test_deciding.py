@@ -119,8 +119,9 @@ class TestDecide:
         data = simulate(seed, 100, distance=distance)
         before, after = accuracy(data.given, data.true), accuracy(data.decide().refined, data.true)
         assert before < 0.93
-        # At least half of the errors are found; with clear scores, three in four.
-        assert 1 - after < (0.5 if distance == 2.0 else 0.25) * (1 - before)
+        # At least a third of the errors are mended, for labels are changed only when that is clear; with clear scores,
+        # three in four.
+        assert 1 - after < (0.67 if distance == 2.0 else 0.25) * (1 - before)
 
     @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("songs", [10, 100])
