@@ -23,10 +23,11 @@ from torch.nn import functional
 from common import publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.mel import mel_power
 from restem.audio.store import Store
+from restem.devices import precision
 from restem.labelling.classifier import SIZES, Classifier
 from restem.labelling.mixing import Material, Mixer, MixingSettings
 from restem.labelling.segments import lay_segments
-from restem.labelling.training import TrainingSettings, _precision
+from restem.labelling.training import TrainingSettings
 
 CLASSES = ("vocals", "drums", "bass", "other")
 RATE_HZ = 44100
@@ -112,7 +113,7 @@ class TrainingStep:
     """One optimiser step of the classifier `tiny` on a batch that is there already, as `restem.labelling.training`."""
 
     def __init__(self, training: TrainingSettings, mixer: Mixer) -> None:
-        self.precision = _precision("cpu")
+        self.precision = precision("cpu")
         classifier = Classifier(len(CLASSES), mixer.bands, SIZES["tiny"])
         self.classifier = classifier.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(

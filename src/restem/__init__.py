@@ -19,14 +19,15 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import refine, report, score
+    from restem.api import export, refine, report, score
     from restem.dataset.corrupt import corrupt
-    from restem.dataset.export import export
     from restem.dataset.layouts import open_dataset
     from restem.dataset.run import Run, open_run
     from restem.dataset.scan import scan
     from restem.dataset.table import Dataset, Stem
     from restem.labelling.classifier import load_classifier
+    from restem.separation.separator import load_separator
+    from restem.separation.training import train
 
 _HOMES = {
     "open_dataset": "restem.dataset.layouts",
@@ -39,8 +40,10 @@ _HOMES = {
     "Run": "restem.dataset.run",
     "score": "restem.api",
     "report": "restem.api",
-    "export": "restem.dataset.export",
+    "export": "restem.api",
     "load_classifier": "restem.labelling.classifier",
+    "train": "restem.separation.training",
+    "load_separator": "restem.separation.separator",
 }
 
 __all__ = [
@@ -58,6 +61,7 @@ __all__ = [
     "corrupt",
     "export",
     "load_classifier",
+    "load_separator",
     "open_dataset",
     "open_run",
     "read_taxonomy",
@@ -65,6 +69,7 @@ __all__ = [
     "report",
     "scan",
     "score",
+    "train",
 ]
 
 

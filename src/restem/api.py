@@ -1,7 +1,8 @@
-"""The verbs that take more than one room of the house: refining with its report, scoring, reporting."""
+"""The verbs that take more than one room of the house, and those that load much only when it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from restem.dataset.run import REPORT_FILE, Run, open_run
 from restem.dataset.table import Dataset
 
 if TYPE_CHECKING:
+    from restem.dataset.export import ExportLayout, ExportSummary
+    from restem.dataset.links import Link
     from restem.evaluation.labels import LabelScore
     from restem.labelling.refining import Progress
 
@@ -67,3 +70,33 @@ def report(run: Run | Path | str, path: Path | str | None = None) -> Path:
     from restem.review.report import write_report
 
     return write_report(run if isinstance(run, Run) else open_run(run), Path(path) if path is not None else None)
+
+
+def export(
+    run: Run | Path | str,
+    out: Path | str,
+    *,
+    layout: ExportLayout = "table",
+    link: Link = "symlink",
+    licence: str = "",
+    split: Path | str | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportSummary:
+    """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
+
+    layout: `table`, `songs` or `classes`; link: `symlink`, `hard` or `copy`. licence: of the audio, for the manifest,
+    by default the run's. split: the folder of a separator that takes stems with several labels apart, into estimates
+    that add up to the stem; device: where it runs. progress: called with the files done and in all.
+    See `restem.dataset.export` for what is written and what is raised; a separator raises RestemError when it cannot be
+    used, or was trained on other classes.
+    """
+    from restem.dataset.export import export as export_run
+
+    run = run if isinstance(run, Run) else open_run(run)
+    splitter = None
+    if split is not None:
+        from restem.separation.splitting import make_split
+
+        splitter = make_split(Path(split), run.taxonomy, device)
+    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)

@@ -16,6 +16,7 @@ from restem.errors import RestemError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from restem.dataset.run import Run
     from restem.dataset.table import Dataset
     from restem.labelling.refining import Progress
 
@@ -211,19 +212,94 @@ def export(
     ] = "table",
     link: Annotated[Literal["symlink", "hard", "copy"], Parameter(help="How files get there.")] = "symlink",
     licence: Annotated[str, Parameter(help="The licence of the audio, for the manifest.")] = "",
+    split: Annotated[
+        Path | None,
+        Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
+    ] = None,
+    device: Device = "auto",
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
 
     Example: `restem export run refined-stems`
     """
-    from restem.dataset.export import export as export_run
+    from restem.api import export as export_run
 
     with _progress() as progress:
         summary = export_run(
-            run, out, layout=layout, link=link, licence=licence,
+            run, out, layout=layout, link=link, licence=licence, split=split, device=device,
             progress=lambda done, total: progress("exporting", done, total),
         )  # fmt: skip
     _say(str(summary))
+
+
+@app.command
+def train(
+    data: Annotated[Path, Parameter(help="A dataset, with its given labels, or a run, with its refined ones.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The folder of the separator; started again, a training goes on.")],
+    model: Annotated[str, Parameter(help="band, hdemucs, htdemucs, bs_roformer or mel_band_roformer.")] = "band",
+    set: Annotated[list[str] | None, Parameter(help="key=value, a size of the model; may be repeated.")] = None,
+    layout: LayoutOption = None,
+    classes: Classes = DEFAULT_CLASSES,
+    steps: Annotated[int, Parameter(help="Of the optimiser.")] = 10_000,
+    max_time: Annotated[str | None, Parameter(help="Such as 90s, 30m or 1h30m; the schedule fits it.")] = None,
+    batch: Annotated[int, Parameter(help="Examples at once.")] = 8,
+    accumulate: Annotated[int, Parameter(help="Batches a step.")] = 1,
+    segment: Annotated[float | None, Parameter(help="Seconds of an example; by default the model's.")] = None,
+    learning_rate: float = 2e-3,
+    loss: Annotated[Literal["l1", "stft", "l1+stft"], Parameter(help="Of waveforms, of spectrograms, or both.")] = "l1",
+    truncate: Annotated[
+        str | None,
+        Parameter(help="Ignore each batch's largest losses, those above this quantile: 0.7, or 0.7,0.5,0.3 in thirds."),
+    ] = None,
+    coherent: Annotated[float, Parameter(help="The share of examples that come from one song at one time.")] = 0.0,
+    validation: Annotated[float, Parameter(help="The share of the songs kept aside to watch the training on.")] = 0.1,
+    unsure: Annotated[bool, Parameter(negative="", help="Learn from the unsure stems of a run as well.")] = False,
+    rate: Annotated[int, Parameter(help="The separator's sampling rate in Hz.")] = 44100,
+    seed: int = 0,
+    device: Device = "auto",
+    devices: Annotated[int | None, Parameter(help="How many GPUs; by default all.")] = None,
+    nodes: Annotated[int, Parameter(help="How many machines.")] = 1,
+    strategy: Annotated[str, Parameter(help="Lightning's, for several GPUs: ddp, fsdp, ...")] = "auto",
+    workers: Workers = None,
+    threads: Annotated[int, Parameter(help="Of one process on a CPU.")] = 1,
+    cache: Cache = None,
+    licence: Annotated[str, Parameter(help="The licence of the audio, kept with the separator.")] = "",
+) -> None:
+    """Train a separator on stems with label sets. A stem of `bass+drums` teaches the sum of the two.
+
+    Example: `restem train run --out separator --max-time 2h`
+    """
+    from restem.separation.mixing import RemixSettings
+    from restem.separation.models import parse_parameters
+    from restem.separation.training import TrainSettings, parse_quantiles, parse_seconds
+    from restem.separation.training import train as train_separator
+
+    settings = TrainSettings(
+        model=model,
+        parameters=parse_parameters(model, set or []),
+        segment_s=segment,
+        rate_hz=rate,
+        steps=steps,
+        batch=batch,
+        accumulate=accumulate,
+        max_seconds=parse_seconds(max_time) if max_time else None,
+        learning_rate=learning_rate,
+        loss=loss,
+        truncate=parse_quantiles(truncate) if truncate else (),
+        mixing=RemixSettings(coherent=coherent),
+        validation=validation,
+        unsure=unsure,
+        seed=seed,
+    )
+    with _progress() as progress:
+        train_separator(
+            _open_data(data, layout, classes), out, settings, cache=cache, device=device,
+            devices="auto" if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
+            threads=threads, licence=licence, progress=progress,
+        )  # fmt: skip
+    _say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -268,6 +344,13 @@ def _open(path: Path, layout: Layout | None, classes: str) -> Dataset:
     from restem.taxonomy import read_taxonomy
 
     return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
+
+
+def _open_data(path: Path, layout: Layout | None, classes: str) -> Dataset | Run:
+    """A run, if the folder holds one, or else a dataset."""
+    from restem.dataset.run import DESCRIPTION_FILE, open_run
+
+    return open_run(path) if (path / DESCRIPTION_FILE).exists() else _open(path, layout, classes)
 
 
 def _command(tokens: Sequence[str]) -> str:

@@ -28,12 +28,13 @@ from restem.dataset.layouts import open_dataset
 from restem.dataset.run import CLASSIFIER_FOLDER, REPORT_FILE, Run
 from restem.dataset.table import Dataset
 from restem.dataset.truth import read_truth
+from restem.devices import choose_device
 from restem.errors import DatasetError
 from restem.evaluation.labels import LabelScore, print_score
 from restem.evaluation.summary import print_summary
 from restem.files import write_json
 from restem.labelling.reference import mixture_accuracy, train_on_labels
-from restem.labelling.refining import Progress, RefineSettings, choose_device
+from restem.labelling.refining import Progress, RefineSettings
 from restem.parallel import available_workers
 from restem.synth.band import render_band
 

@@ -17,7 +17,7 @@ from restem.dataset.run import Run, open_run
 from restem.errors import RunError, UsageError
 from restem.labelling.classifier import load_classifier
 from restem.labelling.deciding import Decisions
-from restem.labelling.refining import RefineSettings, assign_folds, choose_device, refine_labels, segment_targets
+from restem.labelling.refining import RefineSettings, assign_folds, refine_labels, segment_targets
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings
 
@@ -181,12 +181,6 @@ class TestSettings:
         refine_labels(
             open_dataset(finished.dataset_root), tmp_path / "run", settings, cache=tmp_path / "cache", workers=1
         )
-
-    def test_devices(self) -> None:
-        assert choose_device("cpu") == "cpu"
-        assert choose_device("auto") in ("cpu", "cuda", "mps")
-        with pytest.raises(UsageError, match="--device auto"):
-            choose_device("abacus")
 
 
 class TestFolds:

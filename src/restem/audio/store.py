@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,7 @@ class Store:
 
     def entry(self, source: Source) -> Path:
         """The path of a stem's entry, whether it is there or not. Raises AudioError when the file is not."""
-        path, stream = source
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
-        identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, _FORMAT, asdict(self.settings)]
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+        key = content_key(source, _FORMAT, asdict(self.settings))
         return self.folder / key[:2] / f"{key}.mel"
 
     def load(self, source: Source) -> Features | None:
@@ -130,22 +125,50 @@ class Store:
 
         progress is called with the number of sources done and in all.
         """
-        failures: dict[int, str] = {}
-        missing: list[int] = []
-        for index, source in enumerate(sources):
-            try:
-                if self.load(source) is None:
-                    missing.append(index)
-            except AudioError as error:
-                failures[index] = str(error)
-        done = len(sources) - len(missing)
-        for position, reason in map_unordered(partial(_compute, self), [sources[index] for index in missing], workers):
-            if reason is not None:
-                failures[missing[position]] = reason
-            done += 1
-            if progress is not None:
-                progress(done, len(sources))
-        return failures
+        return fill(sources, self.load, partial(_compute, self), workers, progress)
+
+
+def content_key(source: Source, *what: Any) -> str:
+    """A name for `what` is kept of a stem: a hash of it and of what the file is, not of its path.
+
+    Raises AudioError when the file is not there.
+    """
+    path, stream = source
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
+    identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, *what]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+
+
+def fill(
+    sources: list[Source],
+    load: Callable[[Source], object | None],
+    compute: Callable[[Source], str | None],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[int, str]:
+    """Computes, in worker processes, the entries that cannot be loaded. Returns those that failed: index -> reason.
+
+    compute: returns why it failed, or None. progress: called with the number of sources done and in all.
+    """
+    failures: dict[int, str] = {}
+    missing: list[int] = []
+    for index, source in enumerate(sources):
+        try:
+            if load(source) is None:
+                missing.append(index)
+        except AudioError as error:
+            failures[index] = str(error)
+    done = len(sources) - len(missing)
+    for position, reason in map_unordered(compute, [sources[index] for index in missing], workers):
+        if reason is not None:
+            failures[missing[position]] = reason
+        done += 1
+        if progress is not None:
+            progress(done, len(sources))
+    return failures
 
 
 def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,17 @@ def write_audio(path: Path, samples: np.ndarray, rate_hz: int, subtype: str | No
 def write_blocks(
     path: Path, blocks: Iterable[np.ndarray], rate_hz: int, channels: int, subtype: str | None = None
 ) -> None:
-    """Writes `(channel, sample)` blocks one after another to `path`, in constant memory.
+    """Writes `(channel, sample)` blocks one after another to `path`, in constant memory; see `open_writer`."""
+    with open_writer(path, rate_hz, channels, subtype) as write:
+        for block in blocks:
+            write(block)
+
+
+@contextmanager
+def open_writer(
+    path: Path, rate_hz: int, channels: int, subtype: str | None = None
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Gives a function that appends a `(channel, sample)` block to `path`, which appears when all is written.
 
     subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
     Raises AudioError for an extension or encoding that cannot be written, or when the disk is full.
@@ -40,7 +51,6 @@ def write_blocks(
             written_aside(path) as aside,
             soundfile.SoundFile(str(aside), "w", rate_hz, channels, format=container, subtype=subtype) as file,
         ):
-            for block in blocks:
-                file.write(np.ascontiguousarray(block.T))
+            yield lambda block: file.write(np.ascontiguousarray(block.T))
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: cannot be written ({error}).") from error

@@ -9,6 +9,8 @@ In every layout OUT/restem.json tells where it came from. Audio is linked or cop
 is one stream of a `.stem.mp4` has to be decoded, to WAV.
 
 `songs` and `classes` can only say one class a file, so stems with several labels, with none, or `unsure` are left out.
+Stems with several labels can be split instead, by a separator: each becomes one file a class, whose sum is the stem.
+Such files are estimates, and are marked as such in the manifest, and in the column `estimate` of the table.
 A second stem of a class in one song becomes `vocals_2.wav`; programs that look for exactly `vocals.wav` will not see it
 (restem, and MSST type 2 from `classes`, do), since adding the two up would alter audio.
 """
@@ -22,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
@@ -41,6 +44,9 @@ ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
 
 MANIFEST_FILE = "restem.json"
+
+Split = Callable[[Path, int, Mapping[str, Path]], None]
+"""(file, audio stream, class -> target): writes an estimate of each class of a stem; they add up to the stem."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,17 @@ class ExportSummary:
 
 @dataclass(frozen=True)
 class _Item:
-    """A stem to be exported: the row of its run, its labels, and where it goes, relative to OUT."""
+    """A file to be exported: the row of its stem, its labels, and where it goes, relative to OUT.
+
+    estimate: it is what one class of the stem is estimated to be, not the stem itself.
+    """
 
     row: Mapping[str, Any]
     labels: LabelSet
     source: Path
     stream: int | None
     target: str
+    estimate: bool = False
 
 
 def export(
@@ -80,14 +90,15 @@ def export(
     layout: ExportLayout = "table",
     link: Link = "symlink",
     licence: str = "",
+    split: Split | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportSummary:
     """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
 
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
-    original, too. licence: of the audio, for the manifest; by default the run's. progress: called with the stems done
-    and in all.
+    original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
+    labels apart, see `Split`. progress: called with the files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     Raises UsageError for an unknown layout or link; DatasetError when the source dataset or a stem of it is missing,
@@ -106,21 +117,24 @@ def export(
     if out.resolve().is_relative_to(root.resolve()):
         raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose a folder outside of it.")
 
-    items, left_out = _choose(run, root, layout)
+    items, left_out = _choose(run, root, layout, splitting=split is not None)
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
     with _appearing_whole(out) as folder:
-        for done, item in enumerate(items, start=1):
-            if not item.source.is_file():
-                raise DatasetError(
-                    f"{item.source}: is gone since the run; bring it back, or run `restem refine` again."
-                )
-            if item.stream is None:
-                place(item.source, folder / item.target, link)
+        done = 0
+        for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
+            parts = list(files)
+            if not source.is_file():
+                raise DatasetError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
+            if split is not None and parts[0].estimate:
+                split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
+            elif stream is None:
+                place(source, folder / parts[0].target, link)
             else:
-                place_stream(item.source, item.stream, folder / item.target)
+                place_stream(source, stream, folder / parts[0].target)
+            done += len(parts)
             if progress is not None:
                 progress(done, len(items))
         if layout == "table":
@@ -132,28 +146,33 @@ def export(
     return summary
 
 
-def _choose(run: Run, root: Path, layout: ExportLayout) -> tuple[list[_Item], Counter[str]]:
-    """The stems to be exported, and how many are left out for which reason."""
+def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
+    """The files to be exported, those of a stem side by side, and how many stems are left out for which reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
     folders = song_folders(run.labels["song"])
     names = Names()
     for row in run.labels.iter_rows(named=True):
         labels = run.taxonomy.parse(row["given" if row["verdict"] == "unsure" else "refined"])
-        if reason := _why_not(row["verdict"], labels, layout):
+        splits = splitting and len(labels) > 1 and row["verdict"] not in ("unsure", "failed", "silent")
+        if not splits and (reason := _why_not(row["verdict"], labels, layout)):
             left_out[reason] += 1
             continue
         path, stream = split_stem_name(row["stem"])
         base, extension = PurePosixPath(path).stem, PurePosixPath(path).suffix
         if stream is not None:
             base, extension = f"{base.removesuffix('.stem')}-{stream}", ".wav"
-        class_name = run.taxonomy.format(labels)
-        name = {
-            "table": f"{folders[row['song']]}/{safe_name(base)}",
-            "songs": f"{folders[row['song']]}/{class_name}",
-            "classes": f"{class_name}/{safe_name(row['song'] + '__' + base)}",
-        }[layout]
-        items.append(_Item(row, labels, root / path, stream, _take(names, layout, name, extension)))
+        # An estimate is a new file, whatever the format of its stem.
+        for part in [frozenset({name}) for name in run.taxonomy.classes if name in labels] if splits else [labels]:
+            class_name = run.taxonomy.format(part)
+            own = f"{base}.{class_name}.estimate" if splits else base
+            name = {
+                "table": f"{folders[row['song']]}/{safe_name(own)}",
+                "songs": f"{folders[row['song']]}/{class_name}",
+                "classes": f"{class_name}/{safe_name(row['song'] + '__' + own)}",
+            }[layout]
+            target = _take(names, layout, name, ".wav" if splits else extension)
+            items.append(_Item(row, part, root / path, stream, target, estimate=splits))
     return items, left_out
 
 
@@ -178,6 +197,7 @@ def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
     kept = ("song", "given", "verdict", "quality", *run.taxonomy.classes)
     rows = [
         {"path": item.target, "labels": run.taxonomy.format(item.labels), **{name: item.row[name] for name in kept}}
+        | ({"estimate": "yes" if item.estimate else ""} if any(item.estimate for item in items) else {})
         for item in items
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -199,6 +219,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
         "stems": [
             {
                 "path": item.target,
+                **({"estimate": run.taxonomy.format(item.labels)} if item.estimate else {}),
                 **{name: item.row[name] for name in ("song", "stem", "given", "refined", "verdict", "quality")},
                 "scores": {name: item.row[name] for name in run.taxonomy.classes},
             }

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from restem._version import __version__
@@ -33,6 +32,7 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
 from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
+from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
 from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, label_groups
@@ -322,16 +322,6 @@ def assign_folds(songs: Sequence[str], teaching: np.ndarray, folds: int, seed: i
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
     fold_of = {names[which]: position % min(folds, len(names)) for position, which in enumerate(order)}
     return np.array([fold_of.get(song, 0) for song in songs])
-
-
-def choose_device(device: str) -> str:
-    """`cpu`, `cuda` or `mps` for what the user asked; raises UsageError for one that is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there.get(device, False):
-        raise UsageError(f"The device {device!r} is not available; use --device auto.")
-    return device
 
 
 @contextmanager

@@ -1,0 +1,238 @@
+"""The loop in which everything that restem trains is trained: one for a CPU, a GPU and many.
+
+While a training is unfinished, a checkpoint after every epoch lies in its folder, from which it goes on, when it was
+interrupted, to the same weights. What is learned from is a function of (epoch, index), whatever the process that
+computes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from restem.devices import keep_freed_memory, precision
+
+Draw = Callable[[int, int], tuple[Tensor, ...]]
+"""(epoch, first example) -> a batch."""
+
+Average = Callable[[Tensor, Tensor, Tensor | int], Tensor]
+"""(average, weights, how many it is made of) -> the next average."""
+
+_CHECKPOINT_FILE = "last.ckpt"
+_PROGRESS_FILE = "progress"
+_VALIDATION_EPOCH = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a module is trained.
+
+    folder: of checkpoints and the TensorBoard log. steps: of the optimiser. epoch_steps: between two checkpoints, or
+    looks at the validation. batch: examples in a batch. average: how the weights that are kept are averaged.
+    accumulate: batches in a step. patience: epochs without a better `validation_loss`
+    before training stops early. accelerator: `cpu`, `cuda` or `mps`; threads: torch's on a CPU. devices, nodes,
+    strategy: Lightning's, for more than one GPU. loaders: processes that draw batches, besides the one that trains.
+    """
+
+    folder: Path
+    steps: int
+    epoch_steps: int
+    batch: int
+    average: Average
+    accumulate: int = 1
+    patience: int = 8
+    accelerator: str = "cpu"
+    threads: int = 1
+    devices: int | str = "auto"
+    nodes: int = 1
+    strategy: str = "auto"
+    loaders: int = 0
+
+
+def average_over(steps: float) -> Average:
+    """An exponential average over about the last `steps` steps."""
+    share = 1.0 / max(1.0, steps)
+    return lambda average, weights, _: average.lerp(weights, share)
+
+
+def average_over_share(share: float) -> Average:
+    """An average over about the last `share` of the steps so far, however many it will be in the end.
+
+    Polynomial-decay averaging (Shamir and Zhang, "Stochastic gradient descent for non-smooth optimization", 2013).
+    """
+    return lambda average, weights, count: average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
+
+
+def prepare(accelerator: str, threads: int, seed: int) -> None:
+    """Makes this process ready for a training. Before the network is built, whose weights depend on the seed."""
+    _quieten_lightning()
+    if accelerator == "cpu":
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+    lightning.seed_everything(seed, verbose=False)
+
+
+def fit(
+    module: lightning.LightningModule,
+    loop: Loop,
+    training: Draw,
+    validation: Draw | None = None,
+    validation_batches: int = 0,
+    callbacks: Sequence[Callback] = (),
+) -> bool:
+    """Trains `module`, from the last checkpoint if there is one, and leaves the averaged weights in it.
+
+    The module logs `validation_loss` if there is a validation. Returns whether this process is the one that saves:
+    `finish` removes the checkpoint after that. Raises KeyboardInterrupt when interrupted.
+    """
+    loop.folder.mkdir(parents=True, exist_ok=True)
+    epoch_steps = min(loop.epoch_steps, loop.steps)
+    checkpoint = loop.folder / _CHECKPOINT_FILE
+    own: list[Callback] = [
+        _Averaging(avg_fn=loop.average),
+        # After the epoch, not after its validation: what is resumed then begins with the next one.
+        ModelCheckpoint(
+            loop.folder,
+            filename=checkpoint.stem,
+            save_top_k=1,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        _Steps(loop.folder / _PROGRESS_FILE, loop.steps),
+    ]
+    if validation is not None:
+        own.append(EarlyStopping("validation_loss", patience=loop.patience))
+    trainer = lightning.Trainer(
+        accelerator="gpu" if loop.accelerator == "cuda" else loop.accelerator,
+        devices=1 if loop.accelerator == "cpu" else loop.devices,
+        num_nodes=loop.nodes,
+        strategy=loop.strategy,
+        precision=precision(loop.accelerator),  # type: ignore[arg-type]
+        # Not max_steps, with which Lightning goes on in the middle of an epoch that was finished, and stumbles.
+        max_epochs=-(-loop.steps // epoch_steps),
+        callbacks=[*own, *callbacks],
+        logger=TensorBoardLogger(loop.folder, name="log", version=""),
+        gradient_clip_val=5.0,
+        accumulate_grad_batches=loop.accumulate,
+        log_every_n_steps=min(10, epoch_steps),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = _loader(loop, training, epoch_steps * loop.accumulate)
+    watched = _loader(loop, validation, validation_batches, fixed=True) if validation is not None else None
+    trainer.fit(module, batches, watched, ckpt_path=checkpoint if _is_whole(checkpoint) else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return trainer.is_global_zero
+
+
+def finish(folder: Path) -> None:
+    """Removes what only an unfinished training needs from its folder."""
+    (folder / _CHECKPOINT_FILE).unlink(missing_ok=True)
+    (folder / _PROGRESS_FILE).unlink(missing_ok=True)
+
+
+def steps_done(folder: Path) -> int:
+    """How many steps an unfinished training has done, for a progress bar in another process."""
+    try:
+        return int((folder / _PROGRESS_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+class _Batches(Dataset):
+    """What is drawn for (epoch, first example)."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+
+    def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, ...]:
+        return self.draw(*where)
+
+
+class _Examples(Sampler):
+    """The batches of an epoch; each of several processes takes every n-th."""
+
+    def __init__(self, batches: int, batch: int, fixed: bool) -> None:
+        self.batches = batches
+        self.batch = batch
+        self.epoch = _VALIDATION_EPOCH if fixed else 0
+        self.fixed = fixed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch, also after a resume."""
+        if not self.fixed:
+            self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        world, rank = 1, 0
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        for number in range(self.batches):
+            yield self.epoch, (number * world + rank) * self.batch
+
+
+class _Averaging(WeightAveraging):
+    """Leaves the averaged weights also when a training is resumed after its last step, and so ends without another."""
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.on_train_end(trainer, pl_module)
+
+
+class _Steps(Callback):
+    """Ends the training after its last step, and writes how many are done to a file."""
+
+    def __init__(self, file: Path, steps: int) -> None:
+        self.file = file
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.is_global_zero and trainer.global_step % 5 == 0:
+            self.file.write_text(str(trainer.global_step))
+        if trainer.global_step >= self.steps:
+            trainer.should_stop = True
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be gone on from: cut off with the power, say, it cannot."""
+    try:
+        torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+        return False
+    return True
+
+
+def _loader(loop: Loop, draw: Draw, batches: int, fixed: bool = False) -> DataLoader:
+    sampler = _Examples(batches, loop.batch, fixed)
+    return DataLoader(_Batches(draw), batch_size=None, sampler=sampler, num_workers=loop.loaders)
+
+
+def _quieten_lightning() -> None:
+    """Keeps Lightning's notices about hardware and data loading out of restem's own output."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # on a CPU, loader processes would only take cores from the training
+        ".*Checkpoint directory .* exists and is not empty.*",  # it is the one to go on from
+        ".*but have no `val_dataloader`.*",  # not everything trained is watched
+        ".*treespec, LeafSpec.*",  # Lightning on its own use of torch
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,164 @@
+"""The separators there are: one registry, one line a model.
+
+`band` is restem's own. The others are made by the packages in which their architectures are well kept, and come with
+the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
+(batch, source, channel, sample).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import yaml
+from torch import nn
+
+from restem.errors import RestemError, UsageError
+
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a separator's inputs and outputs are like: how many sources and channels, their rate, training length."""
+
+    sources: tuple[str, ...]
+    channels: int
+    rate_hz: int
+    segment_s: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """A line of the registry.
+
+    home: `module:class` of the network. fixed: the arguments that the shape settles. segment_s: how long the examples
+    are that it is trained on and applied to, by default. defaults: of parameters, where restem's differ or the network
+    has none.
+    """
+
+    home: str
+    fixed: Callable[[Shape], dict[str, Any]]
+    segment_s: float
+    defaults: Parameters = field(default_factory=dict)
+
+
+def _of_band(shape: Shape) -> dict[str, Any]:
+    return {"sources": len(shape.sources), "channels": shape.channels, "rate_hz": shape.rate_hz}
+
+
+def _of_demucs(shape: Shape) -> dict[str, Any]:
+    return {
+        "sources": list(shape.sources),
+        "audio_channels": shape.channels,
+        "samplerate": shape.rate_hz,
+        "segment": shape.segment_s,
+    }
+
+
+def _of_roformer(shape: Shape) -> dict[str, Any]:
+    if shape.channels > 2:
+        raise UsageError("The roformers take one channel or two.")
+    return {"num_stems": len(shape.sources), "stereo": shape.channels == 2}
+
+
+def _of_mel_roformer(shape: Shape) -> dict[str, Any]:
+    return {**_of_roformer(shape), "sample_rate": shape.rate_hz, "match_input_audio_length": True}
+
+
+MODELS: Mapping[str, Family] = {
+    "band": Family("restem.separation.band:BandSplit", _of_band, 2.0),
+    "hdemucs": Family("demucs.hdemucs:HDemucs", _of_demucs, 10.0),
+    "htdemucs": Family("demucs.htdemucs:HTDemucs", _of_demucs, 7.8),
+    "bs_roformer": Family("bs_roformer:BSRoformer", _of_roformer, 8.0, {"dim": 256, "depth": 6}),
+    "mel_band_roformer": Family("bs_roformer:MelBandRoformer", _of_mel_roformer, 8.0, {"dim": 256, "depth": 6}),
+}
+
+
+def family(model: str) -> Family:
+    """The line of the registry for `model`; raises UsageError when there is none."""
+    if model not in MODELS:
+        raise UsageError(f"There is no model {model!r}; use one of {', '.join(MODELS)}.")
+    return MODELS[model]
+
+
+def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module:
+    """A network with fresh weights from torch's generator.
+
+    Raises UsageError for an unknown model or parameter, RestemError when the package is not installed or the network
+    refuses its parameters.
+    """
+    kind = family(model)
+    allowed = default_parameters(model)
+    if unknown := set(parameters).difference(allowed):
+        raise UsageError(f"{model} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(sorted(allowed))}.")
+    fixed = kind.fixed(shape)
+    try:
+        network: nn.Module = _network_class(model)(**fixed, **{**kind.defaults, **parameters})
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise UsageError(f"{model} cannot be built with these parameters: {error or type(error).__name__}.") from error
+    return network
+
+
+def default_parameters(model: str) -> dict[str, Any]:
+    """The parameters of `model` that can be set, and their defaults; raises as `build_network` does."""
+    kind = family(model)
+    fixed = kind.fixed(Shape(("a",), 2, 44100, kind.segment_s))
+    taken = inspect.signature(_network_class(model).__init__).parameters
+    return {
+        name: kind.defaults.get(name, parameter.default)
+        for name, parameter in taken.items()
+        if name != "self" and name not in fixed and _is_plain(kind.defaults.get(name, parameter.default))
+    }
+
+
+def parse_parameters(model: str, settings: Iterable[str]) -> dict[str, Any]:
+    """The parameters written `key=value`, of the kind of their defaults; raises UsageError for any other."""
+    allowed = default_parameters(model)
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or key not in allowed:
+            problem = f"has no parameter {key!r}" if equals else f"needs key=value, not {setting!r}"
+            raise UsageError(f"{model} {problem}; it has {', '.join(sorted(allowed))}.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"{text!r} is no value for {key}.") from error
+        parsed[key] = _like(allowed[key], value, key)
+    return parsed
+
+
+def _like(default: Any, value: Any, key: str) -> Any:
+    """`value` if it is of the kind of `default`; an integer is a number, and a list a tuple."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple | list) and isinstance(value, list):
+        return tuple(value)
+    if default is not None and type(value) is not type(default):
+        raise UsageError(f"{key} must be like {default!r}, not {value!r}.")
+    if not _is_plain(value):
+        raise UsageError(f"{key} must be a number, a word or a list, not {value!r}.")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a parameter can be written on a command line and in a JSON file."""
+    if isinstance(value, tuple | list):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _network_class(model: str) -> type[nn.Module]:
+    module, _, name = family(model).home.partition(":")
+    try:
+        found: type[nn.Module] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise RestemError(
+            f"The model {model} needs a package that is not installed: pip install 'restem[separators]'."
+        ) from error
+    return found

@@ -1,0 +1,123 @@
+"""A separator: a network, what it was made for, and the folder it is kept in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restem._version import __version__
+from restem.errors import RestemError
+from restem.files import write_json, written_aside
+from restem.separation.models import Shape, build_network
+from restem.taxonomy import Taxonomy
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+_DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError)
+
+
+@dataclass(frozen=True)
+class SeparatorConfig:
+    """Everything but the weights that is needed to use a separator; `config.json` beside `model.safetensors`.
+
+    model, parameters: see `separation.models`. classes: the sources, in the order of the outputs; aliases: the other
+    names they go by. segment_s: the length of the examples it was trained on, and the pieces it takes songs apart in.
+    dataset: the fingerprint of the data it learned from. licence: that of the data, as far as it was given.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    channels: int = 2
+    rate_hz: int = 44100
+    segment_s: float = 2.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    licence: str = ""
+    restem: str = __version__
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The classes and their aliases; raises TaxonomyError for unusable ones."""
+        return Taxonomy(self.classes, self.aliases)
+
+    def build(self) -> Separator:
+        """A separator with fresh weights from torch's generator; raises as `build_network` does."""
+        shape = Shape(self.classes, self.channels, self.rate_hz, self.segment_s)
+        return Separator(self, build_network(self.model, shape, self.parameters))
+
+
+class Separator(nn.Module):
+    """A network with one way of calling it, whichever package it comes from."""
+
+    def __init__(self, config: SeparatorConfig, network: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """mixture: (batch, channel, sample). Returns (batch, class, channel, sample), of the same length."""
+        outputs: Tensor = self.network(mixture)
+        if len(self.config.classes) == 1 and outputs.dim() == 3:
+            outputs = outputs.unsqueeze(1)
+        # What ends with the last whole frame of a spectrogram lacks some samples.
+        return functional.pad(outputs, (0, mixture.shape[-1] - outputs.shape[-1]))
+
+    def valid_length(self, length: int) -> int:
+        """To how many samples a piece of `length` samples has to be extended for the network."""
+        find = getattr(self.network, "valid_length", None)
+        return int(find(length)) if find is not None else length
+
+    def fingerprint(self) -> str:
+        """A hash of the configuration and the weights."""
+        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def save_separator(folder: Path, config: SeparatorConfig, network: Mapping[str, Tensor]) -> None:
+    """Writes `config.json` and then the weights of the network, `model.safetensors`, to `folder`, each atomically."""
+    write_json(folder / CONFIG_FILE, asdict(config))
+    # Clones, since tensors that share memory, as the roformers have, cannot be saved.
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.items()}
+    with written_aside(folder / WEIGHTS_FILE) as aside:
+        # save_file would make a file that nobody else may read.
+        aside.write_bytes(safetensors.torch.save(weights))
+
+
+def load_separator(folder: Path | str) -> Separator:
+    """The separator that `save_separator` wrote to `folder`, ready to separate, on the CPU.
+
+    Raises RestemError when a file is missing or damaged, when the two do not belong together, or when the package of
+    its network is not installed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RestemError(f"{folder}: no such model folder; make one with `restem train`.")
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).exists():
+            raise RestemError(f"{folder}: holds no finished separator ({name} is missing); run `restem train`.")
+    try:
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if unknown := set(content).difference(part.name for part in fields(SeparatorConfig)):
+            raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+        config = SeparatorConfig(**{**content, "classes": tuple(content["classes"])})
+        separator = config.build()
+        separator.network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
+    except _DAMAGES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
+        raise RestemError(f"{folder}: the separator is damaged or of another version ({reason}).") from error
+    return separator.eval()

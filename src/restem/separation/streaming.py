@@ -1,0 +1,93 @@
+"""Taking a song apart piece by piece, in memory that does not grow with the song.
+
+Pieces overlap and fade into each other as in Demucs' `apply_model`: a triangular weight over each piece, and division
+by the sum of the weights. The last pieces, which the song's end cuts, are extended with what comes before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restem.errors import RestemError, UsageError
+from restem.separation.separator import Separator
+
+
+def separate_blocks(
+    separator: Separator, blocks: Iterable[np.ndarray], *, overlap: float = 0.25, device: str = "cpu"
+) -> Iterator[np.ndarray]:
+    """Yields `(class, channel, sample)` float32 blocks for `(channel, sample)` blocks of a mixture, as many samples.
+
+    The mixture has the separator's rate and channels. overlap: the share of a piece that the next one repeats.
+    Raises UsageError for an overlap that is not in [0, 1), RestemError when the separator gives NaN.
+    """
+    if not 0.0 <= overlap < 1.0:
+        raise UsageError(f"The overlap {overlap} cannot be used; use one from 0 to below 1.")
+    config = separator.config
+    length = int(config.rate_hz * config.segment_s)
+    stride = max(1, int((1.0 - overlap) * length))
+    separator = separator.to(device).eval()
+    rising = torch.arange(1, length // 2 + 1)
+    falling = torch.arange(length - length // 2, 0, -1)
+    weight = torch.cat([rising, falling]).float()
+    weight /= weight.max()
+
+    # What was read and may still be needed, beginning at the sample `origin`; and sums that later pieces add to.
+    heard = torch.zeros(config.channels, 0)
+    origin = start = 0
+    pending = weights = torch.zeros(0)
+    source = iter(blocks)
+    ended = False
+    while True:
+        parts, have = [heard], origin + heard.shape[1]
+        # One sample more than the piece tells whether the song goes on after it.
+        while not ended and have <= start + length:
+            block = next(source, None)
+            if block is None:
+                ended = True
+            else:
+                parts.append(torch.from_numpy(np.ascontiguousarray(block, np.float32)))
+                have += block.shape[1]
+        heard = torch.cat(parts, dim=1)
+        if start >= have:
+            break
+        size = min(length, have - start)
+        outputs = _separate_piece(separator, heard, start - origin, size, device)
+        if not torch.isfinite(outputs).all():
+            raise RestemError("The separator gave NaN or infinite samples; train it again, or with a lower rate.")
+        if not len(weights):
+            pending, weights = torch.zeros(*outputs.shape[:2], 0), torch.zeros(0)
+        grown = max(size, len(weights))
+        pending = torch.nn.functional.pad(pending, (0, grown - len(weights)))
+        weights = torch.nn.functional.pad(weights, (0, grown - len(weights)))
+        pending[..., :size] += weight[:size] * outputs
+        weights[:size] += weight[:size]
+        # No later piece reaches what lies before the next one's start.
+        ready = min(stride, grown)
+        yield (pending[..., :ready] / weights[:ready]).numpy()
+        pending, weights = pending[..., ready:], weights[ready:]
+        start += stride
+        # A last, short piece is extended to the left by up to half a piece.
+        drop = max(0, start - length - origin)
+        heard, origin = heard[:, drop:], origin + drop
+    # With a stride longer than what was left, nothing is pending; else the ends of the last pieces are.
+    if len(weights):
+        yield (pending / weights).numpy()
+
+
+def _separate_piece(separator: Separator, heard: Tensor, start: int, size: int, device: str) -> Tensor:
+    """The outputs for `size` samples of `heard` from `start` on, (class, channel, sample).
+
+    A piece is extended on both sides to the length that the network wants, with the song where there is one.
+    """
+    extra = separator.valid_length(size) - size
+    first = start - extra // 2
+    stop = first + size + extra
+    have = heard.shape[1]
+    piece = torch.nn.functional.pad(heard[:, max(0, first) : min(have, stop)], (max(0, -first), max(0, stop - have)))
+    with torch.inference_mode():
+        outputs: Tensor = separator(piece[None].to(device))[0].float().cpu()
+    return outputs[..., extra // 2 : extra // 2 + size]

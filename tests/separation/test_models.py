@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from restem.errors import RestemError, UsageError
+from restem.separation.band import BandSplit, band_edges
+from restem.separation.models import MODELS, default_parameters, parse_parameters
+from restem.separation.separator import SeparatorConfig, load_separator, save_separator
+
+CLASSES = ("vocals", "drums", "bass", "other")
+
+# As small as each can be made.
+SMALL = {
+    "band": {"width": 8, "depth": 1, "bands": 12, "n_fft": 512, "hop": 256},
+    "hdemucs": {"channels": 4},
+    "htdemucs": {"channels": 8, "depth": 4, "bottom_channels": 16, "t_layers": 1, "t_heads": 2},
+    "bs_roformer": {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "flash_attn": False},
+    "mel_band_roformer": {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "flash_attn": False},
+}
+
+
+def small(model: str, classes: tuple[str, ...] = CLASSES, **changes: object) -> SeparatorConfig:
+    if model != "band":
+        pytest.importorskip("demucs" if "demucs" in model else "bs_roformer")
+    return SeparatorConfig(model, classes, segment_s=1.0, parameters={**SMALL[model], **changes})
+
+
+@pytest.mark.parametrize("model", MODELS)
+class TestEveryModel:
+    def test_shapes_and_gradient(self, model: str) -> None:
+        separator = small(model).build().train()
+        mixture = torch.randn(2, 2, 44100)
+        outputs = separator(mixture)
+        assert outputs.shape == (2, 4, 2, 44100)
+        outputs.square().mean().backward()
+        assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in separator.parameters())
+
+    def test_one_class(self, model: str) -> None:
+        separator = small(model, ("vocals",)).build().eval()
+        with torch.inference_mode():
+            assert separator(torch.randn(1, 2, 44100)).shape == (1, 1, 2, 44100)
+
+    def test_kept_in_a_folder(self, model: str, tmp_path: Path) -> None:
+        separator = small(model).build().eval()
+        save_separator(tmp_path, separator.config, separator.network.state_dict())
+        again = load_separator(tmp_path)
+        assert again.config == separator.config and again.fingerprint() == separator.fingerprint()
+        mixture = torch.randn(1, 2, 44100)
+        with torch.inference_mode():
+            assert torch.equal(again(mixture), separator(mixture))
+
+    def test_unknown_parameter(self, model: str) -> None:
+        with pytest.raises(UsageError, match="has no parameter 'colour'"):
+            small(model, colour=1).build()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_in_mixed_precision(model: str) -> None:
+    separator = small(model).build().cuda().train()
+    with torch.autocast("cuda", torch.bfloat16):
+        loss = separator(torch.randn(2, 2, 44100, device="cuda")).float().abs().mean()
+    loss.backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in separator.parameters())
+
+
+class TestParameters:
+    def test_parsed_like_their_defaults(self) -> None:
+        assert parse_parameters("band", ["width=32", "depth = 2"]) == {"width": 32, "depth": 2}
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ("colour=1", "has no parameter 'colour'; it has bands"),
+            ("width", "needs key=value"),
+            ("width=wide", "must be like 64"),
+            ("width=1.5", "must be like 64"),
+            ("width=[1, 2]", "must be like 64"),
+            ("width=true", "must be like 64"),
+            ("width={", "no value"),
+            ("sources=3", "has no parameter 'sources'"),
+        ],
+    )
+    def test_refused(self, setting: str, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            parse_parameters("band", [setting])
+
+    def test_kinds(self) -> None:
+        pytest.importorskip("demucs")
+        parsed = parse_parameters("htdemucs", ["freq_emb=1", "multi_freqs=[0.5]", "t_sparse_self_attn=true"])
+        assert parsed == {"freq_emb": 1.0, "multi_freqs": [0.5], "t_sparse_self_attn": True}
+        assert type(parsed["freq_emb"]) is float
+
+    def test_unknown_model(self) -> None:
+        with pytest.raises(UsageError, match="no model 'unet'; use one of band, hdemucs"):
+            default_parameters("unet")
+
+    @pytest.mark.parametrize("changes", [{"hop": 512}, {"bands": 200}, {"width": -1}])
+    def test_what_cannot_be_built(self, changes: dict[str, int]) -> None:
+        with pytest.raises(UsageError, match="band cannot be built"):
+            small("band", **changes).build()
+
+
+class TestFolder:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        separator = small("band").build()
+        save_separator(tmp_path / "model", separator.config, separator.network.state_dict())
+        return tmp_path / "model"
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(RestemError, match="no such model folder"):
+            load_separator(tmp_path / "nothing")
+        with pytest.raises(RestemError, match=r"no finished separator \(config.json is missing\)"):
+            load_separator(tmp_path)
+
+    def test_weights_of_another(self, folder: Path) -> None:
+        other = small("band", width=16).build()
+        (folder / "model.safetensors").write_bytes(safetensors.torch.save(other.network.state_dict()))
+        with pytest.raises(RestemError, match="damaged or of another version"):
+            load_separator(folder)
+
+    @pytest.mark.parametrize("harm", ["truncated", "text", "unknown key", "no json", "no class", "many classes"])
+    def test_damaged(self, folder: Path, harm: str) -> None:
+        weights, config = folder / "model.safetensors", folder / "config.json"
+        content = json.loads(config.read_text())
+        if harm == "truncated":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        elif harm == "text":
+            weights.write_text("nothing of the kind")
+        elif harm == "no json":
+            config.write_text("{")
+        else:
+            changes = {"unknown key": {"colour": 1}, "no class": {"classes": []}, "many classes": {"classes": ["a/b"]}}
+            config.write_text(json.dumps({**content, **changes[harm]}))
+        with pytest.raises(RestemError, match=str(folder)):
+            load_separator(folder)
+
+
+class TestBand:
+    def test_bands_cover_every_bin_once(self) -> None:
+        for n_fft, rate_hz, bands in ((4096, 44100, 48), (2048, 48000, 60), (512, 8000, 16)):
+            edges = band_edges(n_fft, rate_hz, bands)
+            assert edges[0] == 0 and edges[-1] == n_fft // 2 + 1
+            assert (edges[1:] - edges[:-1] >= 2).all()
+
+    def test_louder_in_louder_out(self) -> None:
+        """Masks do not depend on the level of the song."""
+        network = BandSplit(2, 2, 44100, width=8, depth=1, bands=12).eval()
+        mixture = torch.randn(1, 2, 30000)
+        with torch.inference_mode():
+            assert torch.allclose(network(100 * mixture), 100 * network(mixture), rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.parametrize("samples", [1, 1000, 2048, 44101])
+    def test_any_length(self, samples: int) -> None:
+        network = BandSplit(3, 1, 44100, width=8, depth=1, bands=12).eval()
+        with torch.inference_mode():
+            outputs = network(torch.randn(1, 1, samples))
+        assert outputs.shape == (1, 3, 1, samples) and outputs.isfinite().all()
+
+    def test_silence_stays_silent(self) -> None:
+        network = BandSplit(2, 2, 44100, width=8, depth=1, bands=12)
+        outputs = network(torch.zeros(1, 2, 20000))
+        outputs.abs().mean().backward()
+        assert (outputs == 0).all()
+        assert all(weight.grad is None or weight.grad.isfinite().all() for weight in network.parameters())
