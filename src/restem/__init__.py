@@ -19,7 +19,7 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import export, refine, report, score
+    from restem.api import evaluate, export, refine, report, score
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
     from restem.dataset.run import Run, open_run
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from restem.dataset.table import Dataset, Stem
     from restem.labelling.classifier import load_classifier
     from restem.separation.separator import load_separator
+    from restem.separation.songs import separate
     from restem.separation.training import train
 
 _HOMES = {
@@ -43,6 +44,8 @@ _HOMES = {
     "export": "restem.api",
     "load_classifier": "restem.labelling.classifier",
     "train": "restem.separation.training",
+    "separate": "restem.separation.songs",
+    "evaluate": "restem.api",
     "load_separator": "restem.separation.separator",
 }
 
@@ -59,6 +62,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "corrupt",
+    "evaluate",
     "export",
     "load_classifier",
     "load_separator",
@@ -69,6 +73,7 @@ __all__ = [
     "report",
     "scan",
     "score",
+    "separate",
     "train",
 ]
 

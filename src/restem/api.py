@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from restem.dataset.run import REPORT_FILE, Run, open_run
 from restem.dataset.table import Dataset
+from restem.errors import RestemError, UsageError
 
 if TYPE_CHECKING:
     from restem.dataset.export import ExportLayout, ExportSummary
     from restem.dataset.links import Link
     from restem.evaluation.labels import LabelScore
+    from restem.evaluation.separation import Evaluation
     from restem.labelling.refining import Progress
+    from restem.separation.separator import Separator
 
 
 def refine(
@@ -70,6 +73,48 @@ def report(run: Run | Path | str, path: Path | str | None = None) -> Path:
     from restem.review.report import write_report
 
     return write_report(run if isinstance(run, Run) else open_run(run), Path(path) if path is not None else None)
+
+
+def evaluate(
+    dataset: Dataset,
+    *,
+    model: Separator | Path | str | None = None,
+    estimates: Path | str | None = None,
+    out: Path | str | None = None,
+    overlap: float = 0.25,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measures a separator, or estimates that anybody made, on the songs of `dataset`; see `evaluation.separation`.
+
+    model: a separator, or its folder; or estimates: a folder with `<song>/<class>.<ext>`. out: the folder for
+    `songs.csv` and `summary.json`. overlap: of the pieces in which a song is taken apart; device: where it is.
+    Raises UsageError unless one of model and estimates is given, RestemError for a separator that cannot be used or has
+    other classes than the dataset.
+    """
+    from restem.evaluation.separation import evaluate as evaluate_estimates
+
+    if (model is None) == (estimates is None):
+        raise UsageError("Give either a separator or a folder of estimates to evaluate.")
+    if estimates is not None:
+        return evaluate_estimates(dataset, estimates, out, progress=progress)
+    from restem.devices import choose_device
+    from restem.separation.separator import Separator, load_separator
+    from restem.separation.songs import separate_mixture
+
+    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    if separator.config.classes != dataset.taxonomy.classes:
+        raise RestemError(
+            f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
+            f"{','.join(dataset.taxonomy.classes)}; name the classes with --classes."
+        )
+    device = choose_device(device)
+    return evaluate_estimates(
+        dataset,
+        lambda _, mixture, rate_hz, channels: separate_mixture(separator, mixture, rate_hz, channels, overlap, device),
+        out,
+        progress=progress,
+    )
 
 
 def export(

@@ -302,6 +302,73 @@ def train(
     _say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 
 
+@app.command
+def separate(
+    model: Annotated[Path, Parameter(help="The folder of a separator.")],
+    /,
+    *songs: Annotated[Path, Parameter(help="Audio files.")],
+    out: Annotated[Path, Parameter(help="A folder; every song gets one in it.")],
+    stems: Annotated[str | None, Parameter(help="Comma-separated classes to write; by default all.")] = None,
+    residual: Annotated[bool, Parameter(negative="", help="Also write what the stems leave of the song.")] = False,
+    overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    format: Annotated[Literal["wav", "flac", "ogg", "mp3"], Parameter(help="What to write.")] = "wav",
+    depth: Annotated[Literal["16", "24", "float"], Parameter(help="Bits of WAV and FLAC.")] = "16",
+    device: Device = "auto",
+) -> None:
+    """Take songs apart, at their own rate and length.
+
+    Example: `restem separate separator song.mp3 --out separated --stems vocals --residual`
+    """
+    from restem.separation.songs import separate as separate_songs
+
+    if not songs:
+        raise UsageError("Name at least one song.")
+    with _progress() as progress:
+        summary = separate_songs(
+            model, songs, out, stems=stems.split(",") if stems else (), residual=residual, overlap=overlap,
+            format=format, depth=depth, device=device, progress=progress,
+        )  # fmt: skip
+    for folder in summary.done:
+        _say(str(folder))
+    for folder in summary.clipped:
+        _complain(f"{folder}: something was louder than full scale, and was cut; use --depth float.")
+    for reason in summary.failed.values():
+        _complain(reason)
+    if summary.failed:
+        raise RestemError(f"{len(summary.failed)} of {len(songs)} songs could not be separated.")
+
+
+@app.command
+def evaluate(
+    *paths: Annotated[Path, Parameter(help="MODEL DATASET, or DATASET alone with --estimates.")],
+    estimates: Annotated[Path | None, Parameter(help="A folder with SONG/CLASS.EXT, whatever made it.")] = None,
+    out: Annotated[Path | None, Parameter(help="A folder for songs.csv and summary.json.")] = None,
+    against: Annotated[Path | None, Parameter(help="Another result, to compare with song by song.")] = None,
+    overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    layout: LayoutOption = None,
+    classes: Classes = DEFAULT_CLASSES,
+    device: Device = "auto",
+) -> None:
+    """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
+
+    Example: `restem evaluate separator test-songs --out result --against other-result`
+    """
+    from restem.api import evaluate as evaluate_songs
+    from restem.evaluation.separation import print_evaluation, read_evaluation
+
+    if len(paths) != (1 if estimates else 2):
+        raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
+    other = read_evaluation(against) if against else None
+    with _progress() as progress:
+        evaluation = evaluate_songs(
+            _open(paths[-1], layout, classes), model=None if estimates else paths[0], estimates=estimates, out=out,
+            overlap=overlap, device=device, progress=progress,
+        )  # fmt: skip
+    print_evaluation(evaluation, _console(), other)
+    if evaluation.songs.is_empty():
+        raise RestemError("No song could be measured.")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))

@@ -1,0 +1,251 @@
+"""Measuring separated songs against the stems of a dataset.
+
+    OUT/songs.csv      song,class,sdr,sdr_frames,si_sdr,mixture_sdr: one row a song and class
+    OUT/summary.json   means and medians over songs, and what could not be measured and why
+
+`sdr` is the global SDR, `sdr_frames` the median over frames of BSSEval v4 (see `sdr`), `mixture_sdr` the global SDR of
+doing nothing: the mixture taken for the estimate. A class can be measured in a song if no stem of the song holds it
+together with others; several stems of a class are added up. The mixture is the sum of all stems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
+from restem.dataset.names import safe_name
+from restem.dataset.table import Dataset, Stem
+from restem.errors import AudioError, DatasetError, RestemError
+from restem.evaluation.sdr import SdrMeter
+from restem.evaluation.terminal import bare_table
+from restem.files import write_json, written_aside
+
+Blocks = Iterator[np.ndarray]
+Estimate = Callable[[str, Blocks, int, int], Blocks]
+"""(song, (channel, sample) blocks of its mixture, rate_hz, channels) -> (class, channel, sample) blocks, as long."""
+
+SONGS_FILE = "songs.csv"
+SUMMARY_FILE = "summary.json"
+FIGURES = ("sdr", "sdr_frames", "si_sdr", "mixture_sdr")
+
+# Encoders may add or cut a little at the end.
+_LENGTH_TOLERANCE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured. songs: the table `songs.csv`. failed: song -> why it could not be measured."""
+
+    songs: pl.DataFrame
+    classes: tuple[str, ...]
+    failed: Mapping[str, str]
+
+    def summary(self) -> dict[str, Any]:
+        """For every class and `all` (their mean): songs, means of the figures, of `sdr_frames` the median."""
+        rows: dict[str, Any] = {}
+        for name in self.classes:
+            mine = self.songs.filter((pl.col("class") == name) & pl.col("sdr").is_not_null())
+            rows[name] = {
+                "songs": len(mine),
+                "sdr": mine["sdr"].mean(),
+                "sdr_frames": mine["sdr_frames"].median(),
+                "si_sdr": mine["si_sdr"].mean(),
+                "mixture_sdr": mine["mixture_sdr"].mean(),
+            }
+        measured = [row for row in rows.values() if row["songs"]]
+        rows["all"] = {
+            "songs": self.songs.filter(pl.col("sdr").is_not_null())["song"].n_unique(),
+            **{figure: _mean([row[figure] for row in measured]) for figure in FIGURES},
+        }
+        return rows
+
+
+def evaluate(
+    dataset: Dataset,
+    estimates: Estimate | Path | str,
+    out: Path | str | None = None,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
+
+    estimates: a folder with `<song>/<class>.<ext>`, whatever made it, or a function that separates, see `Estimate`.
+    A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song.
+    """
+    if not dataset.songs:
+        raise DatasetError(f"{dataset.root}: holds no song to measure on.")
+    if not callable(estimates):
+        folder = Path(estimates)
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder of estimates.")
+        estimates = _estimates_in(folder, dataset)
+    by_song: dict[str, list[Stem]] = {}
+    for stem in dataset.stems:
+        by_song.setdefault(stem.song, []).append(stem)
+    rows, failed = [], {}
+    for done, (song, stems) in enumerate(by_song.items()):
+        if progress is not None:
+            progress("evaluating", done, len(by_song))
+        try:
+            rows += _measure_song(dataset, song, stems, estimates)
+        except (RestemError, ValueError) as error:
+            failed[song] = str(error)
+    if progress is not None:
+        progress("evaluating", len(by_song), len(by_song))
+    schema = {"song": pl.String, "class": pl.String, **dict.fromkeys(FIGURES, pl.Float64)}
+    table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(FIGURES).fill_nan(None))
+    evaluation = Evaluation(table, dataset.taxonomy.classes, failed)
+    if out is not None:
+        with written_aside(Path(out) / SONGS_FILE) as aside:
+            table.write_csv(aside, float_precision=6)
+        write_json(Path(out) / SUMMARY_FILE, {"summary": evaluation.summary(), "failed": failed})
+    return evaluation
+
+
+def read_evaluation(path: Path | str) -> pl.DataFrame:
+    """The songs of a result that `evaluate` wrote: its folder, or its `songs.csv`; raises RestemError for others."""
+    path = Path(path)
+    path = path / SONGS_FILE if path.is_dir() else path
+    try:
+        return pl.read_csv(path, schema_overrides=dict.fromkeys(FIGURES, pl.Float64)).select("song", "class", *FIGURES)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RestemError(f"{path}: is no result of `restem evaluate`.") from error
+
+
+def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of paired differences and its 95 % interval: percentiles of 10,000 bootstrap resamples (Efron, 1979)."""
+    values = np.asarray(differences, np.float64)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(10_000, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataFrame | None = None) -> None:
+    """Prints the summary; against: another result, with which the songs that both have are compared."""
+    table = bare_table("Separation, dB")
+    for heading in ("", "songs", "SDR", "SDR of the mixture", "median SDR (BSSEval v4)", "SI-SDR"):
+        table.add_column(heading, justify="right" if heading else "left")
+    other = None
+    if against is not None:
+        table.add_column("SDR against the other (95 %)", justify="right")
+        other = evaluation.songs.join(against, on=["song", "class"], suffix="_other").drop_nulls(["sdr", "sdr_other"])
+    for name, row in evaluation.summary().items():
+        cells = [
+            name,
+            str(row["songs"]),
+            *(_decibels(row[key]) for key in ("sdr", "mixture_sdr", "sdr_frames", "si_sdr")),
+        ]
+        if other is not None:
+            mine = other if name == "all" else other.filter(pl.col("class") == name)
+            gains = mine.group_by("song").agg((pl.col("sdr") - pl.col("sdr_other")).mean()).sort("song")["sdr"]
+            mean, low, high = paired_interval(gains.to_numpy()) if len(gains) else (np.nan,) * 3
+            cells.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if len(gains) else "–")
+        table.add_row(*cells)
+    console.print(table)
+    for song, reason in evaluation.failed.items():
+        console.print(f"Not measured: {song}: {reason}", markup=False, soft_wrap=True)
+
+
+def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:
+    """The rows of a song: song, class and figures; NaN for what cannot be measured."""
+    classes = dataset.taxonomy.classes
+    shared = {name for stem in stems if len(stem.given) > 1 for name in stem.given}
+    carried = {name for stem in stems for name in stem.given}
+    measured = [name for name in classes if name in carried - shared]
+    # (class, stem): which stems make the reference of a class.
+    members = np.array([[name in stem.given for stem in stems] for name in measured], np.float32)
+    with ExitStack() as files:
+        audio = [files.enter_context(open_audio(dataset.file(stem), stem.stream or 0)) for stem in stems]
+        rate_hz = audio[0].info.rate_hz
+        for stem, one in zip(stems, audio, strict=True):
+            if one.info.rate_hz != rate_hz:
+                raise AudioError(f"{dataset.file(stem)}: has {one.info.rate_hz} Hz, other stems of its song {rate_hz}.")
+        channels = max(one.info.channels for one in audio)
+        frames = max(one.info.frames for one in audio)
+        waiting: list[np.ndarray] = []
+
+        def mixture() -> Blocks:
+            parts = [one.blocks() for one in audio]
+            for start in range(0, frames, BLOCK_FRAMES):
+                block = np.zeros((len(stems), channels, min(BLOCK_FRAMES, frames - start)), np.float32)
+                for sound, reader in zip(block, parts, strict=True):
+                    piece = next(reader, None)
+                    if piece is not None:
+                        sound[:, : piece.shape[1]] = piece
+                waiting.append(block)
+                yield block.sum(axis=0)
+
+        meter, baseline = SdrMeter(rate_hz, len(measured)), SdrMeter(rate_hz, len(measured))
+        chosen = [classes.index(name) for name in measured]
+        for outputs in estimate(song, mixture(), rate_hz, channels):
+            joined = np.concatenate(waiting, axis=2)
+            waiting[:] = [joined[:, :, outputs.shape[2] :]]
+            sounds = joined[:, :, : outputs.shape[2]]
+            references = np.einsum("ks,scn->kcn", members, sounds)
+            # A separator with another rate may give a sample more in the end.
+            meter.add(references, outputs[chosen][:, :, : sounds.shape[2]])
+            baseline.add(references, np.broadcast_to(sounds.sum(axis=0), references.shape))
+    figures = np.stack([meter.global_sdr(), meter.median_sdr(), meter.si_sdr(), baseline.global_sdr()], axis=1)
+    found = dict(zip(measured, figures.tolist(), strict=True))
+    return [(song, name, *found.get(name, [np.nan] * len(FIGURES))) for name in classes]
+
+
+def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
+    """Reads estimates from `folder/<song>/<class>.<ext>`; a `/` in a song's name is a folder, or was made safe."""
+
+    def estimate(song: str, mixture: Blocks, rate_hz: int, channels: int) -> Blocks:
+        places = [folder / song, folder / safe_name(song), folder / song.replace("/", "_")]
+        place = next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
+        if place is None:
+            raise DatasetError(f"{folder / song}: no such folder of estimates.")
+        found: dict[str, Path] = {}
+        for path in sorted(place.iterdir()):
+            name = dataset.taxonomy.match(path.stem) if path.suffix.lower() in EXTENSIONS else None
+            if name is not None:
+                found.setdefault(name, path)
+        needed = {name for stem in dataset.stems if stem.song == song for name in stem.given}
+        if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
+            raise DatasetError(f"{place}: holds no estimate of {missing[0]}.")
+        with ExitStack() as files:
+            audio = {name: files.enter_context(open_audio(path)) for name, path in found.items()}
+            for name, one in audio.items():
+                if (one.info.rate_hz, one.info.channels) != (rate_hz, channels):
+                    raise AudioError(
+                        f"{found[name]}: has {one.info.rate_hz} Hz and {one.info.channels} channels, "
+                        f"the song {rate_hz} and {channels}."
+                    )
+            readers = {name: one.blocks() for name, one in audio.items()}
+            frames = 0
+            for block in mixture:
+                outputs = np.zeros((len(dataset.taxonomy), *block.shape), np.float32)
+                for name, reader in readers.items():
+                    piece = next(reader, None)
+                    if piece is not None:
+                        width = min(piece.shape[1], block.shape[1])
+                        outputs[dataset.taxonomy.classes.index(name), :, :width] = piece[:, :width]
+                frames += block.shape[1]
+                yield outputs
+            for name, one in audio.items():
+                if abs(one.info.frames - frames) > _LENGTH_TOLERANCE_S * rate_hz:
+                    raise AudioError(
+                        f"{found[name]}: lasts {one.info.seconds:.2f} s, the song {frames / rate_hz:.2f} s."
+                    )
+
+    return estimate
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _decibels(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,263 @@
+"""Taking songs apart: any readable file in, one file a class out.
+
+    OUT/<song>/<class>.<ext>        at the song's own rate, length and channels
+    OUT/<song>/residual.<ext>       what the stems that are written leave of the song, when asked for
+    OUT/<song>/restem.json          which song, separator and options made them
+
+Sound flows from the decoder to the writers in blocks, so that memory does not grow with the song. A song's folder
+appears when it is complete; one that is there already, made by the same request, is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from restem._version import __version__
+from restem.audio.pcm import to_channels
+from restem.audio.reader import open_audio, probe
+from restem.audio.resample import resample_blocks
+from restem.audio.writer import open_writer
+from restem.dataset.names import Names, safe_name
+from restem.devices import choose_device
+from restem.errors import AudioError, RestemError, UsageError
+from restem.files import write_json
+from restem.separation.separator import Separator, load_separator
+from restem.separation.streaming import separate_blocks
+
+Format = Literal["wav", "flac", "ogg", "mp3"]
+Depth = Literal["16", "24", "float"]
+
+MANIFEST_FILE = "restem.json"
+RESIDUAL = "residual"
+
+_SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+
+
+@dataclass(frozen=True)
+class SeparationSummary:
+    """What became of the songs. done: folders, those that were there already included. failed: song -> reason.
+
+    clipped: folders in which something was louder than full scale, and was cut.
+    """
+
+    done: tuple[Path, ...]
+    failed: dict[str, str]
+    clipped: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is made of every song."""
+
+    separator: Separator
+    fingerprint: str
+    names: tuple[str, ...]
+    residual: bool
+    overlap: float
+    format: Format
+    depth: Depth
+    device: str
+
+    @property
+    def subtype(self) -> str | None:
+        """The encoding, of the formats that have a choice."""
+        return _SUBTYPES[self.depth] if self.format in ("wav", "flac") else None
+
+    def describe(self, song: Path) -> dict[str, Any]:
+        """What the manifest holds: another request has another description."""
+        status = song.stat()
+        return {
+            "restem": __version__,
+            "licence": self.separator.config.licence,
+            "song": str(song.absolute()),
+            "bytes": status.st_size,
+            "separator": self.fingerprint,
+            "stems": list(self.names),
+            "residual": self.residual,
+            "overlap": self.overlap,
+            "format": self.format,
+            "depth": self.depth,
+        }
+
+
+def separate(
+    model: Separator | Path | str,
+    songs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    stems: Sequence[str] = (),
+    residual: bool = False,
+    overlap: float = 0.25,
+    format: Format = "wav",
+    depth: Depth = "16",
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> SeparationSummary:
+    """Takes songs apart into `out`, a folder each.
+
+    model: a separator, or the folder of one. stems: the classes to write, by default all. residual: also write what
+    they leave of the song. overlap: of the pieces. depth: bits of WAV and FLAC, `float` only of WAV. progress: called
+    with (stage, seconds done, seconds in all). More channels than the separator has are mixed down for it; the stems of
+    a song with one channel have one.
+
+    A song that cannot be separated is reported, and the others go on. Raises UsageError for options, RestemError for a
+    separator that cannot be used.
+    """
+    separator = model if isinstance(model, Separator) else load_separator(model)
+    classes = separator.config.classes
+    if unknown := [name for name in stems if name not in classes]:
+        raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
+    if depth == "float" and format == "flac":
+        raise UsageError("FLAC files cannot hold float samples; use --depth 24, or --format wav.")
+    names = tuple(name for name in classes if not stems or name in stems)
+    device = choose_device(device)
+    request = _Request(separator, separator.fingerprint(), names, residual, overlap, format, depth, device)
+    out = Path(out)
+    taken = Names()
+    paths = [Path(song) for song in songs]
+    folders = [out / taken.take(safe_name(path.stem)) for path in paths]
+    failed: dict[str, str] = {}
+    lengths = []
+    for path in paths:
+        try:
+            lengths.append(probe(path).seconds)
+        except AudioError as error:
+            failed[str(path)] = str(error)
+            lengths.append(0.0)
+    total, before = sum(lengths), 0.0
+    done, clipped = [], []
+    for path, folder, seconds in zip(paths, folders, lengths, strict=True):
+        if str(path) in failed:
+            continue
+
+        def report(part_s: float, before: float = before) -> None:
+            if progress is not None:
+                progress("separating", round(before + part_s), round(total))
+
+        try:
+            if _separate_song(path, folder, request, report):
+                clipped.append(folder)
+            done.append(folder)
+        except (RestemError, OSError) as error:
+            failed[str(path)] = str(error)
+        before += seconds
+        report(0.0, before)
+    return SeparationSummary(tuple(done), failed, tuple(clipped))
+
+
+def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:
+    """Makes the folder of a song, unless it is there; returns whether anything was clipped."""
+    description = request.describe(song)
+    if folder.exists():
+        try:
+            there = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            there = None
+        if there != description:
+            raise RestemError(f"{folder}: is there already, and holds something else; choose another --out.")
+        return False
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        peak = _write_stems(song, aside, request, report)
+        write_json(aside / MANIFEST_FILE, description)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return peak > 1.0 and request.subtype != "FLOAT"
+
+
+def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> float:
+    """Writes the stems of a song; returns the largest sample."""
+    config = request.separator.config
+    chosen = [config.classes.index(name) for name in request.names]
+    peak = 0.0
+    with ExitStack() as files:
+        audio = files.enter_context(open_audio(song))
+        rate_hz, channels = audio.info.rate_hz, min(audio.info.channels, config.channels)
+        mixture = (to_channels(block, channels) for block in audio.blocks())
+        heard, kept = _twice(mixture, request.residual)
+        stems = separate_mixture(request.separator, heard, rate_hz, channels, request.overlap, request.device)
+        names = [*request.names, *([RESIDUAL] if request.residual else [])]
+        writers = [
+            files.enter_context(open_writer(folder / f"{name}.{request.format}", rate_hz, channels, request.subtype))
+            for name in names
+        ]
+        written = 0
+        for block in _exactly(stems, audio.info.frames):
+            parts = list(block[chosen])
+            if request.residual:
+                parts.append(kept(block.shape[2]) - np.sum(parts, axis=0))
+            for write, part in zip(writers, parts, strict=True):
+                peak = max(peak, float(np.abs(part).max(initial=0.0)))
+                write(part)
+            written += block.shape[2]
+            report(written / rate_hz)
+    return peak
+
+
+def separate_mixture(
+    separator: Separator, mixture: Iterator[np.ndarray], rate_hz: int, channels: int, overlap: float, device: str
+) -> Iterator[np.ndarray]:
+    """Yields `(class, channel, sample)` blocks for `(channel, sample)` blocks of any rate and number of channels.
+
+    There and back, resampling may make the whole one sample longer or shorter.
+    """
+    config = separator.config
+    fitting = (to_channels(block, config.channels) for block in mixture)
+    heard = resample_blocks(fitting, rate_hz, config.rate_hz, config.channels)
+    # All sources go through one resampler, side by side.
+    flat = (
+        _with_channels(block, channels).reshape(-1, block.shape[2])
+        for block in separate_blocks(separator, heard, overlap=overlap, device=device)
+    )
+    for block in resample_blocks(flat, config.rate_hz, rate_hz, len(config.classes) * channels):
+        yield block.reshape(len(config.classes), channels, -1)
+
+
+def _with_channels(outputs: np.ndarray, channels: int) -> np.ndarray:
+    """(class, channel, sample) with the channels of the song: one is the mean of two, more repeat them."""
+    if outputs.shape[1] > channels:
+        mean: np.ndarray = outputs.mean(axis=1, keepdims=True)
+        return mean
+    repeated: np.ndarray = outputs[:, np.arange(channels) % outputs.shape[1]]
+    return repeated
+
+
+def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """The `(class, channel, sample)` blocks, cut or filled up with silence to `frames`."""
+    left, last = frames, None
+    for block in blocks:
+        last = block[:, :, :left]
+        left -= last.shape[2]
+        if last.shape[2]:
+            yield last
+    if left and last is not None:
+        yield np.zeros((*last.shape[:2], left), np.float32)
+
+
+def _twice(blocks: Iterator[np.ndarray], keep: bool) -> tuple[Iterator[np.ndarray], Callable[[int], np.ndarray]]:
+    """The blocks, and what gives the same samples a second time: the next n that went by."""
+    waiting: list[np.ndarray] = []
+
+    def passing() -> Iterator[np.ndarray]:
+        for block in blocks:
+            if keep:
+                waiting.append(block)
+            yield block
+
+    def again(count: int) -> np.ndarray:
+        joined = np.concatenate(waiting, axis=1)
+        waiting[:] = [joined[:, count:]]
+        found = joined[:, :count]
+        return np.pad(found, ((0, 0), (0, count - found.shape[1])))
+
+    return passing(), again

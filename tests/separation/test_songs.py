@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from restem.errors import RestemError, UsageError
+from restem.separation.separator import Separator, SeparatorConfig
+from restem.separation.songs import separate
+
+RATE_HZ = 8000
+
+
+class Shares(nn.Module):
+    """Two sources: fixed shares of the mixture, which leave a quarter."""
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        return torch.stack([0.25 * mixture, 0.5 * mixture], dim=1)
+
+
+@pytest.fixture
+def model() -> Separator:
+    return Separator(SeparatorConfig("band", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5), Shares())
+
+
+def write(path: Path, channels: int = 2, rate_hz: int = RATE_HZ, seconds: float = 1.3, level: float = 0.3) -> Path:
+    """A few tones, different in every channel."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    sound = [level * np.sin(2 * np.pi * (200 + 50 * number) * time_s) for number in range(channels)]
+    soundfile.write(path, np.stack(sound, axis=1), rate_hz, subtype="FLOAT" if path.suffix == ".wav" else None)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate_hz", "format"),
+    [(2, 8000, "wav"), (1, 8000, "flac"), (2, 44100, "wav"), (6, 48000, "wav"), (1, 96000, "ogg"), (2, 44100, "mp3")],
+)
+def test_rate_length_and_channels_stay(
+    model: Separator, tmp_path: Path, channels: int, rate_hz: int, format: str
+) -> None:
+    song = write(tmp_path / "song.wav", channels, rate_hz)
+    summary = separate(model, [song], tmp_path / "out", format=format, device="cpu")  # type: ignore[arg-type]
+    assert summary.failed == {} and summary.done == (tmp_path / "out" / "song",)
+    names = {path.name for path in summary.done[0].iterdir()}
+    assert names == {f"vocals.{format}", f"drums.{format}", "restem.json"}
+    drums, found_hz = soundfile.read(summary.done[0] / f"drums.{format}", always_2d=True)
+    mixture, _ = soundfile.read(song, always_2d=True)
+    assert found_hz == rate_hz and drums.shape[1] == min(channels, 2)
+    if format in ("wav", "flac"):
+        assert len(drums) == len(mixture)
+        if channels <= 2:
+            assert np.abs(drums - 0.5 * mixture)[200:-200].max() < 1e-3
+
+
+def test_residual_is_what_is_left(model: Separator, tmp_path: Path) -> None:
+    song = write(tmp_path / "song.wav", rate_hz=22050)
+    separate(model, [song], tmp_path / "out", stems=["drums"], residual=True, depth="float", device="cpu")
+    folder = tmp_path / "out" / "song"
+    assert {path.name for path in folder.iterdir()} == {"drums.wav", "residual.wav", "restem.json"}
+    parts = [soundfile.read(folder / name)[0] for name in ("drums.wav", "residual.wav")]
+    assert np.abs(sum(parts) - soundfile.read(song)[0]).max() < 1e-6
+
+
+def test_one_that_fails_does_not_stop_the_others(model: Separator, tmp_path: Path) -> None:
+    good = write(tmp_path / "good.wav")
+    cut = write(tmp_path / "cut.wav")
+    cut.write_bytes(cut.read_bytes()[:-500])
+    nan = tmp_path / "nan.wav"
+    soundfile.write(nan, np.full((9000, 2), np.nan), RATE_HZ, subtype="FLOAT")
+    seen: list[tuple[str, int, int]] = []
+    summary = separate(
+        model, [cut, nan, tmp_path / "none.wav", tmp_path, good], tmp_path / "out", device="cpu",
+        progress=lambda *report: seen.append(report),
+    )  # fmt: skip
+    assert summary.done == (tmp_path / "out" / "good",)
+    assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path)}
+    assert "NaN" in summary.failed[str(nan)]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
+    assert seen[-1][1] == seen[-1][2]
+
+
+def test_again_and_otherwise(model: Separator, tmp_path: Path) -> None:
+    song, twin = write(tmp_path / "song.wav"), tmp_path / "other" / "song.wav"
+    twin.parent.mkdir()
+    write(twin, seconds=0.2)
+    out = tmp_path / "out"
+    assert separate(model, [song, twin], out, device="cpu").done == (out / "song", out / "song_2")
+    before = (out / "song" / "drums.wav").stat().st_mtime_ns
+    assert separate(model, [song, twin], out, device="cpu").failed == {}
+    assert (out / "song" / "drums.wav").stat().st_mtime_ns == before
+    assert "choose another --out" in separate(model, [song], out, overlap=0.5, device="cpu").failed[str(song)]
+
+
+def test_clipping_is_told(model: Separator, tmp_path: Path) -> None:
+    song = write(tmp_path / "song.wav", level=3.0)
+    assert separate(model, [song], tmp_path / "out", device="cpu").clipped == (tmp_path / "out" / "song",)
+    assert separate(model, [song], tmp_path / "float", depth="float", device="cpu").clipped == ()
+
+
+def test_refused(model: Separator, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no stem 'bass'; it has vocals, drums"):
+        separate(model, [], tmp_path / "out", stems=["bass"])
+    with pytest.raises(UsageError, match="FLAC"):
+        separate(model, [], tmp_path / "out", format="flac", depth="float")
+    with pytest.raises(RestemError, match="no such model folder"):
+        separate(tmp_path / "nothing", [], tmp_path / "out")
