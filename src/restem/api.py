@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
     from restem.labelling.refining import Progress
+    from restem.labelling.training import Start
     from restem.separation.separator import Separator
 
 
@@ -25,6 +26,7 @@ def refine(
     out: Path | str,
     *,
     size: str = "tiny",
+    start: Start | None = None,
     rounds: int | None = None,
     folds: int | None = None,
     steps: int | None = None,
@@ -37,7 +39,8 @@ def refine(
 ) -> Run:
     """Finds what is in every stem of `dataset` and leaves a run, with its report, in the folder `out`.
 
-    size: of the classifier: `tiny`, `small` or `base`. rounds, folds, steps: see `RefineSettings` and
+    size: of the classifier: `tiny`, `small` or `base`. start: `prior`, by default where there is one of this size, from
+    the classifier that comes with restem, or `scratch`. rounds, folds, steps: see `RefineSettings` and
     `TrainingSettings`, which hold the defaults. cache: where features are kept. device: `auto`, `cpu`, `cuda`, `mps`.
     workers: processes, by default as many as there are cores. licence: of the audio, kept with the classifier.
     progress: called with (stage, done, total). Interrupted and called again with the same arguments, it goes on.
@@ -45,8 +48,9 @@ def refine(
     `out` lies in the dataset, UsageError for a setting.
     """
     from restem.labelling.refining import RefineSettings, refine_labels
+    from restem.labelling.training import TrainingSettings
 
-    settings = RefineSettings(size=size, seed=seed)
+    settings = RefineSettings(size=size, seed=seed, training=TrainingSettings(start=start))
     if rounds is not None:
         settings = replace(settings, rounds=rounds)
     if folds is not None:

@@ -136,7 +136,13 @@ def refine(
     layout: LayoutOption = None,
     classes: Classes = DEFAULT_CLASSES,
     size: Annotated[Literal["tiny", "small", "base"], Parameter(help="Of the classifier; base wants a GPU.")] = "tiny",
-    rounds: Annotated[int | None, Parameter(help="Of training and relabelling; by default 2.")] = None,
+    start: Annotated[
+        Literal["prior", "scratch"] | None,
+        Parameter(help="From the classifier that comes with restem, by default where size is tiny, or from nothing."),
+    ] = None,
+    rounds: Annotated[
+        int | None, Parameter(help="Of training and relabelling; by default 1, or 2 without the prior.")
+    ] = None,
     folds: Annotated[
         int | None, Parameter(help="Every stem is scored by a classifier that never heard its song; by default 3.")
     ] = None,
@@ -157,8 +163,8 @@ def refine(
     opened = _open(dataset, layout, classes)
     with _progress() as progress:
         run = refine_dataset(
-            opened, out, size=size, rounds=rounds, folds=folds, steps=steps, seed=seed, cache=cache, device=device,
-            workers=workers, licence=licence, progress=progress,
+            opened, out, size=size, start=start, rounds=rounds, folds=folds, steps=steps, seed=seed, cache=cache,
+            device=device, workers=workers, licence=licence, progress=progress,
         )  # fmt: skip
     print_summary(run, _console())
     _say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")

@@ -25,7 +25,7 @@ def task(tmp_path: Path, material: tuple[Store, Material], config: ClassifierCon
     save_classifier(tmp_path / "classifier", config.build(), config)
     rng = np.random.default_rng(0)
     stem, start = rng.integers(0, len(whole.sources), 300), rng.integers(0, 190, 300)
-    return ScoringTask(tmp_path / "classifier", store, whole.sources, stem, start, LENGTH)
+    return ScoringTask(tmp_path / "classifier", store, whole.sources, stem, start, LENGTH, ("tone", "noise"))
 
 
 def test_logits_are_what_the_classifier_says_of_each_segment(task: ScoringTask) -> None:
@@ -47,7 +47,7 @@ def test_the_same_twice(task: ScoringTask) -> None:
 
 def test_no_segments(task: ScoringTask) -> None:
     nothing = np.zeros(0, np.int64)
-    empty = ScoringTask(task.folder, task.store, task.sources, nothing, nothing, LENGTH)
+    empty = ScoringTask(task.folder, task.store, task.sources, nothing, nothing, LENGTH, ("tone", "noise"))
     assert score_segments(empty).shape == (0, 2)
 
 

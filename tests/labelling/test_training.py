@@ -38,7 +38,8 @@ def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask])
     train_classifier(task)
     whole = task.held_out
     assert whole is not None
-    logits = score_segments(ScoringTask(task.folder, task.store, whole.sources, whole.stem, whole.start, 50))
+    classes = task.config.classes
+    logits = score_segments(ScoringTask(task.folder, task.store, whole.sources, whole.stem, whole.start, 50, classes))
     assert np.mean((logits > 0) == (whole.targets > 0.5)) > 0.9
 
     rows = [task.store.require(source).rows for source in whole.sources]

@@ -11,11 +11,7 @@ First, what scores mean. With a wrong label now and then, `missing` or `extra`,
 and all four numbers follow from scores and given labels by maximum likelihood: a logistic regression that allows for
 wrong labels (the lapse rates of psychometrics; Wichmann & Hill 2001). It yields a likelihood ratio for every score.
 
-Then, how often a class is present in each of three groups of stems: those given the class, those whose song has it in
-another stem, and those whose song has it nowhere. The score and the group are taken as independent given the truth; so
-each share is the prior under which the scores of the group are likeliest (expectation-maximisation; Saerens et al.,
-"Adjusting the outputs of a classifier to new a priori probabilities", 2002), and Bayes' rule gives
-P(present | score, group).
+Then the stems of a song are weighed against each other (`placing`), which gives P(present | everything).
 
 A label is changed only when the result is clear.
 """
@@ -29,30 +25,32 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-# A label is changed when it is wrong with at least this probability, and doubted from the second on. On 100 real stems
-# (`benchmarks/labels.py takes`) 0.7 let one of three seeds end below the given labels, and 0.8 none.
-CHANGE_ABOVE = 0.8
+from restem.labelling.placing import Rates, place
+
+# A label is changed when it is wrong with at least this probability, and doubted from the second on. Chosen on stored
+# scores of `band` and `takes`, as the priors below and in `placing` were (docs/benchmarks.md).
+CHANGE_ABOVE = 0.6
 DOUBT_ABOVE = 0.3
+
+# How often a score is about something else than it seems to be, however clear it is: there are sounds that a classifier
+# takes for others with all confidence. It keeps one score from overruling everything else.
+_LAPSE = 0.04
 
 # Beta(1 + a, 1 + b) on the rates of wrong labels. A disagreement can be the label's fault or the classifier's, and on
 # few stems the scores alone cannot tell which: without a firm belief that most labels are right, a weak classifier
-# talks the fit into blaming the labels (on 100 real stems that cost 4 points of label accuracy).
-_MISSING_PRIOR = (4.0, 36.0)
-_EXTRA_PRIOR = (2.0, 80.0)
+# talks the fit into blaming the labels.
+_MISSING_PRIOR = (2.0, 50.0)
+_EXTRA_PRIOR = (1.0, 100.0)
 
-# What the share of stems that hold a class is thought to be before any is heard, as counts of stems that do and do not:
-# among stems given the class, stems whose song has it elsewhere, and stems whose song has it nowhere.
-_SHARE_PRIORS = ((38.0, 2.0), (1.0, 40.0), (1.0, 5.0))
-_SHARE_STEPS = 50
 _RATE_BOUNDS = (0.002, 0.45)
-_SCORE_CLIP = 1e-3
+_SCORE_CLIP = 1e-5
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What the scores and the given labels of one class mean; the names are those of the formulas above.
 
-    base: the share of stems that hold the class by their scores. shares: the same in each of the three groups.
+    base: the share of stems that hold the class by their scores.
     """
 
     slope: float
@@ -60,15 +58,17 @@ class Calibration:
     missing: float
     extra: float
     base: float
-    shares: tuple[float, float, float]
 
     def present(self, scores: np.ndarray) -> np.ndarray:
         """P(present | score)."""
         return _present(self.slope, self.offset, scores)
 
-    def present_given(self, scores: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """P(present | score, group). group: (stem,) 0, 1 or 2, as `label_groups` has it."""
-        return _posterior(_likelihood_ratio(self.present(scores), self.base), np.asarray(self.shares)[group])
+    def ratio(self, scores: np.ndarray) -> np.ndarray:
+        """P(score | present) / P(score | absent), between `_LAPSE` and its inverse."""
+        present = np.clip(self.present(scores), 1e-9, 1.0 - 1e-9)
+        ratio = present / (1.0 - present) * (1.0 - self.base) / self.base
+        lapsing: np.ndarray = (ratio + _LAPSE) / (1.0 + _LAPSE * ratio)
+        return lapsing
 
 
 @dataclass(frozen=True)
@@ -76,63 +76,57 @@ class Decisions:
     """What became of every stem's labels.
 
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(given label set right).
-    verdicts: `kept`, `changed` or `unsure`, a stem each.
+    verdicts: `kept`, `changed` or `unsure`, a stem each. rates: where classes are, one a class.
     """
 
     refined: np.ndarray
     probabilities: np.ndarray
     quality: np.ndarray
     verdicts: tuple[str, ...]
+    rates: tuple[Rates, ...]
+
+    def among(self, sounding: np.ndarray) -> Decisions:
+        """The same about all stems, of which those that the flags `sounding` (stem,) mark were decided about.
+
+        The others hold nothing.
+        """
+        refined = np.zeros((len(sounding), self.refined.shape[1]), bool)
+        probabilities = np.zeros(refined.shape)
+        quality = np.zeros(len(sounding))
+        refined[sounding], probabilities[sounding], quality[sounding] = self.refined, self.probabilities, self.quality
+        decided = iter(self.verdicts)
+        verdicts = tuple(next(decided) if sounds else "silent" for sounds in sounding)
+        return Decisions(refined, probabilities, quality, verdicts, self.rates)
 
 
-def label_groups(songs: Sequence[str], given: np.ndarray) -> np.ndarray:
-    """What the song says about every stem x class, (stem, class).
-
-    0: the stem is given the class. 1: another stem of its song is. 2: none is. given: (stem, class) flags, without
-    those of silent stems, which carry nothing.
-    """
-    claimed: dict[str, np.ndarray] = {}
-    for song, flags in zip(songs, given, strict=True):
-        claimed[song] = claimed.get(song, np.zeros(given.shape[1], bool)) | flags
-    elsewhere = np.array([claimed[song] for song in songs]).reshape(given.shape)
-    return np.where(given, 0, np.where(elsewhere, 1, 2))
+def calibrate(scores: np.ndarray, given: np.ndarray) -> tuple[Calibration, ...]:
+    """One calibration a class. scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags."""
+    return tuple(_fit(scores[:, index], given[:, index]) for index in range(scores.shape[1]))
 
 
-def calibrate(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tuple[Calibration, ...]:
-    """One calibration a class.
+def decide(
+    scores: np.ndarray, given: np.ndarray, songs: Sequence[str], calibrations: Sequence[Calibration]
+) -> Decisions:
+    """Refined labels of stems that sound.
 
-    scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags. groups: (stem, class), of `label_groups`.
-    """
-    return tuple(_fit(scores[:, index], given[:, index], groups[:, index]) for index in range(scores.shape[1]))
-
-
-def decide(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, calibrations: Sequence[Calibration]) -> Decisions:
-    """Refined labels of active stems. scores: (stem, class) in [0, 1]. given: flags, and groups, of the same shape.
-
+    scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem.
     What is not clear stays as given, and so does a stem that would be left without a label though it sounds; one
     that has none from the start is unsure.
     """
     given = np.asarray(given, bool)
-    columns = [one.present_given(scores[:, index], groups[:, index]) for index, one in enumerate(calibrations)]
-    probabilities = np.stack(columns, axis=1)
-    wrong = np.where(given, 1.0 - probabilities, probabilities)
+    ratios = np.stack([one.ratio(scores[:, index]) for index, one in enumerate(calibrations)], axis=1)
+    placed = place(ratios, given, songs)
+    wrong = np.where(given, 1.0 - placed.probabilities, placed.probabilities)
     refined = np.where(wrong >= CHANGE_ABOVE, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
     refined[emptied] = given[emptied]
     changed = (refined != given).any(axis=1)
     doubted = ~refined.any(axis=1) | emptied | ((wrong >= DOUBT_ABOVE) & (refined == given)).any(axis=1)
     verdicts = np.select([changed, doubted], ["changed", "unsure"], "kept")
-    return Decisions(refined, probabilities, _quality(probabilities, given), tuple(verdicts.tolist()))
+    return Decisions(refined, placed.probabilities, placed.agreement(given), tuple(verdicts.tolist()), placed.rates)
 
 
-def _quality(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """P(the given label set is right), the classes taken as independent, for stems known to hold something."""
-    right = np.where(given, probabilities, 1.0 - probabilities).prod(axis=1)
-    something = 1.0 - (1.0 - probabilities).prod(axis=1)
-    return np.where(given.any(axis=1), np.minimum(1.0, right / np.maximum(something, 1e-12)), 0.0)
-
-
-def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> Calibration:
+def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
     evidence = _logit(scores)
     labelled = np.asarray(given, np.float64)
 
@@ -154,33 +148,12 @@ def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> Calibrati
     slope = float(np.exp(log_slope))
     present = _present(slope, offset, scores)
     base = float(np.clip(present.mean(), 1e-3, 1.0 - 1e-3))
-    ratio = _likelihood_ratio(present, base)
-    one, two, three = (_share(ratio[groups == group], prior) for group, prior in enumerate(_SHARE_PRIORS))
-    return Calibration(slope, offset, missing, extra, base, (one, two, three))
-
-
-def _share(ratio: np.ndarray, prior: tuple[float, float]) -> float:
-    """The share of a group that holds a class, from the likelihood ratios of its stems (stem,)."""
-    holding, lacking = prior
-    share = holding / (holding + lacking)
-    for _ in range(_SHARE_STEPS):
-        share = (float(_posterior(ratio, share).sum()) + holding) / (len(ratio) + holding + lacking)
-    return share
+    return Calibration(slope, offset, missing, extra, base)
 
 
 def _present(slope: float, offset: float, scores: np.ndarray) -> np.ndarray:
     probability: np.ndarray = expit(slope * _logit(scores) + offset)
     return probability
-
-
-def _likelihood_ratio(present: np.ndarray, base: float) -> np.ndarray:
-    """P(score | present) / P(score | absent), from P(present | score) and the share it was learned under."""
-    present = np.clip(present, 1e-9, 1.0 - 1e-9)
-    return present / (1.0 - present) * (1.0 - base) / base
-
-
-def _posterior(ratio: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    return ratio * share / (ratio * share + 1.0 - share)
 
 
 def _logit(scores: np.ndarray) -> np.ndarray:

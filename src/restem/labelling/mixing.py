@@ -19,6 +19,7 @@ import numpy as np
 from restem.audio.level import db_to_power
 from restem.audio.store import Source, gather_power
 from restem.errors import RestemError
+from restem.labelling.effects import DRAWS, EffectSettings, apply_effects
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class MixingSettings:
     curve_db: the largest boost and cut of the random equaliser curve, at `curve_knots` points over the mel bands.
     limit_share: how often a segment is low-passed, somewhere in the upper part of the bands.
     noise_db: the range of a flat noise floor, relative to the loudest segment possible.
+    effects: what segments go through besides, or None.
+    drawn: only the first so many classes are drawn, where the others are kinds of these.
     """
 
     segment_s: float = 3.0
@@ -39,6 +42,8 @@ class MixingSettings:
     curve_knots: int = 5
     limit_share: float = 0.15
     noise_db: tuple[float, float] = (-100.0, -50.0)
+    effects: EffectSettings | None = None
+    drawn: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,13 @@ class Mixer:
         self.rows = rows
         self.settings = settings
         self.length = max(1, round(settings.segment_s / hop_s))
+        self.hop_s = hop_s
         self.seed = seed
         self.bands = rows[0].shape[1]
         stems = len(rows)
         # For every class: the stems that carry it, and for each of these its segments that do.
         self._by_class: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for targets in material.targets.T:
+        for targets in material.targets.T[: settings.drawn]:
             segments = np.flatnonzero(targets >= 0.5)
             segments = segments[np.argsort(material.stem[segments], kind="stable")]
             counts = np.bincount(material.stem[segments], minlength=stems)
@@ -96,8 +102,10 @@ class Mixer:
         self._slots = min(len(self._by_class), len(settings.counts))
         shares = np.asarray(settings.counts[: self._slots], np.float64)
         self._count_edges = np.cumsum(shares / shares.sum())
-        # Uniform numbers an example uses: per slot a stem, a segment, a level, the limit's chance and place, a curve.
-        self._per_slot = 5 + settings.curve_knots
+        # Uniform numbers an example uses: per slot a stem, a segment, a level, the limit's chance and place, a curve,
+        # and the effects.
+        self._curve_ends = 5 + settings.curve_knots
+        self._per_slot = self._curve_ends + (DRAWS if settings.effects else 0)
         used = 2 + len(self._by_class) + self._slots * self._per_slot
         self._draws = -(-used // 4) * 4
         knots = np.linspace(0, settings.curve_knots - 1, self.bands)
@@ -128,8 +136,10 @@ class Mixer:
         segment = self._draw_segments(order[example, slot], drawn[:, 0], drawn[:, 1])
 
         power = gather_power(self.rows, material.stem[segment], material.start[segment], self.length)
+        if settings.effects:
+            power = apply_effects(power, drawn[:, self._curve_ends :], settings.effects, self.hop_s)
         gain = material.gains[material.stem[segment]] * db_to_power(-settings.level_range_db * drawn[:, 2])
-        curve = ((2.0 * drawn[:, 5:] - 1.0) * settings.curve_db) @ self._interpolation
+        curve = ((2.0 * drawn[:, 5 : self._curve_ends] - 1.0) * settings.curve_db) @ self._interpolation
         factors = (gain[:, None] * db_to_power(curve)).astype(np.float32)
         limited = drawn[:, 3] < settings.limit_share
         highest = np.where(limited, (0.4 + 0.55 * drawn[:, 4]) * self.bands, self.bands)

@@ -10,7 +10,7 @@ import torch
 
 from restem.audio.store import Store
 from restem.dataset.table import Dataset
-from restem.labelling.classifier import SIZES, ClassifierConfig, load_classifier
+from restem.labelling.classifier import load_classifier
 from restem.labelling.hearing import hear
 from restem.labelling.mixing import Mixer, MixingSettings
 from restem.labelling.refining import RefineSettings
@@ -36,14 +36,8 @@ def train_on_labels(
     for dataset, folder in datasets:
         heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers)
         material = heard.material(heard.given[heard.segments.stem])
-        config = ClassifierConfig(
-            classes=dataset.taxonomy.classes,
-            mel=settings.mel,
-            network=SIZES[settings.size],
-            segment_s=settings.mixing.segment_s,
-            dataset=dataset.fingerprint(),
-        )
-        training = settings.training.resolved(material, settings.mixing)
+        config = settings.classifier(dataset.taxonomy.classes, dataset.fingerprint())
+        training = settings.training.resolved(material, settings.mixing, config)
         seed = 1000 * settings.seed
         tasks.append(TrainingTask(folder, store, material, None, settings.mixing, training, config, seed, device))
     for _ in map_unordered(train_classifier, tasks, workers if device == "cpu" else 1):

@@ -35,9 +35,11 @@ from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, label_groups
+from restem.labelling.deciding import Calibration, Decisions, calibrate, decide
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.mixing import MixingSettings
+from restem.labelling.prior import FOLDER as PRIOR_FOLDER
+from restem.labelling.prior import has_prior, knows
 from restem.labelling.requests import WORK_FOLDER, begin
 from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
@@ -58,13 +60,14 @@ _LARGEST_SEED = 4_000_000
 class RefineSettings:
     """Everything a refinement depends on besides the dataset; kept in `run.json`.
 
-    size: of the classifier, `tiny`, `small` or `base`. rounds: of training and relabelling; 2 is the paper's procedure.
+    size: of the classifier, `tiny`, `small` or `base`. rounds: of training, listening and relabelling, after which the
+    final classifier is trained; by default 1 where the prior knows the classes, and 2 without it.
     folds: groups of songs, each scored by a classifier of the others; 1 scores training stems, as the paper does.
     hop_s: from one segment to the next. pool_quantile: of the active segments' scores, the score of the stem.
     """
 
     size: str = "tiny"
-    rounds: int = 2
+    rounds: int | None = None
     folds: int = 3
     seed: int = 0
     hop_s: float = 1.0
@@ -78,9 +81,14 @@ class RefineSettings:
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
-        steps = self.training.steps
-        if self.rounds < 1 or self.folds < 1 or (steps is not None and steps < 1):
+        if min(one for one in (self.rounds, self.folds, self.training.steps) if one is not None) < 1:
             raise UsageError("rounds, folds and steps must be at least 1.")
+        if self.training.start == "prior" and not has_prior(self.classifier(())):
+            raise UsageError(f"There is no prior of size {self.size!r} with these features; use --start scratch.")
+
+    def classifier(self, classes: tuple[str, ...], dataset: str = "", licence: str = "") -> ClassifierConfig:
+        """What a classifier is like that is trained with these settings."""
+        return ClassifierConfig(classes, self.mel, SIZES[self.size], self.mixing.segment_s, dataset, licence)
 
 
 def refine_labels(
@@ -122,28 +130,23 @@ def refine_labels(
     timed = Timed(progress)
     with timed("features") as report:
         heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers, report)
-    config = ClassifierConfig(
-        classes=dataset.taxonomy.classes,
-        mel=settings.mel,
-        network=SIZES[settings.size],
-        segment_s=settings.mixing.segment_s,
-        dataset=request["dataset"]["fingerprint"],
-        licence=licence,
-    )
+    config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
     refinement = _Refinement(heard, out, settings, device, workers, config)
     targets = heard.given[heard.segments.stem]
-    evidence: list[np.ndarray] = []
-    for number in range(1, settings.rounds + 1):
+    # No classifier heard the songs it scores, so all of them are witnesses; their mean errs less than each.
+    evidence = [refinement.ask_prior(timed)] if refinement.prior_judges else []
+    for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
-        # No classifier of any round heard the songs it scores, so all of them are witnesses; their mean errs less.
         scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
         decisions, calibrations = judge(heard, scores, settings.pool_quantile)
         targets = segment_targets(heard.segments, scores, decisions)
+    refinement.train_final(targets, timed)
 
     labels = labels_table(heard, decisions)
     segments = segments_table(heard, scores)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
-    description = _description(request, dataset, device, timed.seconds, calibrations, failures)
+    described = [{**asdict(one), **asdict(rates)} for one, rates in zip(calibrations, decisions.rates, strict=True)]
+    description = _description(request, dataset, device, timed.seconds, described, failures)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
@@ -163,28 +166,43 @@ class _Refinement:
         self.config = config
         self.fold = assign_folds(heard.songs, heard.teaching, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
+        # The prior never heard any of the songs.
+        self.prior_judges = settings.training.starts(config) == "prior" and knows(config.classes)
+        self.rounds = settings.rounds or (1 if self.prior_judges else 2)
+
+    def ask_prior(self, timed: Timed) -> np.ndarray:
+        """What the prior hears: logits (segment, class), 0 where a stem is not active."""
+        return self._listen("prior: listening", [PRIOR_FOLDER for _ in self.folds], timed)
 
     def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:
-        """Trains a classifier for every fold on the other folds, in the last round the final one too, and listens.
+        """Trains a classifier for every fold on the other folds, and listens.
 
         targets: (segment, class). Returns logits (segment, class), 0 where a stem is not active.
         """
-        folder = self.out / WORK_FOLDER / f"round{number}"
-        name = f"round {number} of {self.settings.rounds}"
-        tasks = [self._training(folder / f"fold{index}", targets, index) for index in self.folds]
-        if number == self.settings.rounds:
-            tasks.append(self._training(self.out / CLASSIFIER_FOLDER, targets, None))
-        with timed(f"{name}: training") as progress:
+        folders = [self.out / WORK_FOLDER / f"round{number}" / f"fold{index}" for index in self.folds]
+        name = f"round {number} of {self.rounds}"
+        tasks = [self._training(folder, targets, index) for index, folder in enumerate(folders)]
+        self._train(f"{name}: training", tasks, timed)
+        return self._listen(f"{name}: listening", folders, timed)
+
+    def train_final(self, targets: np.ndarray, timed: Timed) -> None:
+        """Trains the classifier that is kept, on all songs."""
+        self._train("final classifier", [self._training(self.out / CLASSIFIER_FOLDER, targets, None)], timed)
+
+    def _train(self, stage: str, tasks: list[TrainingTask], timed: Timed) -> None:
+        with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
             with _polling(lambda: progress(sum(map(steps_done, tasks)), total)):
                 for _ in map_unordered(train_classifier, tasks, self.workers):
                     pass
 
+    def _listen(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
+        """Each fold is scored by the classifier in its folder."""
         segments = self.heard.segments
         logits = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
-        with timed(f"{name}: listening") as progress:
+        with timed(stage) as progress:
             mine = [segments.of_stems(self.fold == index) for index in self.folds]
-            jobs = [self._scoring(folder / f"fold{index}", mine[index]) for index in self.folds]
+            jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
             progress(0, len(jobs))
             for done, (index, found) in enumerate(map_unordered(score_segments, jobs, self.workers), 1):
                 logits[mine[index]] = found
@@ -204,7 +222,7 @@ class _Refinement:
             material=material,
             held_out=held_out,
             mixing=self.settings.mixing,
-            training=self.settings.training.resolved(material, self.settings.mixing),
+            training=self.settings.training.resolved(material, self.settings.mixing, self.config),
             config=self.config,
             seed=1000 * self.settings.seed + (0 if fold is None else 1 + fold),
             accelerator=self.device,
@@ -220,6 +238,7 @@ class _Refinement:
             stem=laid.stem[segments],
             start=laid.start[segments],
             length=self.heard.length,
+            classes=self.config.classes,
             accelerator=self.device,
             threads=self._threads,
         )
@@ -254,7 +273,7 @@ def _description(
     dataset: Dataset,
     device: str,
     stages: dict[str, float],
-    calibrations: Sequence[Calibration],
+    calibrations: Sequence[dict[str, float]],
     failures: dict[str, str],
 ) -> dict[str, Any]:
     """What `run.json` holds."""
@@ -279,22 +298,21 @@ def _description(
             **{name: version(name) for name in packages},
         },
         "stages": stages,
-        "calibration": {
-            name: asdict(calibration) for name, calibration in zip(taxonomy.classes, calibrations, strict=True)
-        },
+        "calibration": dict(zip(taxonomy.classes, calibrations, strict=True)),
         "failures": failures,
     }
 
 
 def judge(heard: Heard, scores: np.ndarray, pool_quantile: float) -> tuple[Decisions, tuple[Calibration, ...]]:
-    """Decides about every stem from segment scores (segment, class); silent stems take no part in the calibration."""
+    """Decides about every stem from segment scores (segment, class); silent stems take no part in it."""
     segments = heard.segments
     active = segments.active
     pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
     sounding = segments.active_frames > 0
-    groups = label_groups(heard.songs, heard.given & sounding[:, None])
-    calibrations = calibrate(pooled[sounding], heard.given[sounding], groups[sounding])
-    return decide(pooled, heard.given, groups, calibrations), calibrations
+    songs = [song for song, sounds in zip(heard.songs, sounding, strict=True) if sounds]
+    calibrations = calibrate(pooled[sounding], heard.given[sounding])
+    decisions = decide(pooled[sounding], heard.given[sounding], songs, calibrations)
+    return decisions.among(sounding), calibrations
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:

@@ -19,6 +19,7 @@ class ScoringTask:
     """Which segments a classifier is to score, in a form that can be sent to a worker process.
 
     folder: that of the classifier. stem, start: (segment,) index into `sources`, and first frame. length: frames.
+    classes: those asked for, all of which the classifier has.
     """
 
     folder: Path
@@ -27,6 +28,7 @@ class ScoringTask:
     stem: np.ndarray
     start: np.ndarray
     length: int
+    classes: tuple[str, ...]
     accelerator: str = "cpu"
     threads: int = 1
 
@@ -39,12 +41,13 @@ def score_segments(task: ScoringTask) -> np.ndarray:
     classifier, config = load_classifier(task.folder)
     classifier = classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = [task.store.require(source).rows for source in task.sources]
-    logits = np.zeros((len(task.stem), len(config.classes)), np.float32)
+    columns = [config.classes.index(name) for name in task.classes]
+    logits = np.zeros((len(task.stem), len(columns)), np.float32)
     for first in range(0, len(task.stem), _BATCH):
         some = slice(first, first + _BATCH)
         power = gather_power(rows, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
-            logits[some] = classifier(torch.from_numpy(power).to(device)).float().cpu().numpy()
+            logits[some] = classifier(torch.from_numpy(power).to(device))[:, columns].float().cpu().numpy()
     return logits
 
 

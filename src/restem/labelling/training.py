@@ -7,9 +7,10 @@ same weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -21,6 +22,12 @@ from restem import fitting
 from restem.audio.store import Store
 from restem.labelling.classifier import Classifier, ClassifierConfig, save_classifier
 from restem.labelling.mixing import Material, Mixer, MixingSettings
+from restem.labelling.prior import has_prior, start_from_prior
+
+Start = Literal["prior", "scratch"]
+
+# How often every segment is heard by default, and at what rate is learned: what is known already needs little of both.
+_BY_START: Mapping[Start, tuple[float, float]] = {"prior": (10.0, 5e-4), "scratch": (30.0, 2e-3)}
 
 # However little there is to learn from, and however much.
 _STEPS_RANGE = (100, 100_000)
@@ -30,30 +37,41 @@ _STEPS_RANGE = (100, 100_000)
 class TrainingSettings:
     """How a classifier is trained.
 
+    start: `prior`, from the weights that come with restem, or `scratch`, from random ones; by default from the prior
+    where there is one of the classifier's shape.
     steps: of the optimiser; by default as many as let every segment be heard `passes` times. More passes memorise
     wrong labels, fewer leave the classifier blunt.
     batch: mixtures in a step. The rate rises to `learning_rate` and falls to zero (one cycle; Smith, 2018).
+    passes and learning_rate are by default those of the start, in `_BY_START`.
     averaged_share: the weights kept are an exponential average over about this share of the steps.
     patience: epochs (of `epoch_steps`) without a better loss on held-out songs before training stops early.
     """
 
+    start: Start | None = None
     steps: int | None = None
-    passes: float = 30.0
+    passes: float | None = None
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.05
     averaged_share: float = 0.05
     epoch_steps: int = 50
     patience: int = 8
     validation_mixtures: int = 512
 
-    def resolved(self, material: Material, mixing: MixingSettings) -> TrainingSettings:
-        """These settings with the number of steps for this material."""
-        if self.steps is not None:
-            return self
-        drawn = np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts)
-        steps = self.passes * len(material.stem) / (self.batch * float(drawn))
-        return replace(self, steps=int(np.clip(steps, *_STEPS_RANGE)))
+    def starts(self, config: ClassifierConfig) -> Start:
+        """Where the training of such a classifier starts."""
+        return self.start or ("prior" if has_prior(config) else "scratch")
+
+    def resolved(self, material: Material, mixing: MixingSettings, config: ClassifierConfig) -> TrainingSettings:
+        """These settings with nothing left open, for this material and this classifier."""
+        start = self.starts(config)
+        usual_passes, usual_rate = _BY_START[start]
+        passes, steps = self.passes or usual_passes, self.steps
+        if steps is None:
+            drawn = np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts)
+            steps = int(np.clip(passes * len(material.stem) / (self.batch * float(drawn)), *_STEPS_RANGE))
+        rate = self.learning_rate or usual_rate
+        return replace(self, start=start, steps=steps, passes=passes, learning_rate=rate)
 
 
 @dataclass(frozen=True)
@@ -94,7 +112,10 @@ def train_classifier(task: TrainingTask) -> None:
         return
     fitting.prepare(task.accelerator, task.threads, task.seed)
     settings = task.training
-    module = _TrainingModule(task.config.build(), settings, task.steps)
+    classifier = task.config.build()
+    if settings.start == "prior":
+        start_from_prior(classifier, task.config)
+    module = _TrainingModule(classifier, settings, task.steps)
     loop = fitting.Loop(
         task.folder,
         steps=task.steps,
@@ -140,11 +161,9 @@ class _TrainingModule(lightning.LightningModule):
         return functional.binary_cross_entropy_with_logits(self.classifier(power).float(), targets)
 
     def configure_optimizers(self) -> Any:
-        settings = self.settings
-        optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=self.steps + 1, pct_start=0.1
-        )
+        rate = self.settings.learning_rate or _BY_START["scratch"][1]
+        optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=self.settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=self.steps + 1, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -1,0 +1,122 @@
+"""Makes the prior: the classifier that comes with restem, trained on a large generated band.
+
+    python -m restem.pretraining OUT [--songs 400] [--steps 6000] [--workers 1]
+
+    OUT/songs/      the stems, rendered: one of every instrument family of a song, and what the accompaniment sums to
+    OUT/stems.csv   their labels: `drums`, `other+guitar`, `other+piano+strings`
+    OUT/features/   their mel power
+    OUT/prior/      the classifier; its two files are what `restem/labelling/prior_weights` holds
+
+Nothing but restem's own songs goes into it, and no seed that a demo or a benchmark uses. A refinement starts from these
+weights instead of random ones (`restem.labelling.prior`). What is there from an earlier call is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from restem.audio.store import Store
+from restem.audio.writer import write_audio
+from restem.dataset.layouts import open_dataset
+from restem.files import written_aside
+from restem.labelling.effects import EffectSettings
+from restem.labelling.hearing import hear
+from restem.labelling.mixing import MixingSettings
+from restem.labelling.refining import RefineSettings
+from restem.labelling.training import TrainingSettings, TrainingTask, train_classifier
+from restem.parallel import map_unordered
+from restem.synth.band import DEFAULT_CLASSES, render_parts
+from restem.taxonomy import DEFAULT_CLASSES as FOUR_CLASSES
+from restem.taxonomy import Taxonomy
+
+# No demo and no benchmark uses this seed.
+SEED = 2_307_12576
+SONG_SECONDS = 12.0
+_RATE_HZ = 44100
+
+_FAMILIES = tuple(family for family, name in DEFAULT_CLASSES.items() if name == "other")
+CLASSES = (*FOUR_CLASSES, *_FAMILIES)
+"""What the prior tells apart: the default classes, and the families that `other` is made of."""
+
+# More varied than the mixtures of a refinement: what comes after it are sounds that the band does not make.
+MIXING = MixingSettings(
+    level_range_db=22.0,
+    curve_db=14.0,
+    curve_knots=6,
+    limit_share=0.25,
+    noise_db=(-100.0, -35.0),
+    effects=EffectSettings(),
+    drawn=len(FOUR_CLASSES),
+)
+
+
+def render_stems(out: Path, songs: int, workers: int, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Renders what the prior learns from, and returns the table of it, `out/stems.csv`."""
+    (out / "songs").mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(songs) if not _folder(out, number).is_dir()]
+    for done, _ in enumerate(map_unordered(partial(_render, out), missing, workers), songs - len(missing) + 1):
+        if progress is not None:
+            progress(done, songs)
+    rows = []
+    for number in range(songs):
+        for path in sorted(_folder(out, number).iterdir()):
+            families = path.stem.split("+")
+            labels = families if families[0] in FOUR_CLASSES else ["other", *families]
+            rows.append((str(path.relative_to(out)), "+".join(labels), _folder(out, number).name))
+    with written_aside(out / "stems.csv") as aside:
+        pl.DataFrame(rows, schema=["path", "labels", "song"], orient="row").write_csv(aside)
+    return out / "stems.csv"
+
+
+def _folder(out: Path, number: int) -> Path:
+    return out / "songs" / f"song{number:04d}"
+
+
+def _render(out: Path, number: int) -> None:
+    """One song: a file for every family, called by it, and one for all accompaniment where that is several."""
+    stems: dict[str, np.ndarray] = {}
+    for part in render_parts(SEED, number, seconds=SONG_SECONDS, rate_hz=_RATE_HZ):
+        stems[part.family] = stems.get(part.family, 0.0) + part.sound
+    if len(accompaniment := [family for family in _FAMILIES if family in stems]) > 1:
+        stems["+".join(accompaniment)] = np.sum([stems[family] for family in accompaniment], axis=0)
+    folder = _folder(out, number)
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)  # left there by a rendering that was killed
+    aside.mkdir()
+    for name, sound in stems.items():
+        write_audio(aside / f"{name}.flac", sound, _RATE_HZ, "PCM_16")
+    aside.rename(folder)
+
+
+def train_prior(out: Path, songs: int, steps: int, workers: int) -> Path:
+    """Renders what is missing, trains the prior, and returns its folder, `out/prior`."""
+    dataset = open_dataset(render_stems(out, songs, workers), taxonomy=Taxonomy(CLASSES))
+    store = Store(out / "features")
+    heard = hear(dataset, store, MIXING.segment_s, RefineSettings().hop_s, workers)
+    config = RefineSettings(mixing=MIXING).classifier(CLASSES, dataset.fingerprint(), licence="MIT")
+    material = heard.material(heard.given[heard.segments.stem])
+    training = TrainingSettings(start="scratch", steps=steps, learning_rate=2e-3, averaged_share=0.02, epoch_steps=250)
+    task = TrainingTask(out / "prior", store, material, None, MIXING, training, config, SEED)
+    train_classifier(task)
+    return task.folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--songs", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    print(train_prior(arguments.out, arguments.songs, arguments.steps, arguments.workers))
+
+
+if __name__ == "__main__":
+    main()
