@@ -62,16 +62,20 @@ def publish(name: str, claims: Sequence[tuple[str, str, str]], figures: Mapping[
     for claim in claims:
         table.add_row(*claim)
     Console().print(table)
-    machine = {
+    path = HERE / f"{name}.json"
+    path.write_text(json.dumps({"figures": figures, "machine": machine()}, indent=2) + "\n", encoding="utf-8")
+    print(f"The figures are in {path.relative_to(HERE.parent)}.")
+
+
+def machine() -> dict[str, Any]:
+    """Where figures come from."""
+    return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_before": round(_LOAD_BEFORE, 2),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
-    path = HERE / f"{name}.json"
-    path.write_text(json.dumps({"figures": figures, "machine": machine}, indent=2) + "\n", encoding="utf-8")
-    print(f"The figures are in {path.relative_to(HERE.parent)}.")
 
 
 def rounded(values: Sequence[float], digits: int = 3) -> list[float]:

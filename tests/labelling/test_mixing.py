@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from restem.audio.store import to_bfloat16
+from restem.labelling.effects import EffectSettings
 from restem.labelling.mixing import Material, Mixer, MixingSettings
 
 HOP_S = 0.02
@@ -56,6 +57,13 @@ def present(power: np.ndarray) -> np.ndarray:
 
 
 class TestRandomness:
+    def test_a_batch_with_effects_is_its_examples(self) -> None:
+        mixer = make_mixer(MixingSettings(**{**vars(PLAIN), "effects": EffectSettings()}))
+        power, _ = mixer.batch(3, 0, 24)
+        parts = [mixer.batch(3, first, count)[0] for first, count in ((0, 1), (1, 10), (11, 13))]
+        np.testing.assert_allclose(np.concatenate(parts), power, rtol=1e-6)
+        assert (power != make_mixer().batch(3, 0, 24)[0]).any()
+
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 1000), st.integers(0, 1 << 40))
     def test_a_batch_is_its_examples(self, sizes: list[int], epoch: int, first: int) -> None:
         """However a range of examples is cut into batches, every example is the same to the last bit."""
@@ -167,6 +175,14 @@ class TestProportions:
         power, targets = make_mixer().batch(0, 0, 3000)
         assert (targets[:, 3] == 0).all()
         assert present(power).any(axis=1).all()
+
+    def test_kinds_of_a_class_are_not_drawn_themselves(self) -> None:
+        """The last two classes are kinds of the second: they are taught with it."""
+        labels = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 1]], np.float32)
+        settings = MixingSettings(**{**vars(PLAIN), "drawn": 2})
+        _, targets = make_mixer(settings, np.vstack([labels, labels[:2]])).batch(0, 0, self.COUNT)
+        assert (targets[:, 2:].sum(axis=1) == targets[:, 1]).all()
+        assert within(targets[:, 0].mean(), targets[:, 1].mean(), self.COUNT // 2)
 
     def test_fewer_classes_than_counts(self) -> None:
         labels = np.tile(np.array([[1.0, 0.0]], np.float32), (STEMS, 1))

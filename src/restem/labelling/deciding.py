@@ -104,6 +104,11 @@ def calibrate(scores: np.ndarray, given: np.ndarray) -> tuple[Calibration, ...]:
     return tuple(_fit(scores[:, index], given[:, index]) for index in range(scores.shape[1]))
 
 
+def present(scores: np.ndarray, calibrations: Sequence[Calibration]) -> np.ndarray:
+    """P(present | score) for scores (any, class) of stems or of segments."""
+    return np.stack([one.present(scores[:, index]) for index, one in enumerate(calibrations)], axis=1)
+
+
 def decide(
     scores: np.ndarray, given: np.ndarray, songs: Sequence[str], calibrations: Sequence[Calibration]
 ) -> Decisions:
@@ -141,7 +146,7 @@ def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
         # Weakly: scores of a good classifier are nearly calibrated, with a slope near 1 and an offset near 0.
         return float(-likelihood.sum() - rates + 0.1 * log_slope**2 + 0.05 * offset**2)
 
-    bounds = [(-3.0, 2.0), (-4.0, 4.0), _RATE_BOUNDS, _RATE_BOUNDS]
+    bounds = [(-3.0, 2.0), (-8.0, 8.0), _RATE_BOUNDS, _RATE_BOUNDS]
     starts = [(0.0, 0.0, 0.1, 0.05), (-1.0, 0.0, 0.05, 0.02), (0.5, 0.0, 0.05, 0.1)]
     best = min((minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts), key=lambda fit: fit.fun)
     log_slope, offset, missing, extra = (float(value) for value in best.x)

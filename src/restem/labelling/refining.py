@@ -35,7 +35,7 @@ from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Calibration, Decisions, calibrate, decide
+from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, present
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.prior import FOLDER as PRIOR_FOLDER
@@ -131,7 +131,7 @@ def refine_labels(
     with timed("features") as report:
         heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
-    refinement = _Refinement(heard, out, settings, device, workers, config)
+    refinement = Refinement(heard, out, settings, device, workers, config)
     targets = heard.given[heard.segments.stem]
     # No classifier heard the songs it scores, so all of them are witnesses; their mean errs less than each.
     evidence = [refinement.ask_prior(timed)] if refinement.prior_judges else []
@@ -139,6 +139,7 @@ def refine_labels(
         evidence.append(refinement.round(number, targets, timed))
         scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
         decisions, calibrations = judge(heard, scores, settings.pool_quantile)
+        scores = present(scores, calibrations) * heard.segments.active[:, None]
         targets = segment_targets(heard.segments, scores, decisions)
     refinement.train_final(targets, timed)
 
@@ -152,7 +153,7 @@ def refine_labels(
     return run
 
 
-class _Refinement:
+class Refinement:
     """One run of `refine_labels`: what its stages share."""
 
     def __init__(
