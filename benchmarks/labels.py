@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="one small situation, one seed")
+    parser.add_argument("--plot", type=Path, help="also draw the situations in which several methods were compared")
     parser.add_argument("--again", action="store_true", help="compute rows anew that are there")
     arguments = parser.parse_args()
     if unknown := set(arguments.situations) - set(SITUATIONS):
@@ -316,6 +317,28 @@ def main() -> None:
                     path.write_text(json.dumps({"rows": rows, "machine": machine()}, indent=1) + "\n")
                     print(name, seed, method, f"{seconds:.0f} s", kept, flush=True)
     print_table(rows)
+    if arguments.plot:
+        draw(rows, arguments.plot)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Label accuracy, a dot a seed."""
+    from matplotlib import pyplot
+
+    names = [
+        name
+        for name in dict.fromkeys(row["situation"] for row in rows)
+        if {"paper", "restem"} <= {row["method"] for row in rows if row["situation"] == name}
+    ]
+    figure, axes = pyplot.subplots(1, len(names), figsize=(4.5 * len(names), 3), sharey=True, squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        mine = [row for row in rows if row["situation"] == name]
+        axis.plot([100 * row["label accuracy"] for row in mine], [row["method"] for row in mine], "o", alpha=0.6)
+        axis.set(title=name, xlabel="label accuracy, %")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0][0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
