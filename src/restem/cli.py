@@ -45,6 +45,9 @@ def demo(
     *,
     songs: Annotated[int, Parameter(help="How many to render.")] = 24,
     seed: Annotated[int, Parameter(help="Another seed is another band.")] = 0,
+    separate: Annotated[
+        bool, Parameter(negative="", help="Also train separators on given and on refined labels, and compare them.")
+    ] = False,
     device: Device = "auto",
     workers: Workers = None,
     cache: Cache = None,
@@ -59,7 +62,10 @@ def demo(
 
     console = _console()
     with _progress() as progress:
-        result = run_demo(out, songs=songs, seed=seed, device=device, workers=workers, cache=cache, progress=progress)
+        result = run_demo(
+            out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
+            progress=progress,
+        )  # fmt: skip
     print_demo(result, console)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from restem.errors import RestemError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_POLL_S = 0.5
 
 
 def available_workers() -> int:
@@ -46,6 +50,25 @@ def map_unordered(
             yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(jobs)
     except TerminatedWorkerError as error:
         raise RestemError("A worker process died, perhaps for lack of memory; try again with --workers 1.") from error
+
+
+@contextmanager
+def polling(report: Callable[[], None]) -> Iterator[None]:
+    """Calls `report` now and then while the body waits for other processes, and once at its end."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_S):
+            report()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+    report()
 
 
 def _numbered(function: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,12 +42,10 @@ from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings, TrainingTask, steps_done, train_classifier
-from restem.parallel import available_workers, map_unordered
+from restem.parallel import available_workers, map_unordered, polling
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how much of it is done, and how much it is in all."""
-
-_POLL_S = 0.5
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
 _LARGEST_SEED = 4_000_000
@@ -176,7 +173,7 @@ class _Refinement:
             tasks.append(self._training(self.out / CLASSIFIER_FOLDER, targets, None))
         with timed(f"{name}: training") as progress:
             total = sum(task.steps for task in tasks)
-            with _polling(lambda: progress(sum(map(steps_done, tasks)), total)):
+            with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
                 for _ in map_unordered(train_classifier, tasks, self.workers):
                     pass
 
@@ -322,22 +319,3 @@ def assign_folds(songs: Sequence[str], teaching: np.ndarray, folds: int, seed: i
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
     fold_of = {names[which]: position % min(folds, len(names)) for position, which in enumerate(order)}
     return np.array([fold_of.get(song, 0) for song in songs])
-
-
-@contextmanager
-def _polling(report: Callable[[], None]) -> Iterator[None]:
-    """Calls `report` now and then while the body runs, and once at its end."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_S):
-            report()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-    report()

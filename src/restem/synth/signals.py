@@ -83,7 +83,8 @@ def damped_partials(
     left = np.hstack((coarse.real, coarse.imag)).astype(np.float32)
     right = np.vstack((fine.imag, fine.real)).astype(np.float32)
     # Not `@`: what BLAS returns depends on how many threads it may use, which worker processes differ in.
-    return np.einsum("ik,kj->ij", left, right).reshape(-1)[:length]
+    product: Array = np.einsum("ik,kj->ij", left, right)
+    return product.reshape(-1)[:length]
 
 
 def plucked_string(
