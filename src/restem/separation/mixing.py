@@ -72,9 +72,10 @@ class Remixer:
         # A candidate is a stem with a label set that it has in some of its places.
         keys = np.column_stack([places.stem, places.labels]).astype(np.int64)
         candidates, self._candidate_of = np.unique(keys, axis=0, return_inverse=True)
-        self._covers = Covers(candidates[:, 1:].astype(bool))
-        order = np.argsort(self._candidate_of, kind="stable")
         counts = np.bincount(self._candidate_of, minlength=len(candidates))
+        # All stems weigh the same, however many sets they have: each set by the share of the places that have it.
+        self._covers = Covers(candidates[:, 1:].astype(bool), counts / np.bincount(places.stem)[candidates[:, 0]])
+        order = np.argsort(self._candidate_of, kind="stable")
         self._places_of = np.split(order, np.cumsum(counts)[:-1])
         # Places of one song at one step of the grid sound together.
         songs = {song: number for number, song in enumerate(dict.fromkeys(lesson.song for lesson in lessons))}
