@@ -166,7 +166,7 @@ class TestRemixer:
         assert not np.allclose(np.abs(apart), np.abs(apart[:, :1]), atol=1e-2)
 
     def test_rare_sets_are_drawn_rarely(self, songs: Dataset, store: PcmStore) -> None:
-        """A vocal that may hold bass at one place of ten: one in ten examples with it, not half of them."""
+        """A vocal that may hold bass at one place of ten is drawn with it in few examples, not in half of them."""
         lessons = [one for one in lessons_of_dataset(songs) if one.song == "song0"]
         vocals = next(index for index, one in enumerate(lessons) if "vocals" in one.name)
         places = find_places(lessons, store, 1.0)
@@ -181,8 +181,8 @@ class TestRemixer:
         )
         groups = Remixer(lessons, places, store, 1.0, RemixSettings(), 3).batch(0, 0, 400).groups
         share = (groups.sum(axis=2).max(axis=1) == 2).mean()
-        # Drawn when the cover begins with vocals (and it is one of ten), or with bass (and it is 0.1 against 1).
-        assert 0.05 < share < 0.15
+        # Whether vocals or bass are drawn first, it weighs 0.1 / 2^2 against about 1.
+        assert 0.01 < share < 0.06
 
     def test_nothing_to_learn_from(self, songs: Dataset, store: PcmStore) -> None:
         lessons = lessons_of_dataset(songs)[:1]
