@@ -11,7 +11,7 @@ from restem import __version__, cli
 from restem.cli import run_command
 from restem.errors import DatasetError
 
-COMMANDS = ("demo", "scan", "corrupt", "refine", "score", "report", "export")
+COMMANDS = ("demo", "scan", "corrupt", "refine", "score", "report", "export", "train", "separate", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,14 @@ class TestExitStatus:
             ["refine", "x", "--out", "y", "--size", "huge"],
             ["refine", "x", "--out", "y", "--seed", "half"],
             ["refine", "x", "--out", "y", "--device", "abacus"],
+            ["train", "x", "--out", "y", "--set", "width"],
+            ["train", "x", "--out", "y", "--model", "unet"],
+            ["train", "x", "--out", "y", "--segment", "-1"],
+            ["train", "x", "--out", "y", "--max-time", "soon"],
+            ["separate", "x", "--out", "y"],
+            ["separate", "x", "z.wav", "--out", "y", "--overlap", "1"],
+            ["separate", "x", "z.wav", "--out", "y", "--shifts", "-1"],
+            ["evaluate", "x"],
         ],
     )
     def test_bad_usage_is_2(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

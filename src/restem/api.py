@@ -82,13 +82,15 @@ def evaluate(
     estimates: Path | str | None = None,
     out: Path | str | None = None,
     overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures a separator, or estimates that anybody made, on the songs of `dataset`; see `evaluation.separation`.
 
     model: a separator, or its folder; or estimates: a folder with `<song>/<class>.<ext>`. out: the folder for
-    `songs.csv` and `summary.json`. overlap: of the pieces in which a song is taken apart; device: where it is.
+    `songs.csv` and `summary.json`. overlap, shifts, seed: see `separate`; device: where songs are taken apart.
     Raises UsageError unless one of model and estimates is given, RestemError for a separator that cannot be used or has
     other classes than the dataset.
     """
@@ -101,7 +103,9 @@ def evaluate(
     from restem.devices import choose_device
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import separate_mixture
+    from restem.separation.streaming import check_pieces
 
+    check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
@@ -111,7 +115,9 @@ def evaluate(
     device = choose_device(device)
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(separator, mixture, rate_hz, channels, overlap, device),
+        lambda _, mixture, rate_hz, channels: separate_mixture(
+            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
+        ),
         out,
         progress=progress,
     )

@@ -317,6 +317,10 @@ def separate(
     stems: Annotated[str | None, Parameter(help="Comma-separated classes to write; by default all.")] = None,
     residual: Annotated[bool, Parameter(negative="", help="Also write what the stems leave of the song.")] = False,
     overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    shifts: Annotated[
+        int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")
+    ] = 0,
+    seed: Annotated[int, Parameter(help="Of the shifts.")] = 0,
     format: Annotated[Literal["wav", "flac", "ogg", "mp3"], Parameter(help="What to write.")] = "wav",
     depth: Annotated[Literal["16", "24", "float"], Parameter(help="Bits of WAV and FLAC.")] = "16",
     device: Device = "auto",
@@ -331,13 +335,13 @@ def separate(
         raise UsageError("Name at least one song.")
     with _progress() as progress:
         summary = separate_songs(
-            model, songs, out, stems=stems.split(",") if stems else (), residual=residual, overlap=overlap,
-            format=format, depth=depth, device=device, progress=progress,
+            model, songs, out, stems=[name.strip() for name in stems.split(",")] if stems else (), residual=residual,
+            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, progress=progress,
         )  # fmt: skip
     for folder in summary.done:
         _say(str(folder))
     for folder in summary.clipped:
-        _complain(f"{folder}: something was louder than full scale, and was cut; use --depth float.")
+        _complain(f"{folder}: something was louder than full scale, and was cut; use --format wav --depth float.")
     for reason in summary.failed.values():
         _complain(reason)
     if summary.failed:
@@ -351,6 +355,10 @@ def evaluate(
     out: Annotated[Path | None, Parameter(help="A folder for songs.csv and summary.json.")] = None,
     against: Annotated[Path | None, Parameter(help="Another result, to compare with song by song.")] = None,
     overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    shifts: Annotated[
+        int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")
+    ] = 0,
+    seed: Annotated[int, Parameter(help="Of the shifts.")] = 0,
     layout: LayoutOption = None,
     classes: Classes = DEFAULT_CLASSES,
     device: Device = "auto",
@@ -365,14 +373,15 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
+    opened = _open(paths[-1], layout, classes)
     with _progress() as progress:
         evaluation = evaluate_songs(
-            _open(paths[-1], layout, classes), model=None if estimates else paths[0], estimates=estimates, out=out,
-            overlap=overlap, device=device, progress=progress,
+            opened, model=None if estimates else paths[0], estimates=estimates, out=out,
+            overlap=overlap, shifts=shifts, seed=seed, device=device, progress=progress,
         )  # fmt: skip
     print_evaluation(evaluation, _console(), other)
-    if evaluation.songs.is_empty():
-        raise RestemError("No song could be measured.")
+    if evaluation.failed:
+        raise RestemError(f"{len(evaluation.failed)} of {len(opened.songs)} songs could not be measured.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
