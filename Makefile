@@ -27,6 +27,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/mel_power_adds.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/mixing.py
+	$(BIN)/python benchmarks/waiting.py
+	$(BIN)/python benchmarks/separating.py
+	$(BIN)/python benchmarks/sdr.py
 
 # Writes docs/python-api.md from the docstrings.
 docs: $(READY)
