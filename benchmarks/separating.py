@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs=2, default=(3.0, 180.0), help="of the two songs")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the song that Demucs takes apart, too")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     claims, figures = compare_memory(*options.minutes)
     for model, parameters in DEMUCS.items():
