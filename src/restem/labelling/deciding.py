@@ -98,12 +98,18 @@ def label_groups(songs: Sequence[str], given: np.ndarray) -> np.ndarray:
     return np.where(given, 0, np.where(elsewhere, 1, 2))
 
 
-def calibrate(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tuple[Calibration, ...]:
+def calibrate(
+    scores: np.ndarray, given: np.ndarray, groups: np.ndarray, known: np.ndarray | None = None
+) -> tuple[Calibration, ...]:
     """One calibration a class.
 
     scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags. groups: (stem, class), of `label_groups`.
+    known: (stem, class), 1 or 0 where somebody listened and said so, else NaN. Such a stem speaks about the classifier
+    and about the given labels each by itself: P(known | score) P(given | known).
     """
-    return tuple(_fit(scores[:, index], given[:, index], groups[:, index]) for index in range(scores.shape[1]))
+    known = np.full(scores.shape, np.nan) if known is None else known
+    columns = zip(scores.T, np.asarray(given).T, groups.T, known.T, strict=True)
+    return tuple(_fit(*column) for column in columns)
 
 
 def decide(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, calibrations: Sequence[Calibration]) -> Decisions:
@@ -132,14 +138,18 @@ def _quality(probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.where(given.any(axis=1), np.minimum(1.0, right / np.maximum(something, 1e-12)), 0.0)
 
 
-def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> Calibration:
+def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray, known: np.ndarray) -> Calibration:
     evidence = _logit(scores)
     labelled = np.asarray(given, np.float64)
+    told = np.isfinite(known)
 
     def cost(parameters: np.ndarray) -> float:
         log_slope, offset, missing, extra = parameters
-        given_rate = extra + (1.0 - missing - extra) * expit(np.exp(log_slope) * evidence + offset)
+        present = expit(np.exp(log_slope) * evidence + offset)
+        truth = np.where(told, known, present)
+        given_rate = extra + (1.0 - missing - extra) * truth
         likelihood = labelled * np.log(given_rate) + (1.0 - labelled) * np.log(1.0 - given_rate)
+        likelihood += np.where(told, np.log(np.maximum(1.0 - np.abs(known - present), 1e-12)), 0.0)
         rates = sum(
             wrong * np.log(rate) + right * np.log(1.0 - rate)
             for rate, (wrong, right) in ((missing, _MISSING_PRIOR), (extra, _EXTRA_PRIOR))
@@ -152,7 +162,7 @@ def _fit(scores: np.ndarray, given: np.ndarray, groups: np.ndarray) -> Calibrati
     best = min((minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts), key=lambda fit: fit.fun)
     log_slope, offset, missing, extra = (float(value) for value in best.x)
     slope = float(np.exp(log_slope))
-    present = _present(slope, offset, scores)
+    present = np.where(told, known, _present(slope, offset, scores))
     base = float(np.clip(present.mean(), 1e-3, 1.0 - 1e-3))
     ratio = _likelihood_ratio(present, base)
     one, two, three = (_share(ratio[groups == group], prior) for group, prior in enumerate(_SHARE_PRIORS))

@@ -15,9 +15,9 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,12 +29,14 @@ from scipy.special import expit
 from restem._version import __version__
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
+from restem.dataset.decided import Decided, decided_labels, decided_segments
 from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
+from restem.labelling.certain import Certain, certain, describe
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, label_groups
+from restem.labelling.deciding import Calibration, Decisions, calibrate, decide
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.requests import WORK_FOLDER, begin
@@ -89,14 +91,16 @@ def refine_labels(
     device: str = "auto",
     workers: int | None = None,
     licence: str = "",
+    decided: Mapping[str, Decided] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
-    cores available. licence: of the data, kept with the classifier. A finished run of the same request is read back.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used, or a folder to be written
-    lies in the dataset, UsageError for settings.
+    cores available. licence: of the data, kept with the classifier. decided: what people said about stems, by name; it
+    is certain. A finished run of the same request is read back.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
+    one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
     out = Path(out)
     settings = settings or RefineSettings()
@@ -111,6 +115,7 @@ def refine_labels(
         "settings": asdict(settings),
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
         "licence": licence,
+        **describe(decided, dataset),
     }
     if (finished := begin(out, request)) is not None:
         return finished
@@ -128,17 +133,18 @@ def refine_labels(
         licence=licence,
     )
     refinement = _Refinement(heard, out, settings, device, workers, config)
-    targets = heard.given[heard.segments.stem]
+    known = certain(heard, decided)
+    targets = known.over_segments(known.over_stems(heard.given)[heard.segments.stem])
     evidence: list[np.ndarray] = []
     for number in range(1, settings.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
         # No classifier of any round heard the songs it scores, so all of them are witnesses; their mean errs less.
         scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
-        decisions, calibrations = judge(heard, scores, settings.pool_quantile)
-        targets = segment_targets(heard.segments, scores, decisions)
+        decisions, calibrations = judge(heard, scores, settings.pool_quantile, known)
+        targets = known.over_segments(segment_targets(heard.segments, scores, decisions))
 
-    labels = labels_table(heard, decisions)
-    segments = segments_table(heard, scores)
+    labels = decided_labels(labels_table(heard, decisions), known.decided, dataset.taxonomy)
+    segments = decided_segments(segments_table(heard, scores), known.decided, dataset.taxonomy)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
     description = _description(request, dataset, device, timed.seconds, calibrations, failures)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
@@ -283,15 +289,21 @@ def _description(
     }
 
 
-def judge(heard: Heard, scores: np.ndarray, pool_quantile: float) -> tuple[Decisions, tuple[Calibration, ...]]:
-    """Decides about every stem from segment scores (segment, class); silent stems take no part in the calibration."""
+def judge(
+    heard: Heard, scores: np.ndarray, pool_quantile: float, known: Certain
+) -> tuple[Decisions, tuple[Calibration, ...]]:
+    """Decides about every stem from segment scores (segment, class); silent stems take no part in the calibration.
+
+    The probabilities of what is known are 1 and 0; the rest of a stem's row is as if nothing were.
+    """
     segments = heard.segments
     active = segments.active
     pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
     sounding = segments.active_frames > 0
-    groups = label_groups(heard.songs, heard.given & sounding[:, None])
-    calibrations = calibrate(pooled[sounding], heard.given[sounding], groups[sounding])
-    return decide(pooled, heard.given, groups, calibrations), calibrations
+    groups = known.groups(heard.songs, heard.given & sounding[:, None])
+    calibrations = calibrate(pooled[sounding], heard.given[sounding], groups[sounding], known.stems[sounding])
+    decisions = decide(pooled, heard.given, groups, calibrations)
+    return replace(decisions, probabilities=known.over_stems(decisions.probabilities)), calibrations
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:
