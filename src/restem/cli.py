@@ -152,6 +152,7 @@ def refine(
     workers: Workers = None,
     cache: Cache = None,
     licence: Annotated[str, Parameter(help="The licence of the audio, kept with the classifier.")] = "",
+    decisions: Annotated[Path | None, Parameter(help="A run; what people decided about it is certain.")] = None,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -164,7 +165,7 @@ def refine(
     with _progress() as progress:
         run = refine_dataset(
             opened, out, size=size, rounds=rounds, folds=folds, steps=steps, seed=seed, cache=cache, device=device,
-            workers=workers, licence=licence, progress=progress,
+            workers=workers, licence=licence, decisions=decisions, progress=progress,
         )  # fmt: skip
     print_summary(run, _console())
     _say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
@@ -173,9 +174,12 @@ def refine(
 @app.command
 def score(
     run: Path,
-    truth: Annotated[Path, Parameter(help="A CSV song,stem,given,true; true is a label set.")],
+    truth: Annotated[Path | None, Parameter(help="A CSV song,stem,given,true; true is a label set.")] = None,
     /,
     *,
+    decisions: Annotated[
+        Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
+    ] = None,
     as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
 ) -> None:
     """Compare the labels of a run with the truth, where it is known.
@@ -186,21 +190,59 @@ def score(
     from restem.evaluation.labels import print_score
     from restem.files import write_json
 
-    result = score_run(run, truth)
+    result = score_run(run, truth, decisions=decisions)
     if as_json is not None:
         write_json(as_json, result.as_dict())
     print_score(result, _console())
 
 
 @app.command
-def report(run: Path, /, *, out: Annotated[Path | None, Parameter(help="By default RUN/report.html.")] = None) -> None:
+def report(
+    run: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="By default RUN/report.html.")] = None,
+    audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+) -> None:
     """Write the report of a run again: one self-contained HTML file.
 
-    Example: `restem report run`
+    Example: `restem report run --audio`
     """
     from restem.api import report as write_report
 
-    _say(f"The report is in {write_report(run, out)}.")
+    _say(f"The report is in {write_report(run, out, audio=audio)}.")
+
+
+@app.command
+def review(
+    run: Path,
+    /,
+    *,
+    export: Annotated[Path | None, Parameter(help="Write the decisions to this CSV, and do nothing else.")] = None,
+    import_: Annotated[
+        Path | None, Parameter(name="--import", help="Add the decisions in this CSV, and do nothing else.")
+    ] = None,
+    person: Annotated[str, Parameter(help="Who decides; by default the user.")] = "",
+    port: Annotated[int, Parameter(help="0 is any that is free.")] = 0,
+    browser: Annotated[bool, Parameter(help="Open the page in a browser.")] = True,
+    follow_links: Annotated[
+        bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
+    ] = False,
+    cache: Cache = None,
+) -> None:
+    """Listen to the doubtful stems of a run on a local page, and confirm or correct their labels.
+
+    Example: `restem review run`
+    """
+    from restem.api import review as review_run
+    from restem.dataset.run import export_decisions, import_decisions
+
+    if import_ is not None:
+        _say(f"{import_decisions(run, import_)} new decisions from {import_}.")
+    if export is not None:
+        _say(f"{export_decisions(run, export)} decisions are in {export}.")
+    if import_ is None and export is None:
+        review_run(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 
 
 @app.command
