@@ -155,6 +155,7 @@ def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))
+            listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as error:
             raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"

@@ -15,18 +15,19 @@ const LEAST_RANGE_S = 0.05;
 const get = (id) => document.getElementById(id);
 const player = new Player();
 const plot = new Plot(player);
-const queue = new Queue((index) => select(index));
+const queue = new Queue((index) => inTurn(() => select(index)));
 const detail = new Detail({
-  toggle: (name) => toggle(name),
-  select: (index) => select(index, player.time),
+  toggle: (name) => inTurn(() => toggle(name)),
+  select: (index) => inTurn(() => select(index, player.time)),
   solo: (index) => hear([index]),
   mute: (index) => hear(player.heard.has(index) ? [...player.heard].filter((one) => one !== index) : [...player.heard, index]),
-  undo: (number) => undo(number),
+  undo: (number) => inTurn(() => undo(number)),
 });
 
 let about; // of the run
 let stem; // the selected one
-let busy = Promise.resolve(); // decisions are sent one after another, in the order in which they were made
+let turn = Promise.resolve();
+let waiting = 0;
 const mine = []; // numbers of the decisions made on this page, to undo
 
 async function start() {
@@ -38,8 +39,20 @@ async function start() {
   queue.load(await api.stems(), about.classes);
   listen(actions, about.classes.length);
   if (queue.shown.length) await select(queue.neighbour(1, true) ?? queue.shown[0]);
-  setInterval(() => document.hidden || look(), LOOK_EVERY_MS);
+  setInterval(() => document.hidden || inTurn(look), LOOK_EVERY_MS);
   document.documentElement.dataset.ready = "true";
+}
+
+// Does one thing after another, in the order in which the keys were pressed: what a key means depends on what the one
+// before it did, however fast they come.
+function inTurn(action) {
+  waiting += 1;
+  document.body.setAttribute("aria-busy", "true");
+  turn = turn.then(action).catch((error) => say(error.message)).finally(() => {
+    waiting -= 1;
+    if (!waiting) document.body.removeAttribute("aria-busy");
+  });
+  return turn;
 }
 
 // at_s: where to play from; by default the most suspicious stretch.
@@ -47,7 +60,7 @@ async function select(index, at_s) {
   if (index === null || index === undefined) return;
   queue.show(index);
   const wanted = await attempt(api.stem(index));
-  if (!wanted || queue.current !== index) return;
+  if (!wanted) return;
   stem = wanted;
   const failed = stem.found.verdict === "failed";
   setLoop(stem.loop);
@@ -57,7 +70,10 @@ async function select(index, at_s) {
   get("play").disabled = failed;
   document.querySelector("input[name=target][value=whole]").checked = true;
   show();
-  if (failed) return;
+  if (!failed) draw(index);
+}
+
+async function draw(index) {
   const picture = await attempt(api.spectra(index));
   if (picture && stem.index === index) plot.picture(picture);
   const after = queue.neighbour(1, true);
@@ -82,13 +98,13 @@ function shownLabels() {
 function toggle(name) {
   const labels = new Set(shownLabels());
   if (!labels.delete(name)) labels.add(name);
-  decide(about.classes.filter((one) => labels.has(one)).join("+"));
+  return decide(about.classes.filter((one) => labels.has(one)).join("+"));
 }
 
 // new: a written label set, or null for "I cannot tell".
 function decide(labels) {
   const { index, found } = stem;
-  if (found.verdict === "failed") return Promise.resolve(false);
+  if (found.verdict === "failed") return false;
   const range = labels !== null && ofRange();
   const decision = { index, new: labels, person: get("person").value };
   if (range) Object.assign(decision, { start_s: range[0], end_s: range[1] });
@@ -105,22 +121,20 @@ function undo(number = mine.at(-1)) {
   });
 }
 
-function send(request, then) {
-  busy = busy.then(async () => {
-    const answer = await attempt(request());
-    if (!answer) return false;
-    queue.update(answer.index, answer.stem);
-    await then(answer);
-    if (stem.index === answer.index) {
-      const fresh = await attempt(api.stem(answer.index));
-      if (fresh && stem.index === fresh.index) {
-        stem = fresh;
-        show();
-      }
-    }
-    return true;
-  });
-  return busy;
+async function send(request, then) {
+  const answer = await attempt(request());
+  if (!answer) return false;
+  queue.update(answer.index, answer.stem);
+  await then(answer);
+  if (stem.index === answer.index) await refresh();
+  return true;
+}
+
+async function refresh() {
+  const fresh = await attempt(api.stem(stem.index));
+  if (!fresh) return;
+  stem = fresh;
+  show();
 }
 
 // Others may have decided, here in another tab or elsewhere; and the order may be a better one by now.
@@ -129,13 +143,7 @@ async function look() {
   if (!news) return;
   queue.stems.last = news.last;
   for (const [index, row] of Object.entries(news.stems)) queue.update(Number(index), row);
-  if (stem && news.stems[stem.index]) {
-    const fresh = await attempt(api.stem(stem.index));
-    if (fresh && stem.index === fresh.index) {
-      stem = fresh;
-      show();
-    }
-  }
+  if (stem && news.stems[stem.index]) await refresh();
   if (news.order !== queue.stems.order) {
     queue.load(await api.stems(), about.classes);
     queue.show(queue.current);
@@ -170,15 +178,14 @@ const actions = {
   previous: () => select(queue.neighbour(-1)),
   toggle: (i) => toggle(about.classes[i]),
   accept: async () => {
-    const { index, decided, refined } = stem;
-    if (decided === "decided" || (await decide(ofRange() ? shownLabels().join("+") : refined))) {
-      say(`${labelSet(refined)}: accepted.`);
-      if (stem.index === index) select(queue.neighbour(1, true));
+    const labels = shownLabels().join("+");
+    if ((stem.decided === "decided" && !ofRange()) || (await decide(labels))) {
+      say(`${labelSet(labels)}: accepted.`);
+      await select(queue.neighbour(1, true));
     }
   },
   unsure: async () => {
-    const { index } = stem;
-    if ((await decide(null)) && stem.index === index) select(queue.neighbour(1, true));
+    if (await decide(null)) await select(queue.neighbour(1, true));
   },
   undo: () => undo(),
   loop: () => {
@@ -202,6 +209,10 @@ const actions = {
   help: () => get("help").showModal(),
 };
 
+for (const name of ["next", "previous", "toggle", "accept", "unsure", "undo", "target"]) {
+  const action = actions[name];
+  actions[name] = (...values) => inTurn(() => action(...values));
+}
 for (const [id, action] of [
   ["play", "play"], ["loop", "loop"], ["suspicious", "suspicious"], ["accept", "accept"], ["unsure", "unsure"], ["undo", "undo"],
   ["previous", "previous"], ["next", "next"], ["mix", "mix"], ["help-button", "help"],
