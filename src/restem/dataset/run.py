@@ -74,18 +74,15 @@ def segments_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
 class Run:
     """A finished run, read back. `labels` and `segments` have the columns above, and hold what people decided.
 
-    What the classifiers found, without that, is in `found` and `found_segments`.
+    What the classifiers found, without that, is in `found` and `found_segments`. decisions: those that stood when the
+    run was opened, in the order in which they were made.
     """
 
     path: Path
     taxonomy: Taxonomy
     description: Mapping[str, Any]
     labels: pl.DataFrame
-
-    @cached_property
-    def decisions(self) -> tuple[Decision, ...]:
-        """What people decided, in the order in which they did; without what was undone."""
-        return Ledger(self.path).standing()
+    decisions: tuple[Decision, ...] = ()
 
     @cached_property
     def decided(self) -> dict[str, Decided]:
@@ -137,8 +134,9 @@ def open_run(path: Path | str) -> Run:
         raise RunError(f"{description_path}: is damaged; run `restem refine` again.") from error
     # Not labels.csv: should it have been edited, or not been written to the end, the database is what holds.
     found = _read_labels(_found_path(path), taxonomy)
-    labels = decided_labels(found, settle(Ledger(path).standing(), taxonomy), taxonomy)
-    return Run(path, taxonomy, description, labels)
+    decisions = Ledger(path).standing()
+    labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    return Run(path, taxonomy, description, labels, decisions)
 
 
 def record(run: Run, decisions: Sequence[Decision]) -> list[int]:
