@@ -77,6 +77,7 @@ class Desk:
         standing = self.ledger.standing()
         self._decided = settle(standing, run.taxonomy)
         self._order = self._ordered(run.found, len(standing))
+        _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
         """What the page shows before any stem."""
@@ -93,15 +94,11 @@ class Desk:
         self._catch_up()
         with self._lock:
             rows, queue, decided, last = self._rows(), self._order, self._decided, self._last
-        names = list(self._songs)
-        number = {song: index for index, song in enumerate(names)}
         return {
             "last": last,
             "order": queue.version,
             "queue": queue.rows,
-            "songs": [printable(song) for song in names],
-            "song": [number[row["song"]] for row in self.found],
-            "stem": [printable(within_song(row["song"], row["stem"])) for row in self.found],
+            **self._names,
             **{name: [row[name] for row in rows] for name in _COLUMNS},
             "doubt": np.round(queue.doubt, 3).tolist(),
             "decided": [self._state(row["stem"], decided) for row in self.found],
@@ -120,7 +117,7 @@ class Desk:
         row = self._stem(index)
         self._catch_up()
         taxonomy = self.run.taxonomy
-        segments = self._segments.get((row["song"], row["stem"]))
+        segments = self._segments_of(row["stem"])
         found: dict[str, Any] = {"start_s": [], "end_s": [], "scores": {}, "loop": None}
         if segments is not None and row["verdict"] != "failed":
             scores = {name: float(row[name]) for name in taxonomy.classes}
@@ -265,9 +262,26 @@ class Desk:
         return self.found[index]
 
     @cached_property
-    def _segments(self) -> dict[tuple[Any, ...], pl.DataFrame]:
-        parts = self.run.found_segments.sort("song", "stem", "start_s").partition_by("song", "stem", as_dict=True)
-        return dict(parts)
+    def _names(self) -> dict[str, list[Any]]:
+        number = {song: index for index, song in enumerate(self._songs)}
+        return {
+            "songs": [printable(song) for song in self._songs],
+            "song": [number[row["song"]] for row in self.found],
+            "stem": [printable(within_song(row["song"], row["stem"])) for row in self.found],
+        }
+
+    def _segments_of(self, stem: str) -> pl.DataFrame | None:
+        """The rows of `segments.parquet` about a stem, in the order of time; None where there are none."""
+        found, places = self._segments
+        return found.slice(*places[stem]) if stem in places else None
+
+    @cached_property
+    def _segments(self) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
+        """The segments, stem after stem, and of each stem the first row and how many there are."""
+        found = self.run.found_segments.sort("stem", "start_s")
+        counts = found["stem"].rle().struct.unnest()
+        first = counts["len"].cum_sum() - counts["len"]
+        return found, dict(zip(counts["value"], zip(first, counts["len"], strict=True), strict=True))
 
 
 def _said(one: Decision) -> dict[str, Any]:

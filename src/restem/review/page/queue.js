@@ -33,7 +33,8 @@ export class Queue {
       const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
       verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
       this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
-      song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one)));
+      // Thousands of songs take a moment, which the first view does not have.
+      setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
     }
     this.filter();
   }
