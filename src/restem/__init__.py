@@ -19,7 +19,7 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import evaluate, export, refine, report, review, score
+    from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
     from restem.dataset.run import Run, export_decisions, import_decisions, open_run
@@ -41,7 +41,7 @@ _HOMES = {
     "Run": "restem.dataset.run",
     "score": "restem.api",
     "report": "restem.api",
-    "review": "restem.api",
+    "serve_review": "restem.api",
     "export_decisions": "restem.dataset.run",
     "import_decisions": "restem.dataset.run",
     "export": "restem.api",
@@ -76,10 +76,10 @@ __all__ = [
     "read_taxonomy",
     "refine",
     "report",
-    "review",
     "scan",
     "score",
     "separate",
+    "serve_review",
     "train",
 ]
 

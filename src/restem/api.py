@@ -94,7 +94,7 @@ def report(run: Run | Path | str, path: Path | str | None = None, *, audio: bool
     return write_report(_opened(run), Path(path) if path is not None else None, audio=audio)
 
 
-def review(
+def serve_review(
     run: Run | Path | str,
     *,
     cache: Path | str | None = None,

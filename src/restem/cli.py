@@ -234,7 +234,7 @@ def review(
 
     Example: `restem review run`
     """
-    from restem.api import review as review_run
+    from restem.api import serve_review
     from restem.dataset.run import export_decisions, import_decisions
 
     if import_ is not None:
@@ -242,7 +242,7 @@ def review(
     if export is not None:
         _say(f"{export_decisions(run, export)} decisions are in {export}.")
     if import_ is None and export is None:
-        review_run(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 
 
 @app.command

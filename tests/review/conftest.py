@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,9 @@ SERVE = """
 import sys
 import restem
 run, cache, port = sys.argv[1:4]
-restem.review(run, cache=cache, port=int(port), person="ada", browser=False, say=lambda text: print(text, flush=True))
+restem.serve_review(
+    run, cache=cache, port=int(port), person="ada", browser=False, say=lambda text: print(text, flush=True)
+)
 """
 
 
@@ -112,6 +116,29 @@ def serve(start_python: Callable, tmp_path: Path) -> Callable[..., Served]:
         return Served(process, address, int(host.rpartition(":")[2]), token)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., Path]
+) -> Iterator[tuple[Served, Run]]:
+    """A page and its run that many tests share, because none of them gets anything done; served by this process."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from restem.review.desk import Desk
+    from restem.review.server import make_app
+
+    root = tmp_path_factory.mktemp("refusing")
+    run, token = reviewable(root, 3, band_writer), "the-token-of-this-page"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        app = make_app(Desk(run, root / "cache"), token, hosts, "ada")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", server_header=False))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield Served(None, f"http://127.0.0.1:{port}/{token}/", port, token), run
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="session")

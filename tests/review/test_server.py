@@ -24,14 +24,16 @@ def served(run: Run, serve: Callable):
 
 
 class TestRefusals:
-    def test_without_the_token_there_is_nothing(self, served) -> None:
+    def test_without_the_token_there_is_nothing(self, refusing) -> None:
+        served, _ = refusing
         for token in ("x", served.token[:-1], served.token + "x", "..", ""):
             for path in ("/", "/api/stems", "/api/sound/0", "/page/main.js"):
                 assert served.ask(path, token=token or "%20")[0] == 404
 
     @pytest.mark.parametrize("host", ["", "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1.evil:{port}"])
-    def test_other_host_names(self, served, host: str) -> None:
+    def test_other_host_names(self, refusing, host: str) -> None:
         """A name that an attacker lets point to this machine (DNS rebinding)."""
+        served, _ = refusing
         # One without a host is no HTTP/1.1, and does not get as far as the gate.
         assert served.ask("/api/stems", headers={"Host": host.format(port=served.port)})[0] == (403 if host else 400)
         assert served.ask("/api/stems", headers={"Host": f"localhost:{served.port}"})[0] == 200
@@ -39,18 +41,21 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://localhost:1"]
     )
-    def test_other_origins(self, served, run: Run, origin: str) -> None:
+    def test_other_origins(self, refusing, origin: str) -> None:
+        served, run = refusing
         headers = {"Origin": origin.format(port=served.port)}
         assert served.ask("/api/decisions", "POST", {"index": 0, "new": "drums"}, headers)[0] == 403
         assert served.ask("/api/stems", headers=headers)[0] == 403
         assert open_run(run.path).decisions == ()
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-    def test_what_a_browser_says_comes_from_elsewhere(self, served, site: str) -> None:
+    def test_what_a_browser_says_comes_from_elsewhere(self, refusing, site: str) -> None:
+        served, _ = refusing
         assert served.ask("/api/sound/0", headers={"Sec-Fetch-Site": site})[0] == 403
 
-    def test_forms_of_other_pages(self, served) -> None:
+    def test_forms_of_other_pages(self, refusing) -> None:
         """A form can send text without asking, but not JSON."""
+        served, _ = refusing
         body = b'{"index": 0, "new": "drums"}'
         assert served.ask("/api/decisions", "POST", body, {"Content-Type": "text/plain"})[0] == 415
         assert served.ask("/api/decisions", "POST", b" " * (1 << 17))[0] == 413
@@ -60,13 +65,15 @@ class TestRefusals:
         ["/../../../../etc/passwd", "/page/../server.py", "/page/..%2fserver.py", "/page/%2e%2e/server.py",
          "/page/%2fetc%2fpasswd", "/page/..\\server.py", "/api/sound/../../run.json", "/api/sound/%2e%2e%2frun.json"],
     )  # fmt: skip
-    def test_path_traversal(self, served, path: str) -> None:
+    def test_path_traversal(self, refusing, path: str) -> None:
+        served, _ = refusing
         status, _, content = served.ask(path)
         assert status in (404, 422)
         assert b"root:" not in content and b"import" not in content
 
     @pytest.mark.parametrize("index", ["-1", "12", "99999999999999999999", "x", "0.5"])
-    def test_rows_that_are_not_there(self, served, index: str) -> None:
+    def test_rows_that_are_not_there(self, refusing, index: str) -> None:
+        served, _ = refusing
         for kind in ("stems", "spectra", "sound"):
             assert served.ask(f"/api/{kind}/{index}")[0] in (404, 422)
 
@@ -85,7 +92,8 @@ class TestRefusals:
             assert status == 404 and b"--follow-links" in content
         assert served.ask("/api/sound/1")[0] == 200
 
-    def test_nothing_from_elsewhere_may_be_loaded(self, served) -> None:
+    def test_nothing_from_elsewhere_may_be_loaded(self, refusing) -> None:
+        served, _ = refusing
         for path in ("/", "/api/stems", "/api/sound/0", "/nowhere"):
             headers = served.ask(path)[1]
             assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; ")
@@ -101,7 +109,8 @@ class TestRefusals:
          {"index": 0, "new": "drums", "start_s": 2, "end_s": 1},
          {"index": 0, "new": None, "start_s": 1, "end_s": 2}, {"index": 0, "new": "drums", "path": "x"}],
     )  # fmt: skip
-    def test_decisions_that_are_none(self, served, run: Run, body) -> None:
+    def test_decisions_that_are_none(self, refusing, body) -> None:
+        served, run = refusing
         headers = {"Content-Type": "application/json"}
         assert served.ask("/api/decisions", "POST", body, headers)[0] in (404, 422)
         assert open_run(run.path).decisions == ()
