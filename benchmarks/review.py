@@ -91,7 +91,7 @@ def draw(curves: dict[str, list[float]], random: np.ndarray, given: float) -> No
         axes.plot(counts, curve, color="#4b46c2", ls=style, lw=2, label=name)
     axes.axhline(given, color="#c2490f", lw=1, ls=":", label="given labels")
     axes.set(xlabel="decisions", ylabel="label accuracy", xlim=(0, counts[-1]))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(PICTURE, metadata={"Date": None})
 

@@ -223,7 +223,7 @@ class TestCommands:
         (tmp_path / "in.csv").write_text("song,stem,new\nSong 1,Song 1/bass.wav,drums\n")
         assert run_command(["review", str(mine), "--import", str(tmp_path / "in.csv")]) == 0
         assert run_command(["review", str(mine), "--export", str(tmp_path / "out.csv")]) == 0
-        assert "1 new decisions" in capsys.readouterr().out
+        assert "in.csv: 1." in capsys.readouterr().out.replace("\n", "")
         assert pl.read_csv(tmp_path / "out.csv")["new"].to_list() == ["drums"]
         assert pl.read_csv(mine / "labels.csv").filter(stem="Song 1/bass.wav")["refined"].to_list() == ["drums"]
         assert run_command(["score", str(mine), "--decisions", str(mine)]) == 0

@@ -238,9 +238,9 @@ def review(
     from restem.dataset.run import export_decisions, import_decisions
 
     if import_ is not None:
-        _say(f"{import_decisions(run, import_)} new decisions from {import_}.")
+        _say(f"New decisions from {import_}: {import_decisions(run, import_)}.")
     if export is not None:
-        _say(f"{export_decisions(run, export)} decisions are in {export}.")
+        _say(f"Decisions in {export}: {export_decisions(run, export)}.")
     if import_ is None and export is None:
         serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 

@@ -174,7 +174,6 @@ def test_pictures_do_not_decode_again(run: Run, serve: Callable) -> None:
 def test_the_queue_is_reordered_by_what_was_learned(run: Run, serve: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     served = serve(run.path)
     before = served.json("/api/stems")
-    # 20 decisions about 12 stems: what counts is how many stems are known.
     from restem.review import desk
 
     monkeypatch.setattr(desk, "REFIT_EVERY", 5)

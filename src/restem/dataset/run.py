@@ -97,7 +97,7 @@ class Run:
     @cached_property
     def found(self) -> pl.DataFrame:
         """The labels as the classifiers left them."""
-        return _read_labels(_found_path(self.path), self.taxonomy)
+        return _read_found(self.path, self.taxonomy)
 
     @cached_property
     def found_segments(self) -> pl.DataFrame:
@@ -133,7 +133,7 @@ def open_run(path: Path | str) -> Run:
     except (OSError, ValueError, KeyError, TypeError, RestemError) as error:
         raise RunError(f"{description_path}: is damaged; run `restem refine` again.") from error
     # Not labels.csv: should it have been edited, or not been written to the end, the database is what holds.
-    found = _read_labels(_found_path(path), taxonomy)
+    found = _read_found(path, taxonomy)
     decisions = Ledger(path).standing()
     labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
     return Run(path, taxonomy, description, labels, decisions)
@@ -186,9 +186,14 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
     return added
 
 
-def _found_path(path: Path) -> Path:
-    """Where the labels are as the classifiers left them."""
-    return path / FOUND_FILE if (path / FOUND_FILE).exists() else path / LABELS_FILE
+def _read_found(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
+    """The labels of the run in `path` as the classifiers left them."""
+    if not (path / FOUND_FILE).exists():
+        labels = _read_labels(path / LABELS_FILE, taxonomy)
+        # Unless somebody has made the first decision meanwhile.
+        if not (path / FOUND_FILE).exists():
+            return labels
+    return _read_labels(path / FOUND_FILE, taxonomy)
 
 
 def _read_labels(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from restem.evaluation.names import printable, within_song
 from restem.review.queue import doubts, order, stretch
 from restem.review.spectra import spectra
 
-REFIT_EVERY = 20  # decisions
+REFIT_EVERY = 20  # stems that were decided about
 _COLUMNS = ("given", "refined", "verdict", "quality")
 
 
@@ -37,13 +37,12 @@ class UnreachableError(RestemError):
 
 @dataclass(frozen=True)
 class _Order:
-    """The queue. version: another one for another order."""
+    """The queue. version: another one for another order. learned_from: the number of decided stems it takes in."""
 
     version: str
     rows: list[int]
     doubt: np.ndarray
-    labels: pl.DataFrame
-    decisions: int
+    learned_from: int
 
 
 class Desk:
@@ -74,9 +73,8 @@ class Desk:
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # in case the last one who decided was stopped before labels.csv was written
-        standing = self.ledger.standing()
-        self._decided = settle(standing, run.taxonomy)
-        self._order = self._ordered(run.found, len(standing))
+        self._decided = settle(self.ledger.standing(), run.taxonomy)
+        self._order = self._ordered(run.found, learned_from=0)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -127,9 +125,9 @@ class Desk:
                 "scores": {name: segments[name].round(3).to_list() for name in taxonomy.classes},
                 "loop": stretch(segments, taxonomy, taxonomy.parse(row["given"]), scores),
             }
+        history = [one for one in self.ledger.standing() if one.stem == row["stem"]]
         with self._lock:
             decided = self._decided.get(row["stem"], Decided())
-            history = [one for one in self.ledger.standing() if one.stem == row["stem"]]
         return {
             "index": index,
             "song": printable(row["song"]),
@@ -201,7 +199,7 @@ class Desk:
     def refit_due(self) -> bool:
         """Whether enough was decided since the queue was last put in order."""
         with self._lock:
-            return abs(len(self._decided) - self._order.decisions) >= REFIT_EVERY
+            return abs(len(self._decided) - self._order.learned_from) >= REFIT_EVERY
 
     def refit(self) -> None:
         """Puts the queue in order by what was decided so far; takes seconds, and leaves the labels as they are."""
@@ -216,17 +214,12 @@ class Desk:
             with self._lock:
                 self._order = self._ordered(labels, len(decided))
 
-    def _ordered(self, labels: pl.DataFrame, decisions: int) -> _Order:
+    def _ordered(self, labels: pl.DataFrame, learned_from: int) -> _Order:
         doubt = doubts(decided_labels(labels, self._decided, self.run.taxonomy), self.run.taxonomy)
-        settled = np.array(
-            [
-                (row["stem"] in self._decided)
-                + 2 * (row["verdict"] in ("failed", "silent"))
-                + (row["stem"] in self._told)
-                for row in self.found
-            ]
-        )
-        return _Order(secrets.token_hex(4), order(doubt, settled).tolist(), doubt, labels, decisions)
+        judged = {*self._decided, *self._told}
+        quiet = ("silent", "failed")
+        settled = np.array([(row["stem"] in judged) + 2 * (row["verdict"] in quiet) for row in self.found], int)
+        return _Order(secrets.token_hex(4), order(doubt, settled).tolist(), doubt, learned_from)
 
     def _catch_up(self) -> None:
         """Takes in what was decided here or by other processes."""

@@ -150,6 +150,7 @@ def serve(
     Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     desk = Desk(run, cache or default_cache(), follow_links)
+    _refit(desk)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
