@@ -27,6 +27,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/mel_power_adds.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/mixing.py
+	$(BIN)/python benchmarks/waiting.py
+	$(BIN)/python benchmarks/separating.py
+	$(BIN)/python benchmarks/sdr.py
 
 # Writes docs/python-api.md from the docstrings.
 docs: $(READY)
@@ -36,5 +39,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "restem needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,separators]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,review,separators]'
 	@touch $@

@@ -45,6 +45,7 @@ from restem.audio.store import Store
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, read_truth
 from restem.evaluation.metrics import agreement, auroc, ratio
+from restem.labelling.certain import certain
 from restem.labelling.deciding import Calibration, Decisions, present
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.refining import Refinement, RefineSettings, Timed, judge, segment_targets
@@ -136,7 +137,9 @@ class Situation:
     def judged(self, evidence: list[np.ndarray]) -> Judged:
         """The decision of restem from the logits of all witnesses."""
         scores = expit(np.mean(evidence, axis=0)) * self.heard.segments.active[:, None]
-        found: tuple[Decisions, tuple[Calibration, ...]] = judge(self.heard, scores, RefineSettings().pool_quantile)
+        found: tuple[Decisions, tuple[Calibration, ...]] = judge(
+            self.heard, scores, RefineSettings().pool_quantile, certain(self.heard, None)
+        )
         decisions, calibrations = found
         sure = np.isin(decisions.verdicts, ("kept", "changed"))
         return Judged(
@@ -198,7 +201,7 @@ def scratch(situation: Situation) -> Judged:
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, situation.timed))
         scores = expit(np.mean(evidence, axis=0)) * situation.heard.segments.active[:, None]
-        decisions, calibrations = judge(situation.heard, scores, settings.pool_quantile)
+        decisions, calibrations = judge(situation.heard, scores, settings.pool_quantile, certain(situation.heard, None))
         targets = segment_targets(situation.heard.segments, present(scores, calibrations), decisions)
     return situation.judged(evidence)
 

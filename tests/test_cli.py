@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from restem import __version__, cli
 from restem.cli import run_command
 from restem.errors import DatasetError
 
-COMMANDS = ("demo", "scan", "corrupt", "refine", "score", "report", "export")
+COMMANDS = (
+    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "train", "separate", "evaluate",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,14 @@ class TestExitStatus:
             ["refine", "x", "--out", "y", "--size", "huge"],
             ["refine", "x", "--out", "y", "--seed", "half"],
             ["refine", "x", "--out", "y", "--device", "abacus"],
+            ["train", "x", "--out", "y", "--set", "width"],
+            ["train", "x", "--out", "y", "--model", "unet"],
+            ["train", "x", "--out", "y", "--segment", "-1"],
+            ["train", "x", "--out", "y", "--max-time", "soon"],
+            ["separate", "x", "--out", "y"],
+            ["separate", "x", "z.wav", "--out", "y", "--overlap", "1"],
+            ["separate", "x", "z.wav", "--out", "y", "--shifts", "-1"],
+            ["evaluate", "x"],
         ],
     )
     def test_bad_usage_is_2(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +214,40 @@ class TestCommands:
     def test_report(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_command(["report", str(run), "--out", str(tmp_path / "r.html")]) == 0
         assert "r.html" in capsys.readouterr().out and (tmp_path / "r.html").exists()
+
+    def test_decisions_in_and_out(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        mine = tmp_path / "run"
+        shutil.copytree(run, mine)
+        assert run_command(["score", str(mine), "--decisions", str(mine)]) == 1
+        assert "restem review" in assert_short_error(capsys)
+        (tmp_path / "in.csv").write_text("song,stem,new\nSong 1,Song 1/bass.wav,drums\n")
+        assert run_command(["review", str(mine), "--import", str(tmp_path / "in.csv")]) == 0
+        assert run_command(["review", str(mine), "--export", str(tmp_path / "out.csv")]) == 0
+        assert "in.csv: 1." in capsys.readouterr().out.replace("\n", "")
+        assert pl.read_csv(tmp_path / "out.csv")["new"].to_list() == ["drums"]
+        assert pl.read_csv(mine / "labels.csv").filter(stem="Song 1/bass.wav")["refined"].to_list() == ["drums"]
+        assert run_command(["score", str(mine), "--decisions", str(mine)]) == 0
+        assert "1 stem" in capsys.readouterr().out
+        assert run_command(["score", str(mine)]) == 2
+
+    def test_refining_with_decisions(self, songs: Path, run: Path, tmp_path: Path) -> None:
+        first, second = tmp_path / "run", tmp_path / "second"
+        shutil.copytree(run, first)
+        rows = ["Song 1/bass.wav,drums,,", "Song 2/other.wav,vocals,1.0,4.0", "Song 2/drums.wav,bass+drums,,"]
+        (tmp_path / "in.csv").write_text(
+            "song,stem,new,start_s,end_s\n" + "\n".join(f"{r[:6]},{r}" for r in rows) + "\n"
+        )
+        assert run_command(["review", str(first), "--import", str(tmp_path / "in.csv")]) == 0
+        command = ["refine", str(songs), "--out", str(second), "--cache", str(songs.parent / "cache"), "--rounds", "2",
+                   "--folds", "2", "--steps", "3", "--workers", "1"]  # fmt: skip
+        assert run_command([*command, "--decisions", str(first)]) == 0
+        rows_of = {row["stem"]: row for row in pl.read_csv(second / "labels.csv").to_dicts()}
+        assert rows_of["Song 1/bass.wav"]["refined"] == "drums" and rows_of["Song 1/bass.wav"]["quality"] == 0.0
+        assert rows_of["Song 2/drums.wav"]["refined"] == "drums+bass"
+        assert "vocals" in rows_of["Song 2/other.wav"]["refined"]
+        # The same request is the same run, and one without the decisions is another.
+        assert run_command([*command, "--decisions", str(first)]) == 0
+        assert run_command(command) == 1
 
     def test_classes_of_ones_own(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         taxonomy = tmp_path / "mine.yaml"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from restem.errors import RestemError
@@ -63,6 +65,24 @@ def test_a_script_needs_no_main_guard(tmp_path_factory: pytest.TempPathFactory, 
     )
     output, _ = start_python(script).communicate(timeout=60)
     assert output == "[(0, 1.0), (1, 2.0), (2, 3.0)]\n"
+
+
+def test_workers_end_with_the_process_that_started_them(start_python: Callable) -> None:
+    program = "import time; from restem.parallel import map_unordered; list(map_unordered(time.sleep, [60, 60], 2))"
+    parent = start_python("-c", program)
+    workers = _eventually(lambda: psutil.Process(parent.pid).children(), lambda found: len(found) >= 2)
+    time.sleep(3.0)  # until both are at work
+    parent.send_signal(signal.SIGKILL)
+    assert _eventually(lambda: psutil.wait_procs(workers, timeout=0)[1], lambda alive: not alive) == []
+
+
+def _eventually(look: Callable[[], list], good: Callable[[list], bool]) -> list:
+    """What `look` finds once it is `good`, or after 20 s."""
+    for _ in range(200):
+        if good(found := look()):
+            break
+        time.sleep(0.1)
+    return found
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")

@@ -19,10 +19,10 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import evaluate, export, refine, report, score
+    from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
-    from restem.dataset.run import Run, open_run
+    from restem.dataset.run import Run, export_decisions, import_decisions, open_run
     from restem.dataset.scan import scan
     from restem.dataset.table import Dataset, Stem
     from restem.labelling.classifier import load_classifier
@@ -41,6 +41,9 @@ _HOMES = {
     "Run": "restem.dataset.run",
     "score": "restem.api",
     "report": "restem.api",
+    "serve_review": "restem.api",
+    "export_decisions": "restem.dataset.run",
+    "import_decisions": "restem.dataset.run",
     "export": "restem.api",
     "load_classifier": "restem.labelling.classifier",
     "train": "restem.separation.training",
@@ -64,6 +67,8 @@ __all__ = [
     "corrupt",
     "evaluate",
     "export",
+    "export_decisions",
+    "import_decisions",
     "load_classifier",
     "load_separator",
     "open_dataset",
@@ -74,6 +79,7 @@ __all__ = [
     "scan",
     "score",
     "separate",
+    "serve_review",
     "train",
 ]
 

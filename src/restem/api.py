@@ -35,6 +35,7 @@ def refine(
     device: str = "auto",
     workers: int | None = None,
     licence: str = "",
+    decisions: Run | Path | str | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Finds what is in every stem of `dataset` and leaves a run, with its report, in the folder `out`.
@@ -43,6 +44,7 @@ def refine(
     the classifier that comes with restem, or `scratch`. rounds, folds, steps: see `RefineSettings` and
     `TrainingSettings`, which hold the defaults. cache: where features are kept. device: `auto`, `cpu`, `cuda`, `mps`.
     workers: processes, by default as many as there are cores. licence: of the audio, kept with the classifier.
+    decisions: a run of the same dataset; what people decided about it is taken as certain.
     progress: called with (stage, done, total). Interrupted and called again with the same arguments, it goes on.
     Raises RunError when `out` holds something else, DatasetError when no stem can be used or
     `out` lies in the dataset, UsageError for a setting.
@@ -57,26 +59,74 @@ def refine(
         settings = replace(settings, folds=folds)
     if steps is not None:
         settings = replace(settings, training=replace(settings.training, steps=steps))
+    decided = None if decisions is None else _opened(decisions).decided
     run = refine_labels(
-        dataset, out, settings, cache=cache, device=device, workers=workers, licence=licence, progress=progress
-    )
+        dataset, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
+        progress=progress,
+    )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
         report(run)
     return run
 
 
-def score(run: Run | Path | str, truth: Path | str) -> LabelScore:
-    """How right the given and the refined labels of a run are, against a CSV `song,stem,given,true`."""
+def score(
+    run: Run | Path | str, truth: Path | str | None = None, *, decisions: Run | Path | str | None = None
+) -> LabelScore:
+    """How right the given and the refined labels of a run are, against a CSV `song,stem,given,true`.
+
+    decisions: instead of a truth, a run whose decided stems are taken as the truth; only these are scored, with the
+    labels as the classifiers left them. They were not drawn at random: doubtful ones come first in a review.
+    Raises UsageError unless one of the two is given, RunError when nothing was decided.
+    """
     from restem.evaluation.labels import score as score_run
+    from restem.evaluation.labels import score_against_decisions
 
-    return score_run(run if isinstance(run, Run) else open_run(run), Path(truth))
+    if (truth is None) == (decisions is None):
+        raise UsageError("Give either a truth or the run whose decisions are the truth.")
+    if truth is not None:
+        return score_run(_opened(run), Path(truth))
+    return score_against_decisions(_opened(run), _opened(decisions))  # type: ignore[arg-type]
 
 
-def report(run: Run | Path | str, path: Path | str | None = None) -> Path:
-    """Writes the report of a run, one self-contained HTML file, and returns its path."""
+def report(run: Run | Path | str, path: Path | str | None = None, *, audio: bool = False) -> Path:
+    """Writes the report of a run, one self-contained HTML file, and returns its path.
+
+    audio: also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    """
     from restem.review.report import write_report
 
-    return write_report(run if isinstance(run, Run) else open_run(run), Path(path) if path is not None else None)
+    return write_report(_opened(run), Path(path) if path is not None else None, audio=audio)
+
+
+def serve_review(
+    run: Run | Path | str,
+    *,
+    cache: Path | str | None = None,
+    port: int = 0,
+    person: str = "",
+    follow_links: bool = False,
+    browser: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serves a page on which a person listens to the doubtful stems of `run` and decides, until it is interrupted.
+
+    cache: where features are kept. port: 0 for any that is free. person: who decides, by default the user.
+    follow_links: also play files outside of the dataset that links in it lead to. browser: open the page. say: called
+    with its address. Raises RestemError when the extra `review` is not installed, RunError when the dataset has gone.
+    """
+    try:
+        from restem.review.server import serve
+    except ModuleNotFoundError as error:
+        raise RestemError(
+            f"{error.name} is not installed; the review page needs `pip install 'restem[review]'`."
+        ) from error
+
+    cache = Path(cache) if cache is not None else None
+    serve(_opened(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+
+
+def _opened(run: Run | Path | str) -> Run:
+    return run if isinstance(run, Run) else open_run(run)
 
 
 def evaluate(
@@ -86,13 +136,15 @@ def evaluate(
     estimates: Path | str | None = None,
     out: Path | str | None = None,
     overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures a separator, or estimates that anybody made, on the songs of `dataset`; see `evaluation.separation`.
 
     model: a separator, or its folder; or estimates: a folder with `<song>/<class>.<ext>`. out: the folder for
-    `songs.csv` and `summary.json`. overlap: of the pieces in which a song is taken apart; device: where it is.
+    `songs.csv` and `summary.json`. overlap, shifts, seed: see `separate`; device: where songs are taken apart.
     Raises UsageError unless one of model and estimates is given, RestemError for a separator that cannot be used or has
     other classes than the dataset.
     """
@@ -105,7 +157,9 @@ def evaluate(
     from restem.devices import choose_device
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import separate_mixture
+    from restem.separation.streaming import check_pieces
 
+    check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
@@ -115,7 +169,9 @@ def evaluate(
     device = choose_device(device)
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(separator, mixture, rate_hz, channels, overlap, device),
+        lambda _, mixture, rate_hz, channels: separate_mixture(
+            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
+        ),
         out,
         progress=progress,
     )

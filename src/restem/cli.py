@@ -45,6 +45,9 @@ def demo(
     *,
     songs: Annotated[int, Parameter(help="How many to render.")] = 24,
     seed: Annotated[int, Parameter(help="Another seed is another band.")] = 0,
+    separate: Annotated[
+        bool, Parameter(negative="", help="Also train separators on given and on refined labels, and compare them.")
+    ] = False,
     device: Device = "auto",
     workers: Workers = None,
     cache: Cache = None,
@@ -59,7 +62,10 @@ def demo(
 
     console = _console()
     with _progress() as progress:
-        result = run_demo(out, songs=songs, seed=seed, device=device, workers=workers, cache=cache, progress=progress)
+        result = run_demo(
+            out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
+            progress=progress,
+        )  # fmt: skip
     print_demo(result, console)
 
 
@@ -152,6 +158,7 @@ def refine(
     workers: Workers = None,
     cache: Cache = None,
     licence: Annotated[str, Parameter(help="The licence of the audio, kept with the classifier.")] = "",
+    decisions: Annotated[Path | None, Parameter(help="A run; what people decided about it is certain.")] = None,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -164,7 +171,7 @@ def refine(
     with _progress() as progress:
         run = refine_dataset(
             opened, out, size=size, start=start, rounds=rounds, folds=folds, steps=steps, seed=seed, cache=cache,
-            device=device, workers=workers, licence=licence, progress=progress,
+            device=device, workers=workers, licence=licence, decisions=decisions, progress=progress,
         )  # fmt: skip
     print_summary(run, _console())
     _say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
@@ -173,9 +180,12 @@ def refine(
 @app.command
 def score(
     run: Path,
-    truth: Annotated[Path, Parameter(help="A CSV song,stem,given,true; true is a label set.")],
+    truth: Annotated[Path | None, Parameter(help="A CSV song,stem,given,true; true is a label set.")] = None,
     /,
     *,
+    decisions: Annotated[
+        Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
+    ] = None,
     as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
 ) -> None:
     """Compare the labels of a run with the truth, where it is known.
@@ -186,21 +196,59 @@ def score(
     from restem.evaluation.labels import print_score
     from restem.files import write_json
 
-    result = score_run(run, truth)
+    result = score_run(run, truth, decisions=decisions)
     if as_json is not None:
         write_json(as_json, result.as_dict())
     print_score(result, _console())
 
 
 @app.command
-def report(run: Path, /, *, out: Annotated[Path | None, Parameter(help="By default RUN/report.html.")] = None) -> None:
+def report(
+    run: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="By default RUN/report.html.")] = None,
+    audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+) -> None:
     """Write the report of a run again: one self-contained HTML file.
 
-    Example: `restem report run`
+    Example: `restem report run --audio`
     """
     from restem.api import report as write_report
 
-    _say(f"The report is in {write_report(run, out)}.")
+    _say(f"The report is in {write_report(run, out, audio=audio)}.")
+
+
+@app.command
+def review(
+    run: Path,
+    /,
+    *,
+    export: Annotated[Path | None, Parameter(help="Write the decisions to this CSV, and do nothing else.")] = None,
+    import_: Annotated[
+        Path | None, Parameter(name="--import", help="Add the decisions in this CSV, and do nothing else.")
+    ] = None,
+    person: Annotated[str, Parameter(help="Who decides; by default the user.")] = "",
+    port: Annotated[int, Parameter(help="0 is any that is free.")] = 0,
+    browser: Annotated[bool, Parameter(help="Open the page in a browser.")] = True,
+    follow_links: Annotated[
+        bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
+    ] = False,
+    cache: Cache = None,
+) -> None:
+    """Listen to the doubtful stems of a run on a local page, and confirm or correct their labels.
+
+    Example: `restem review run`
+    """
+    from restem.api import serve_review
+    from restem.dataset.run import export_decisions, import_decisions
+
+    if import_ is not None:
+        _say(f"New decisions from {import_}: {import_decisions(run, import_)}.")
+    if export is not None:
+        _say(f"Decisions in {export}: {export_decisions(run, export)}.")
+    if import_ is None and export is None:
+        serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 
 
 @app.command
@@ -317,6 +365,10 @@ def separate(
     stems: Annotated[str | None, Parameter(help="Comma-separated classes to write; by default all.")] = None,
     residual: Annotated[bool, Parameter(negative="", help="Also write what the stems leave of the song.")] = False,
     overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    shifts: Annotated[
+        int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")
+    ] = 0,
+    seed: Annotated[int, Parameter(help="Of the shifts.")] = 0,
     format: Annotated[Literal["wav", "flac", "ogg", "mp3"], Parameter(help="What to write.")] = "wav",
     depth: Annotated[Literal["16", "24", "float"], Parameter(help="Bits of WAV and FLAC.")] = "16",
     device: Device = "auto",
@@ -331,13 +383,13 @@ def separate(
         raise UsageError("Name at least one song.")
     with _progress() as progress:
         summary = separate_songs(
-            model, songs, out, stems=stems.split(",") if stems else (), residual=residual, overlap=overlap,
-            format=format, depth=depth, device=device, progress=progress,
+            model, songs, out, stems=[name.strip() for name in stems.split(",")] if stems else (), residual=residual,
+            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, progress=progress,
         )  # fmt: skip
     for folder in summary.done:
         _say(str(folder))
     for folder in summary.clipped:
-        _complain(f"{folder}: something was louder than full scale, and was cut; use --depth float.")
+        _complain(f"{folder}: something was louder than full scale, and was cut; use --format wav --depth float.")
     for reason in summary.failed.values():
         _complain(reason)
     if summary.failed:
@@ -351,6 +403,10 @@ def evaluate(
     out: Annotated[Path | None, Parameter(help="A folder for songs.csv and summary.json.")] = None,
     against: Annotated[Path | None, Parameter(help="Another result, to compare with song by song.")] = None,
     overlap: Annotated[float, Parameter(help="Of the pieces in which a song is taken apart.")] = 0.25,
+    shifts: Annotated[
+        int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")
+    ] = 0,
+    seed: Annotated[int, Parameter(help="Of the shifts.")] = 0,
     layout: LayoutOption = None,
     classes: Classes = DEFAULT_CLASSES,
     device: Device = "auto",
@@ -365,14 +421,15 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
+    opened = _open(paths[-1], layout, classes)
     with _progress() as progress:
         evaluation = evaluate_songs(
-            _open(paths[-1], layout, classes), model=None if estimates else paths[0], estimates=estimates, out=out,
-            overlap=overlap, device=device, progress=progress,
+            opened, model=None if estimates else paths[0], estimates=estimates, out=out,
+            overlap=overlap, shifts=shifts, seed=seed, device=device, progress=progress,
         )  # fmt: skip
     print_evaluation(evaluation, _console(), other)
-    if evaluation.songs.is_empty():
-        raise RestemError("No song could be measured.")
+    if evaluation.failed:
+        raise RestemError(f"{len(evaluation.failed)} of {len(opened.songs)} songs could not be measured.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,8 @@
     OUT/compared/   songs nobody trained on, and classifiers trained on the noisy and on the clean labels
     OUT/demo.json   the numbers
 
+and, when separators are asked for, what `demo_separation` makes.
+
 Each step is what a user would call; the last one is the comparison that only a known truth allows.
 """
 
@@ -17,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +31,7 @@ from restem.dataset.layouts import open_dataset
 from restem.dataset.run import CLASSIFIER_FOLDER, REPORT_FILE, Run
 from restem.dataset.table import Dataset
 from restem.dataset.truth import read_truth
+from restem.demo_separation import compare_separators, print_separators
 from restem.devices import choose_device
 from restem.errors import DatasetError
 from restem.evaluation.labels import LabelScore, print_score
@@ -45,12 +49,17 @@ HELD_OUT_SONGS = 12
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo measured. mixtures: training labels -> accuracy on mixtures of songs never heard."""
+    """What the demo measured.
+
+    mixtures: training labels -> accuracy on mixtures of songs never heard. separators: training labels -> one row a
+    song never heard and class, where separators were asked for; else nothing.
+    """
 
     out: Path
     run: Run
     labels: LabelScore
     mixtures: Mapping[str, float]
+    separators: Mapping[str, pl.DataFrame]
     seconds: float
 
 
@@ -59,12 +68,15 @@ def run_demo(
     *,
     songs: int = 24,
     seed: int = 0,
+    separate: bool = False,
     device: str = "auto",
     workers: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
     """Renders, corrupts, refines, scores, exports and compares; what is there from an earlier call is kept.
+
+    separate: also train separators under given and refined labels, measure them, and take a song apart.
 
     Raises DatasetError for fewer than 4 songs, RunError when `out` is from a demo with other settings.
     """
@@ -121,8 +133,18 @@ def run_demo(
     mixtures = {
         name: mixture_accuracy(folder, unheard, settings, store, workers=workers) for name, folder in folders.items()
     }
-    result = DemoResult(out, run, labels, mixtures, time.monotonic() - start)
-    numbers = {"labels": labels.as_dict(), "mixtures": dict(mixtures), "seconds": round(result.seconds, 1)}
+    separators: Mapping[str, pl.DataFrame] = {}
+    if separate:
+        separators = compare_separators(
+            noisy, run, unheard, out, seed=seed, cache=cache, device=device, workers=workers, progress=progress
+        )
+    result = DemoResult(out, run, labels, mixtures, separators, time.monotonic() - start)
+    numbers = {
+        "labels": labels.as_dict(),
+        "mixtures": dict(mixtures),
+        "separators": {name: table["sdr"].mean() for name, table in separators.items()},
+        "seconds": round(result.seconds, 1),
+    }
     write_json(out / "demo.json", {**numbers, "settings": asdict(settings)})
     return result
 
@@ -137,6 +159,10 @@ def print_demo(result: DemoResult, console: Console) -> None:
     for name, accuracy in result.mixtures.items():
         table.add_row(f"{name} labels", f"{accuracy:.3f}")
     console.print(table)
+    if result.separators:
+        console.print()
+        print_separators(result.separators, console)
+        console.print(f"\nA song taken apart: {result.out / 'separated'}", markup=False, soft_wrap=True)
     report = result.run.path / REPORT_FILE
     console.print(
         f"\nThe refined dataset is in {result.out / 'refined'}, done in {result.seconds:.0f} s.", markup=False

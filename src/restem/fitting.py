@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from restem.devices import keep_freed_memory, precision
+from restem.errors import UsageError
 
 Draw = Callable[[int, int], tuple[Tensor, ...]]
 """(epoch, first example) -> a batch."""
@@ -95,7 +98,8 @@ def fit(
     """Trains `module`, from the last checkpoint if there is one, and leaves the averaged weights in it.
 
     The module logs `validation_loss` if there is a validation. Returns whether this process is the one that saves:
-    `finish` removes the checkpoint after that. Raises KeyboardInterrupt when interrupted.
+    `finish` removes the checkpoint after that. Raises KeyboardInterrupt when interrupted, UsageError for devices, nodes
+    or a strategy that Lightning refuses.
     """
     loop.folder.mkdir(parents=True, exist_ok=True)
     epoch_steps = min(loop.epoch_steps, loop.steps)
@@ -115,29 +119,40 @@ def fit(
     ]
     if validation is not None:
         own.append(EarlyStopping("validation_loss", patience=loop.patience))
-    trainer = lightning.Trainer(
-        accelerator="gpu" if loop.accelerator == "cuda" else loop.accelerator,
-        devices=1 if loop.accelerator == "cpu" else loop.devices,
-        num_nodes=loop.nodes,
-        strategy=loop.strategy,
-        precision=precision(loop.accelerator),  # type: ignore[arg-type]
-        # Not max_steps, with which Lightning goes on in the middle of an epoch that was finished, and stumbles.
-        max_epochs=-(-loop.steps // epoch_steps),
-        callbacks=[*own, *callbacks],
-        logger=TensorBoardLogger(loop.folder, name="log", version=""),
-        gradient_clip_val=5.0,
-        accumulate_grad_batches=loop.accumulate,
-        log_every_n_steps=min(10, epoch_steps),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    try:
+        trainer = lightning.Trainer(
+            accelerator="gpu" if loop.accelerator == "cuda" else loop.accelerator,
+            devices=1 if loop.accelerator == "cpu" else loop.devices,
+            num_nodes=loop.nodes,
+            strategy=loop.strategy,
+            precision=precision(loop.accelerator),  # type: ignore[arg-type]
+            # Not max_steps, with which Lightning goes on in the middle of an epoch that was finished, and stumbles.
+            max_epochs=-(-loop.steps // epoch_steps),
+            callbacks=[*own, *callbacks],
+            logger=TensorBoardLogger(loop.folder, name="log", version=""),
+            gradient_clip_val=5.0,
+            accumulate_grad_batches=loop.accumulate,
+            log_every_n_steps=min(10, epoch_steps),
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise UsageError(f"Lightning refuses these devices: {str(error).splitlines()[0]}") from error
     batches = _loader(loop, training, epoch_steps * loop.accumulate)
     watched = _loader(loop, validation, validation_batches, fixed=True) if validation is not None else None
-    trainer.fit(module, batches, watched, ckpt_path=checkpoint if _is_whole(checkpoint) else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    answering = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(
+            module, batches, watched, ckpt_path=checkpoint if _is_whole(checkpoint) else None, weights_only=True
+        )
+    except SystemExit as error:
+        # Lightning ends the process when it is interrupted, and has the next interruptions ignored.
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, answering)
+        raise KeyboardInterrupt from error
     return trainer.is_global_zero
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 from restem.errors import RestemError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_POLL_S = 0.5
 
 
 def available_workers() -> int:
@@ -38,7 +44,7 @@ def map_unordered(
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    jobs = (delayed(_numbered)(function, index, item) for index, item in enumerate(items))
+    jobs = (delayed(_numbered)(function, index, item, os.getpid()) for index, item in enumerate(items))
     try:
         with warnings.catch_warnings():
             # A worker that has grown is replaced between two jobs; no work is lost.
@@ -48,5 +54,40 @@ def map_unordered(
         raise RestemError("A worker process died, perhaps for lack of memory; try again with --workers 1.") from error
 
 
-def _numbered(function: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
+@contextmanager
+def polling(report: Callable[[], None]) -> Iterator[None]:
+    """Calls `report` now and then while the body waits for other processes, and once at its end."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_S):
+            report()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+    report()
+
+
+def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent: int) -> tuple[int, Result]:
+    _end_with(parent)
     return index, function(item)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this worker process soon after `parent`, which started it, has died.
+
+    A worker of a killed command would go on with what it was at, in the way of the same command started again.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from rich.console import Console
@@ -119,6 +120,44 @@ def test_compared_song_by_song(songs: Dataset, estimates: Path, tmp_path: Path) 
     console = Console(record=True, width=140)
     print_evaluation(result, console, result.songs)
     assert "+0.00 (+0.00 to +0.00)" in console.export_text()
+
+
+def test_results_of_other_songs_are_not_compared(songs: Dataset, estimates: Path) -> None:
+    result = evaluate(songs, estimates)
+    for others, told in ((["elsewhere"] * 12, "0 songs"), (["song1"] * 4 + ["elsewhere"] * 8, "1 song ")):
+        against = result.songs.with_columns(song=pl.Series(others), **{"class": pl.Series(CLASSES * 3)})
+        console = Console(record=True, width=80)
+        print_evaluation(result, console, against)
+        text = console.export_text()
+        assert f"Compared on {told}" in text and " to " not in text
+
+
+def test_perfect_estimates_leave_plain_json(songs: Dataset, tmp_path: Path) -> None:
+    evaluate(songs, songs.root, tmp_path / "out")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = (tmp_path / "out" / "summary.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["summary"]["all"]["sdr_frames"] is None
+    assert read_evaluation(tmp_path / "out")["sdr_frames"].is_infinite().all()
+
+
+def test_nothing_to_compare_with_and_nowhere_to_write(songs: Dataset, estimates: Path) -> None:
+    pair = songs.taxonomy.parse("vocals+bass")
+    mixed = songs.with_labels({stem.name: pair for stem in songs.stems})
+    assert "no class has stems of its own" in evaluate(mixed, estimates).failed["song0"]
+    with pytest.raises(DatasetError, match="never written to"):
+        evaluate(songs, estimates, songs.root / "out")
+
+
+def test_songs_that_fail_are_told_by_the_exit_status(
+    songs: Dataset, estimates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (estimates / "song1" / "bass.wav").unlink()
+    assert run_command(["evaluate", "--estimates", str(estimates), str(songs.root)]) == 1
+    told = capsys.readouterr()
+    assert "no estimate of bass" in told.out and "1 of 3 songs could not be measured" in told.err
 
 
 def test_the_interval_holds_the_mean() -> None:

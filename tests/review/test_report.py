@@ -1,14 +1,19 @@
 """`report.html`: whole, inert whatever the names, small whatever the dataset."""
 
+import base64
+import io
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 
-from restem.dataset.run import SEGMENTS_FILE, Run, labels_schema, segments_schema, write_run
+from restem.dataset.ledger import Decision
+from restem.dataset.run import SEGMENTS_FILE, Run, labels_schema, open_run, record, segments_schema, write_run
 from restem.errors import RunError
 from restem.review import report
 from restem.review.cards import MOST_CARDS, select
@@ -304,3 +309,34 @@ def test_colours_can_be_seen_in_light_and_dark() -> None:
                 assert contrast(theme[ink], theme[paper]) >= 4.5, (ink, paper)
             for graphic in (*(f"c{i}" for i in range(8)), "kept", "changed", "unsure", "silent", "failed"):
                 assert contrast(theme[graphic], theme[paper]) >= 3, (graphic, paper)
+
+
+def test_what_to_do_next(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path, STEMS))
+    assert "Listen to the 2 stems that changed or are unsure: restem review" in page.text
+    assert "Replace the 1 file that could not be read" in page.text
+    record(open_run(tmp_path), [Decision("one", stem, "", "drums") for stem in ("one/bass.wav", "one/vocals.wav")])
+    page = page_of(open_run(tmp_path))
+    assert "Listen to" not in page.text and "2 stems decided by people" in page.text
+
+
+def test_every_number_has_its_definition(tmp_path: Path) -> None:
+    defined = [found["title"] for tag, found in page_of(make_run(tmp_path, STEMS)).elements if tag == "abbr"]
+    assert len(defined) >= 12 and all(defined)
+
+
+def test_previews_are_heard_and_nothing_else_changes(tmp_path: Path, write_band: Callable[..., Path]) -> None:
+    songs = write_band(tmp_path / "songs", songs=1, seconds=7.0)
+    (songs / "Song 1").rename(songs / "one")
+    (songs / "one" / "vocals.wav").write_bytes(b"bad")
+    run = make_run(tmp_path / "run", STEMS[:3], root=str(songs))
+    plain, heard = Page(report.render(run)), Page(report.render(run, audio=True))
+    sounds = [str(found["src"]) for tag, found in heard.elements if tag == "audio"]
+    assert [one.partition(",")[0] for one in sounds] == ["data:audio/mpeg;base64"]
+    sound, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(sounds[0].partition(",")[2])))
+    assert 2.5 < len(sound) / rate_hz < 4.5 and np.abs(sound).max() > 0.05
+    assert "cannot be decoded" in heard.text
+    policies = [
+        next(str(found["content"]) for _, found in page.elements if "http-equiv" in found) for page in (plain, heard)
+    ]
+    assert policies[1] == policies[0] + "; media-src data:"

@@ -63,5 +63,12 @@ def test_single_labels_are_one_each() -> None:
     assert counts.max() <= 3  # of 6250 stems of a class, none is preferred
 
 
+def test_weights() -> None:
+    """Of three stems of one class, drawn in the proportion of their weights."""
+    covers, generator = Covers(np.ones((3, 1), bool), np.array([1.0, 3.0, 6.0])), np.random.default_rng(0)
+    counts = np.bincount([covers.draw(generator)[0] for _ in range(4000)], minlength=3)
+    assert np.abs(counts / 4000 - [0.1, 0.3, 0.6]).max() < 0.03
+
+
 def test_nothing_to_draw() -> None:
     assert Covers(np.zeros((3, 4), bool)).draw(np.random.default_rng(0)) == []

@@ -9,6 +9,7 @@ import torch
 
 from restem.errors import RestemError, UsageError
 from restem.separation.band import BandSplit, band_edges
+from restem.separation.losses import set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
 from restem.separation.separator import SeparatorConfig, load_separator, save_separator
 
@@ -63,10 +64,15 @@ class TestEveryModel:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_step_in_mixed_precision(model: str) -> None:
     separator = small(model).build().cuda().train()
+    before = [weight.detach().clone() for weight in separator.parameters()]
+    optimizer = torch.optim.AdamW(separator.parameters(), 1e-3)
+    targets = torch.randn(2, 4, 2, 44100, device="cuda")
     with torch.autocast("cuda", torch.bfloat16):
-        loss = separator(torch.randn(2, 2, 44100, device="cuda")).float().abs().mean()
-    loss.backward()
-    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in separator.parameters())
+        outputs = separator(targets.sum(dim=1))
+    set_loss(outputs.float(), torch.eye(4, device="cuda").expand(2, 4, 4), targets, "l1+stft").backward()
+    optimizer.step()
+    assert all(weight.isfinite().all() for weight in separator.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, separator.parameters(), strict=True))
 
 
 class TestParameters:
@@ -100,7 +106,7 @@ class TestParameters:
         with pytest.raises(UsageError, match="no model 'unet'; use one of band, hdemucs"):
             default_parameters("unet")
 
-    @pytest.mark.parametrize("changes", [{"hop": 512}, {"bands": 200}, {"width": -1}])
+    @pytest.mark.parametrize("changes", [{"hop": 512}, {"bands": 200}, {"width": -1}, {"width": 0}, {"bands": 0}])
     def test_what_cannot_be_built(self, changes: dict[str, int]) -> None:
         with pytest.raises(UsageError, match="band cannot be built"):
             small("band", **changes).build()
@@ -125,7 +131,7 @@ class TestFolder:
         with pytest.raises(RestemError, match="damaged or of another version"):
             load_separator(folder)
 
-    @pytest.mark.parametrize("harm", ["truncated", "text", "unknown key", "no json", "no class", "many classes"])
+    @pytest.mark.parametrize("harm", ["truncated", "text", "unknown key", "no json"])
     def test_damaged(self, folder: Path, harm: str) -> None:
         weights, config = folder / "model.safetensors", folder / "config.json"
         content = json.loads(config.read_text())
@@ -133,13 +139,31 @@ class TestFolder:
             weights.write_bytes(weights.read_bytes()[:-100])
         elif harm == "text":
             weights.write_text("nothing of the kind")
-        elif harm == "no json":
-            config.write_text("{")
         else:
-            changes = {"unknown key": {"colour": 1}, "no class": {"classes": []}, "many classes": {"classes": ["a/b"]}}
-            config.write_text(json.dumps({**content, **changes[harm]}))
+            config.write_text("{" if harm == "no json" else json.dumps({**content, "colour": 1}))
         with pytest.raises(RestemError, match=str(folder)):
             load_separator(folder)
+
+    @pytest.mark.parametrize(
+        "hostile",
+        [
+            {"classes": []}, {"classes": ["../../x", "b", "c", "d"]}, {"classes": ["a", "a", "b", "c"]},
+            {"classes": [1, 2, 3, 4]}, {"classes": None}, {"aliases": [1]}, {"aliases": {"x": "nothing"}},
+            {"rate_hz": 0}, {"rate_hz": -8000}, {"rate_hz": 8000.5}, {"rate_hz": 10**12}, {"rate_hz": "8000"},
+            {"segment_s": 0}, {"segment_s": -1}, {"segment_s": float("nan")}, {"segment_s": float("inf")},
+            {"segment_s": 1e12}, {"segment_s": "1"}, {"channels": 0}, {"channels": 3}, {"channels": "2"},
+            {"model": "os:system"}, {"model": ["band"]}, {"model": None}, {"parameters": {"width": 10**9}},
+            {"parameters": {"bands": 0}}, {"parameters": {"frames": 0}}, {"parameters": [1]},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_hostile_values(self, folder: Path, hostile: dict) -> None:
+        """Classes become file names, and sizes memory."""
+        config = folder / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **hostile}))
+        with pytest.raises(RestemError, match="is damaged or of another version") as caught:
+            load_separator(folder)
+        assert not isinstance(caught.value, UsageError) and str(folder) in str(caught.value)
 
 
 class TestBand:

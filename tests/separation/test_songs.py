@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,34 @@ def test_clipping_is_told(model: Separator, tmp_path: Path) -> None:
     assert separate(model, [song], tmp_path / "float", depth="float", device="cpu").clipped == ()
 
 
+def test_shifts_are_part_of_the_request(model: Separator, tmp_path: Path) -> None:
+    song = write(tmp_path / "song.wav")
+    for shifts in (0, 3):
+        separate(model, [song], tmp_path / str(shifts), shifts=shifts, depth="float", device="cpu")
+    plain, averaged = (soundfile.read(tmp_path / name / "song" / "drums.wav")[0] for name in ("0", "3"))
+    assert np.abs(plain - averaged).max() < 1e-6
+    assert separate(model, [song], tmp_path / "3", shifts=3, depth="float", device="cpu").failed == {}
+    assert separate(model, [song], tmp_path / "3", shifts=2, depth="float", device="cpu").failed
+
+
+def test_what_the_format_cannot_hold_is_told(model: Separator, tmp_path: Path) -> None:
+    song = write(tmp_path / "song.wav", rate_hz=96000)
+    reason = separate(model, [song], tmp_path / "out", format="mp3", device="cpu").failed[str(song)]
+    assert "cannot be written" in reason and "sample rates" in reason and reason.count(".part") == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_refused(model: Separator, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no stem 'bass'; it has vocals, drums"):
         separate(model, [], tmp_path / "out", stems=["bass"])
     with pytest.raises(UsageError, match="FLAC"):
         separate(model, [], tmp_path / "out", format="flac", depth="float")
+    with pytest.raises(UsageError, match="MP3 files cannot hold float"):
+        separate(model, [], tmp_path / "out", format="mp3", depth="float")
+    with pytest.raises(UsageError, match=r"overlap 1\.0"):
+        separate(model, [], tmp_path / "out", overlap=1.0)
+    own = Separator(replace(model.config, classes=("residual", "drums")), Shares())
+    with pytest.raises(UsageError, match="leave out --residual"):
+        separate(own, [], tmp_path / "out", residual=True)
     with pytest.raises(RestemError, match="no such model folder"):
         separate(tmp_path / "nothing", [], tmp_path / "out")

@@ -15,7 +15,8 @@ import soundfile
 import torch
 
 from restem.dataset.table import Dataset
-from restem.errors import DatasetError, RunError, UsageError
+from restem.errors import DatasetError, RestemError, RunError, UsageError
+from restem.separation import mixing
 from restem.separation.losses import set_sdr
 from restem.separation.separator import load_separator
 from restem.separation.training import (
@@ -83,6 +84,9 @@ class TestFolder:
         (tmp_path / "full" / "letter.txt").write_text("dear")
         with pytest.raises(RunError, match="is not empty"):
             train(songs, tmp_path / "full", quick, cache=tmp_path / "cache")
+        for options in ({"threads": 0}, {"nodes": 0}, {"strategy": "nonsense"}):
+            with pytest.raises(UsageError):
+                train(songs, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu", **options)
 
     def test_broken_stems_are_left_out(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
         (songs.root / "song0" / "bass.wav").write_bytes(b"RIFF")
@@ -137,6 +141,76 @@ def test_killed_and_resumed_is_as_uninterrupted(songs: Dataset, quick: TrainSett
     assert same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_interrupted_and_resumed_is_as_uninterrupted(
+    songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, which Lightning answers by ending the process, and by ignoring the next one."""
+    original, calls = mixing.Remixer.batch, iter(range(1000))
+
+    def interrupting(*arguments: object) -> object:
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    answering = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(mixing.Remixer, "batch", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train(songs, tmp_path / "cut", quick, cache=tmp_path / "cache", device="cpu")
+    assert signal.getsignal(signal.SIGINT) is answering
+    assert (tmp_path / "cut" / "last.ckpt").exists()
+    train(songs, tmp_path / "cut", quick, cache=tmp_path / "cache", device="cpu")
+    train(songs, tmp_path / "whole", quick, cache=tmp_path / "cache", device="cpu")
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_batches_are_accumulated(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    """Two batches of two are the step of one batch of four, over the same examples."""
+    settings = replace(quick, steps=1, batch=4, validation=0.0)
+    one = train(songs, tmp_path / "one", settings, cache=tmp_path / "cache", device="cpu")
+    halves = replace(settings, batch=2, accumulate=2)
+    two = train(songs, tmp_path / "two", halves, cache=tmp_path / "cache", device="cpu")
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+    record = json.loads((tmp_path / "two" / "training.json").read_text())
+    assert record["steps"] == 1
+
+
+def test_stops_when_it_gets_no_better(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    settings = replace(quick, steps=400, epoch_steps=2, patience=2, learning_rate=1e-12)
+    train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["finished"] and record["steps"] < 100
+
+
+def test_weights_that_become_nan_are_not_kept(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    with pytest.raises(RestemError, match="lower --learning-rate"):
+        train(songs, tmp_path / "out", replace(quick, learning_rate=1e30), cache=tmp_path / "cache", device="cpu")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+class TestFewStems:
+    def test_one_song(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        one = replace(songs, stems=songs.stems[:4])
+        train(one, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        record = json.loads((tmp_path / "out" / "training.json").read_text())
+        assert record["stems"] == {"learned": 4, "kept_aside": 0, "failed": {}}
+
+    def test_only_several_labels(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        """Stems of two classes each teach sums; what the single outputs are, nothing says."""
+        pair, other_pair = songs.taxonomy.parse("drums+bass"), songs.taxonomy.parse("vocals+other")
+        labels = {
+            stem.name: pair if "bass" in stem.path or "drums" in stem.path else other_pair for stem in songs.stems
+        }
+        separator = train(songs.with_labels(labels), tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        assert all(weight.isfinite().all() for weight in separator.parameters())
+
+    def test_without_labels_the_folder_stays_free(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        without = songs.with_labels({stem.name: frozenset() for stem in songs.stems})
+        with pytest.raises(DatasetError, match=f"{songs.root}: there is nothing to learn from: no stem has a label"):
+            train(without, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        train(songs, tmp_path / "out", replace(quick, steps=1), cache=tmp_path / "cache", device="cpu")
+
+
 def test_a_time_budget_ends_the_training(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
     settings = replace(quick, steps=100_000, max_seconds=1.5, validation=0.0)
     train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
@@ -149,7 +223,8 @@ class TestSettings:
         "changes",
         [
             {"loss": "l3"}, {"truncate": (0.0,)}, {"truncate": (1.2,)}, {"validation": 1.0}, {"steps": 0},
-            {"channels": 6}, {"seed": -1},
+            {"channels": 6}, {"seed": -1}, {"segment_s": 0.0}, {"segment_s": -1.0}, {"max_seconds": 0.0},
+            {"learning_rate": -1.0}, {"learning_rate": float("nan")},
         ],
     )  # fmt: skip
     def test_refused(self, changes: dict) -> None:

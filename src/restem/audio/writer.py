@@ -52,5 +52,8 @@ def open_writer(
             soundfile.SoundFile(str(aside), "w", rate_hz, channels, format=container, subtype=subtype) as file,
         ):
             yield lambda block: file.write(np.ascontiguousarray(block.T))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: cannot be written ({error}).") from error
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        raise AudioError(f"{path}: cannot be written ({reason}).") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written ({error.strerror or error}).") from error

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from restem.dataset.run import VERDICTS, Run
@@ -55,6 +56,38 @@ class SongFinding:
     stems: int
     changed: int
     unsure: int
+
+
+@dataclass(frozen=True)
+class WrongShare:
+    """How many of the given labels of one class are wrong, as a share of the stems that could be judged.
+
+    share: the expected one, the mean over stems of P(the given label, or its absence, is wrong). low, high: the 95 %
+    interval of the number of wrong labels if those probabilities are right and independent (normal approximation of the
+    Poisson binomial distribution), as shares. A stem that a person decided about has no part in its width.
+    """
+
+    name: str
+    share: float
+    low: float
+    high: float
+
+
+def wrong_shares(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[WrongShare]:
+    """One entry a class, in taxonomy order; none when no stem has scores."""
+    judged = labels.filter(pl.col("verdict") != "failed")
+    if judged.is_empty():
+        return []
+    given = parsed(judged["given"], taxonomy)
+    found = []
+    for name in taxonomy.classes:
+        labelled = np.array([name in one for one in given])
+        present = judged[name].to_numpy()
+        wrong = np.where(labelled, 1.0 - present, present)
+        around = 1.96 * float(np.sqrt((wrong * (1.0 - wrong)).sum())) / len(wrong)
+        share = float(wrong.mean())
+        found.append(WrongShare(name, share, max(0.0, share - around), min(1.0, share + around)))
+    return found
 
 
 def verdict_counts(labels: pl.DataFrame) -> dict[str, int]:

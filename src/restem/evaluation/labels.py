@@ -93,6 +93,19 @@ def score(run: Run, truth: Path) -> LabelScore:
     return score_labels(run.labels, read_truth(truth, run.taxonomy), run.taxonomy)
 
 
+def score_against_decisions(run: Run, decided: Run) -> LabelScore:
+    """Scores what the classifiers found in `run` against what people decided about `decided`, on the stems they did.
+
+    Raises RunError when no whole stem was decided, or the run lacks one of them.
+    """
+    labels = {name: one.labels for name, one in decided.decided.items() if one.labels is not None}
+    truth = decided.found.filter(pl.col("stem").is_in(list(labels))).select("song", "stem", "given")
+    if truth.is_empty():
+        raise RunError(f"{decided.path}: nobody has decided about a stem yet; run `restem review {decided.path}`.")
+    truth = truth.with_columns(true=pl.Series([run.taxonomy.format(labels[stem] or ()) for stem in truth["stem"]]))
+    return score_labels(run.found.filter(pl.col("stem").is_in(list(labels))), truth, run.taxonomy)
+
+
 def score_labels(labels: pl.DataFrame, truth: pl.DataFrame, taxonomy: Taxonomy) -> LabelScore:
     """Scores a run's labels table (see `restem.dataset.run`) against a truth table `song,stem,given,true`.
 

@@ -25,7 +25,7 @@ from restem.dataset.names import safe_name
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.sdr import SdrMeter
-from restem.evaluation.terminal import bare_table
+from restem.evaluation.terminal import bare_table, counted
 from restem.files import write_json, written_aside
 
 Blocks = Iterator[np.ndarray]
@@ -78,10 +78,15 @@ def evaluate(
     """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
 
     estimates: a folder with `<song>/<class>.<ext>`, whatever made it, or a function that separates, see `Estimate`.
-    A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song.
+    A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song, or when
+    `out` lies in the dataset.
     """
     if not dataset.songs:
         raise DatasetError(f"{dataset.root}: holds no song to measure on.")
+    if out is not None:
+        if Path(out).resolve().is_relative_to(dataset.root.resolve()):
+            raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose one outside of it.")
+        Path(out).mkdir(parents=True, exist_ok=True)
     if not callable(estimates):
         folder = Path(estimates)
         if not folder.is_dir():
@@ -106,7 +111,10 @@ def evaluate(
     if out is not None:
         with written_aside(Path(out) / SONGS_FILE) as aside:
             table.write_csv(aside, float_precision=6)
-        write_json(Path(out) / SUMMARY_FILE, {"summary": evaluation.summary(), "failed": failed})
+        summary = {
+            name: {key: _plain(value) for key, value in row.items()} for name, row in evaluation.summary().items()
+        }
+        write_json(Path(out) / SUMMARY_FILE, {"summary": summary, "failed": failed})
     return evaluation
 
 
@@ -131,11 +139,11 @@ def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) ->
 def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataFrame | None = None) -> None:
     """Prints the summary; against: another result, with which the songs that both have are compared."""
     table = bare_table("Separation, dB")
-    for heading in ("", "songs", "SDR", "SDR of the mixture", "median SDR (BSSEval v4)", "SI-SDR"):
-        table.add_column(heading, justify="right" if heading else "left")
+    for heading in ("", "songs", "SDR", "SDR of\nthe mixture", "median SDR\n(BSSEval v4)", "SI-SDR"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     other = None
     if against is not None:
-        table.add_column("SDR against the other (95 %)", justify="right")
+        table.add_column("SDR against\nthe other (95 %)", justify="right", no_wrap=True)
         other = evaluation.songs.join(against, on=["song", "class"], suffix="_other").drop_nulls(["sdr", "sdr_other"])
     for name, row in evaluation.summary().items():
         cells = [
@@ -146,12 +154,22 @@ def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataF
         if other is not None:
             mine = other if name == "all" else other.filter(pl.col("class") == name)
             gains = mine.group_by("song").agg((pl.col("sdr") - pl.col("sdr_other")).mean()).sort("song")["sdr"]
-            mean, low, high = paired_interval(gains.to_numpy()) if len(gains) else (np.nan,) * 3
-            cells.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if len(gains) else "–")
+            cells.append(_compared(gains.to_numpy()))
         table.add_row(*cells)
     console.print(table)
+    if other is not None:
+        console.print(f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
     for song, reason in evaluation.failed.items():
         console.print(f"Not measured: {song}: {reason}", markup=False, soft_wrap=True)
+
+
+def _compared(gains: np.ndarray) -> str:
+    """The mean gain over songs and its interval, which takes more than one."""
+    if not len(gains):
+        return "–"
+    # Adding zero makes 0 of -0.
+    mean, low, high = (round(value, 2) + 0.0 for value in paired_interval(gains))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if len(gains) > 1 else f"{mean:+.2f}"
 
 
 def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:
@@ -160,6 +178,8 @@ def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Esti
     shared = {name for stem in stems if len(stem.given) > 1 for name in stem.given}
     carried = {name for stem in stems for name in stem.given}
     measured = [name for name in classes if name in carried - shared]
+    if not measured:
+        raise DatasetError(f"{dataset.root / song}: no class has stems of its own, with which it could be compared.")
     # (class, stem): which stems make the reference of a class.
     members = np.array([[name in stem.given for stem in stems] for name in measured], np.float32)
     with ExitStack() as files:
@@ -245,6 +265,11 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _plain(value: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return value if value is None or np.isfinite(value) else None
 
 
 def _decibels(value: float | None) -> str:

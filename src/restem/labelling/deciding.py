@@ -99,9 +99,15 @@ class Decisions:
         return Decisions(refined, probabilities, quality, verdicts, self.rates)
 
 
-def calibrate(scores: np.ndarray, given: np.ndarray) -> tuple[Calibration, ...]:
-    """One calibration a class. scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags."""
-    return tuple(_fit(scores[:, index], given[:, index]) for index in range(scores.shape[1]))
+def calibrate(scores: np.ndarray, given: np.ndarray, known: np.ndarray | None = None) -> tuple[Calibration, ...]:
+    """One calibration a class.
+
+    scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags.
+    known: (stem, class), 1 or 0 where somebody listened and said so, else NaN. Such a stem speaks about the classifier
+    and about the given labels each by itself: P(known | score) P(given | known).
+    """
+    known = np.full(scores.shape, np.nan) if known is None else known
+    return tuple(_fit(*column) for column in zip(scores.T, np.asarray(given).T, known.T, strict=True))
 
 
 def present(scores: np.ndarray, calibrations: Sequence[Calibration]) -> np.ndarray:
@@ -110,16 +116,23 @@ def present(scores: np.ndarray, calibrations: Sequence[Calibration]) -> np.ndarr
 
 
 def decide(
-    scores: np.ndarray, given: np.ndarray, songs: Sequence[str], calibrations: Sequence[Calibration]
+    scores: np.ndarray,
+    given: np.ndarray,
+    songs: Sequence[str],
+    calibrations: Sequence[Calibration],
+    known: np.ndarray | None = None,
 ) -> Decisions:
     """Refined labels of stems that sound.
 
-    scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem.
+    scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem. known: as in
+    `calibrate`; what somebody heard in one stem of a song speaks about its other stems as well.
     What is not clear stays as given, and so does a stem that would be left without a label though it sounds; one
     that has none from the start is unsure.
     """
     given = np.asarray(given, bool)
     ratios = np.stack([one.ratio(scores[:, index]) for index, one in enumerate(calibrations)], axis=1)
+    if known is not None:
+        ratios = np.where(np.isfinite(known), np.where(known == 1, np.inf, 0.0), ratios)
     placed = place(ratios, given, songs)
     wrong = np.where(given, 1.0 - placed.probabilities, placed.probabilities)
     refined = np.where(wrong >= CHANGE_ABOVE, ~given, given)
@@ -131,14 +144,18 @@ def decide(
     return Decisions(refined, placed.probabilities, placed.agreement(given), tuple(verdicts.tolist()), placed.rates)
 
 
-def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
+def _fit(scores: np.ndarray, given: np.ndarray, known: np.ndarray) -> Calibration:
     evidence = _logit(scores)
     labelled = np.asarray(given, np.float64)
+    told = np.isfinite(known)
 
     def cost(parameters: np.ndarray) -> float:
         log_slope, offset, missing, extra = parameters
-        given_rate = extra + (1.0 - missing - extra) * expit(np.exp(log_slope) * evidence + offset)
+        present = expit(np.exp(log_slope) * evidence + offset)
+        truth = np.where(told, known, present)
+        given_rate = extra + (1.0 - missing - extra) * truth
         likelihood = labelled * np.log(given_rate) + (1.0 - labelled) * np.log(1.0 - given_rate)
+        likelihood += np.where(told, np.log(np.maximum(1.0 - np.abs(known - present), 1e-12)), 0.0)
         rates = sum(
             wrong * np.log(rate) + right * np.log(1.0 - rate)
             for rate, (wrong, right) in ((missing, _MISSING_PRIOR), (extra, _EXTRA_PRIOR))
@@ -151,7 +168,7 @@ def _fit(scores: np.ndarray, given: np.ndarray) -> Calibration:
     best = min((minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts), key=lambda fit: fit.fun)
     log_slope, offset, missing, extra = (float(value) for value in best.x)
     slope = float(np.exp(log_slope))
-    present = _present(slope, offset, scores)
+    present = np.where(told, known, _present(slope, offset, scores))
     base = float(np.clip(present.mean(), 1e-3, 1.0 - 1e-3))
     return Calibration(slope, offset, missing, extra, base)
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import platform
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +29,12 @@ from scipy.special import expit
 from restem._version import __version__
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
+from restem.dataset.decided import Decided, decided_labels, decided_segments
 from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
+from restem.labelling.certain import Certain, certain, describe
 from restem.labelling.classifier import SIZES, ClassifierConfig
 from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, present
 from restem.labelling.hearing import Heard, hear
@@ -45,12 +46,10 @@ from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings, TrainingTask, steps_done, train_classifier
-from restem.parallel import available_workers, map_unordered
+from restem.parallel import available_workers, map_unordered, polling
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how much of it is done, and how much it is in all."""
-
-_POLL_S = 0.5
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
 _LARGEST_SEED = 4_000_000
@@ -100,14 +99,16 @@ def refine_labels(
     device: str = "auto",
     workers: int | None = None,
     licence: str = "",
+    decided: Mapping[str, Decided] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
-    cores available. licence: of the data, kept with the classifier. A finished run of the same request is read back.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used, or a folder to be written
-    lies in the dataset, UsageError for settings.
+    cores available. licence: of the data, kept with the classifier. decided: what people said about stems, by name; it
+    is certain. A finished run of the same request is read back.
+    Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
+    one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
     out = Path(out)
     settings = settings or RefineSettings()
@@ -122,6 +123,7 @@ def refine_labels(
         "settings": asdict(settings),
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
         "licence": licence,
+        **describe(decided, dataset),
     }
     if (finished := begin(out, request)) is not None:
         return finished
@@ -132,19 +134,20 @@ def refine_labels(
         heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
     refinement = Refinement(heard, out, settings, device, workers, config)
-    targets = heard.given[heard.segments.stem]
+    known = certain(heard, decided)
+    targets = known.over_segments(known.over_stems(heard.given)[heard.segments.stem])
     # No classifier heard the songs it scores, so all of them are witnesses; their mean errs less than each.
     evidence = [refinement.ask_prior(timed)] if refinement.prior_judges else []
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
         scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
-        decisions, calibrations = judge(heard, scores, settings.pool_quantile)
+        decisions, calibrations = judge(heard, scores, settings.pool_quantile, known)
         scores = present(scores, calibrations) * heard.segments.active[:, None]
-        targets = segment_targets(heard.segments, scores, decisions)
+        targets = known.over_segments(segment_targets(heard.segments, scores, decisions))
     refinement.train_final(targets, timed)
 
-    labels = labels_table(heard, decisions)
-    segments = segments_table(heard, scores)
+    labels = decided_labels(labels_table(heard, decisions), known.decided, dataset.taxonomy)
+    segments = decided_segments(segments_table(heard, scores), known.decided, dataset.taxonomy)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
     described = [{**asdict(one), **asdict(rates)} for one, rates in zip(calibrations, decisions.rates, strict=True)]
     description = _description(request, dataset, device, timed.seconds, described, failures)
@@ -193,7 +196,7 @@ class Refinement:
     def _train(self, stage: str, tasks: list[TrainingTask], timed: Timed) -> None:
         with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
-            with _polling(lambda: progress(sum(map(steps_done, tasks)), total)):
+            with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
                 for _ in map_unordered(train_classifier, tasks, self.workers):
                     pass
 
@@ -304,16 +307,22 @@ def _description(
     }
 
 
-def judge(heard: Heard, scores: np.ndarray, pool_quantile: float) -> tuple[Decisions, tuple[Calibration, ...]]:
-    """Decides about every stem from segment scores (segment, class); silent stems take no part in it."""
+def judge(
+    heard: Heard, scores: np.ndarray, pool_quantile: float, known: Certain
+) -> tuple[Decisions, tuple[Calibration, ...]]:
+    """Decides about every stem from segment scores (segment, class); silent stems take no part in it.
+
+    The probabilities of what is known are 1 and 0.
+    """
     segments = heard.segments
     active = segments.active
     pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
     sounding = segments.active_frames > 0
     songs = [song for song, sounds in zip(heard.songs, sounding, strict=True) if sounds]
-    calibrations = calibrate(pooled[sounding], heard.given[sounding])
-    decisions = decide(pooled[sounding], heard.given[sounding], songs, calibrations)
-    return decisions.among(sounding), calibrations
+    pooled, given, told = pooled[sounding], heard.given[sounding], known.stems[sounding]
+    calibrations = calibrate(pooled, given, told)
+    decisions = decide(pooled, given, songs, calibrations, told).among(sounding)
+    return replace(decisions, probabilities=known.over_stems(decisions.probabilities)), calibrations
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:
@@ -341,22 +350,3 @@ def assign_folds(songs: Sequence[str], teaching: np.ndarray, folds: int, seed: i
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
     fold_of = {names[which]: position % min(folds, len(names)) for position, which in enumerate(order)}
     return np.array([fold_of.get(song, 0) for song in songs])
-
-
-@contextmanager
-def _polling(report: Callable[[], None]) -> Iterator[None]:
-    """Calls `report` now and then while the body runs, and once at its end."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_S):
-            report()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-    report()

@@ -23,7 +23,8 @@ def begin(out: Path, request: Mapping[str, Any]) -> Run | None:
     request_path = out / WORK_FOLDER / _REQUEST_FILE
     asked = json.loads(json.dumps(request))
     if (out / DESCRIPTION_FILE).exists():
-        if not _contains(_read(out / DESCRIPTION_FILE), asked):
+        found = _read(out / DESCRIPTION_FILE)
+        if not _contains(found, asked) or found.get("decisions") != asked.get("decisions"):
             raise RunError(
                 f"{out}: holds a run of another dataset or other settings; choose another --out, or delete it."
             )

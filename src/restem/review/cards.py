@@ -56,11 +56,12 @@ def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
     return Selection(interesting.filter(has_card), interesting.filter(~has_card))
 
 
-def cards(run: Run, selection: Selection) -> str:
-    """The cards' HTML. Raises RunError when the segments of the run lack a column."""
+def cards(run: Run, selection: Selection, previews: Mapping[str, str]) -> str:
+    """The cards' HTML. previews: stem -> HTML to hear it with. Raises RunError when the segments lack a column."""
     segments = _segments_by_stem(run, selection.cards)
     return "\n".join(
-        _card(row, segments.get((row["song"], row["stem"])), run) for row in selection.cards.iter_rows(named=True)
+        _card(row, segments.get((row["song"], row["stem"])), run, previews.get(row["stem"], ""))
+        for row in selection.cards.iter_rows(named=True)
     )
 
 
@@ -78,7 +79,7 @@ def lines(selection: Selection, taxonomy: Taxonomy) -> str:
         )
         for row in stems
     )
-    return table(head, rows, "stems", attributes=[_keys(row) for row in stems])
+    return table(head, rows, "stems sortable", attributes=[_keys(row) for row in stems])
 
 
 def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
@@ -91,7 +92,7 @@ def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl
     return wanted.partition_by("song", "stem", as_dict=True)
 
 
-def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run) -> str:
+def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run, preview: str) -> str:
     taxonomy = run.taxonomy
     parts = [
         f'<article class="card" {_keys(row)}>'
@@ -108,7 +109,7 @@ def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run) -> st
         parts.append(picture(segments, taxonomy, given, refined, {one: row[one] for one in taxonomy.classes}))
     elif row["verdict"] != "failed":
         parts.append('<p class="remark">The run holds no segments of this stem.</p>')
-    return "".join(parts) + "</article>"
+    return "".join(parts) + preview + "</article>"
 
 
 def _keys(row: Mapping[str, Any]) -> str:

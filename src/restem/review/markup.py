@@ -30,6 +30,11 @@ def label_set(written: str) -> str:
     return text(written).replace("+", "+<wbr>")
 
 
+def defined(word: str, definition: str) -> str:
+    """`word` with its definition one hover, or one focus, away."""
+    return f'<abbr tabindex="0" title="{text(definition)}">{text(word)}</abbr>'
+
+
 def change(given: LabelSet, refined: LabelSet, taxonomy: Taxonomy) -> str:
     """`drums → drums+other`, with what went struck through and what came marked; one set if nothing changed."""
     if given == refined:

@@ -1,6 +1,29 @@
 "use strict";
-// Filters and sorts the stems. The page is complete without it; the controls only show when it runs.
+// Filters and sorts the stems, and sorts tables by a click on their heads. The page is complete without it.
 (() => {
+  const value = (row, column) => {
+    const written = row.cells[column].textContent.trim();
+    const number = parseFloat(written.replace(/,/g, "").replace("−", "-").replace(/^\+/, ""));
+    return Number.isNaN(number) ? written.toLowerCase() : number;
+  };
+  const compare = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
+  for (const table of document.querySelectorAll("table.sortable")) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if (head.classList.contains("wide")) return;
+      const button = document.createElement("button");
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+        rows.sort(([a], [b]) => (down ? compare(b, a) : compare(a, b)));
+        table.tBodies[0].append(...rows.map(([, row]) => row));
+      });
+    });
+  }
+
   const controls = document.getElementById("controls");
   const search = document.getElementById("search");
   const sort = document.getElementById("sort");

@@ -20,27 +20,30 @@ from restem.files import written_aside
 from restem.review import sections
 from restem.review.cards import cards, lines, select
 from restem.review.markup import text
+from restem.review.previews import previews
 from restem.review.timeline import AXIS_HEIGHT, COLOURS, LEVEL_HEIGHT, STRIP_GAP, STRIP_HEIGHT
 
 
-def write_report(run: Run, path: Path | None = None) -> Path:
+def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Path:
     """Writes the report of `run` to `path` (default: `report.html` in the run) and returns where it is.
 
-    The file appears when it is whole. Raises RunError when the segments of the run cannot be read.
+    audio: put a few seconds of every pictured stem in it. The file appears when it is whole. Raises RunError when the
+    segments of the run cannot be read, or the dataset that is to be heard has gone.
     """
     path = path or run.path / REPORT_FILE
-    page = render(run)
+    page = render(run, audio)
     with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
     return path
 
 
-def render(run: Run) -> str:
-    """The report as HTML."""
+def render(run: Run, audio: bool = False) -> str:
+    """The report as HTML. audio: with previews."""
     selection = select(run.labels)
     script = _package_data("report.js")
     return Template(_package_data("report.html")).substitute(
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'",
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
+        + ("; media-src data:" if audio else ""),
         style=_sizes() + _package_data("report.css"),
         script=script,
         title=text(run.dataset_root.name or run.dataset_root),
@@ -48,13 +51,14 @@ def render(run: Run) -> str:
         facts=sections.facts(run),
         sentence=sections.verdict_sentence(run.labels),
         tiles=sections.tiles(run.labels),
+        steps=sections.next_steps(run),
         per_class=sections.per_class(run),
         confusion=sections.confusion_table(run),
         histogram=sections.histogram(run.labels),
         songs=sections.songs(run),
         key=_class_key(run),
         extent=_extent(len(selection.cards), len(selection.others)),
-        cards=cards(run, selection),
+        cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
         others=_others(lines(selection, run.taxonomy), len(selection.others)),
     )
 

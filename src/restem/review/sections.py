@@ -12,14 +12,16 @@ import polars as pl
 from restem.dataset.run import DESCRIPTION_FILE, VERDICTS, Run
 from restem.evaluation.findings import (
     REST,
+    WrongShare,
     class_findings,
     confusion,
     songs_to_look_at,
     verdict_counts,
+    wrong_shares,
 )
 from restem.evaluation.names import within_song
 from restem.evaluation.terminal import counted
-from restem.review.markup import change, duration, label_set, name, table, text
+from restem.review.markup import change, defined, duration, label_set, name, table, text
 from restem.review.timeline import COLOURS
 from restem.taxonomy import Taxonomy
 
@@ -29,6 +31,23 @@ MEANINGS = {
     "unsure": "left as given",
     "silent": "nothing to hear",
     "failed": "could not be read",
+}
+DEFINITIONS = {
+    "stems": "One audio file, or stream of a file, of a song.",
+    "kept": "The given labels stand.",
+    "changed": "Other labels were found, or decided, and are clear enough to replace the given ones.",
+    "unsure": "Something speaks against the given labels, not clearly enough; they stand, listen to it.",
+    "silent": "Nothing is to be heard; the refined label set is empty.",
+    "failed": "The file cannot be decoded; its labels stand.",
+    "given": "Stems that came with this label.",
+    "removed": "Stems that had this label and lost it.",
+    "added": "Stems that did not have this label and got it.",
+    "refined": "Stems that have this label now.",
+    "wrong": (
+        "The expected share of stems whose given label, or lack of it, is wrong for this class: the mean over stems of "
+        "the probability. In brackets the interval in which it lies with 95 % if those probabilities are right."
+    ),
+    "quality": "The probability that the given label set of a stem is right as a whole.",
 }
 BINS = 10  # of the quality histogram
 HISTOGRAM_HEIGHT = 130  # pixels
@@ -42,6 +61,8 @@ def facts(run: Run) -> str:
     seconds, active = (float(labels[column].sum()) for column in ("seconds", "active_seconds"))
     if seconds:
         parts.append(f"{duration(seconds)} of audio, {duration(active)} of it active")
+    if decided := len(run.decided):
+        parts.append(f"{counted(decided, 'stem')} decided by people")
     if when := _finished(run):
         parts.append(f"refined {when}")
     if (seed := _described(run, "seed")) is not None:
@@ -97,18 +118,39 @@ def tiles(labels: pl.DataFrame) -> str:
     """The number of stems, and of each verdict with its share; above them the shares as one bar."""
     counts, all_stems = verdict_counts(labels), max(1, len(labels))
     bar = "".join(f'<span class="fill {one}" style="flex:{count}"></span>' for one, count in counts.items() if count)
-    boxes = [f'<li><span class="label">stems</span><b>{len(labels):,}</b><small>in all</small></li>']
+    stems = defined("stems", DEFINITIONS["stems"])
+    boxes = [f'<li><span class="label">{stems}</span><b>{len(labels):,}</b><small>in all</small></li>']
     boxes += [
-        f'<li><span class="label"><i class="fill {one}"></i>{one}</span><b>{count:,}</b>'
+        f'<li><span class="label"><i class="fill {one}"></i>{defined(one, DEFINITIONS[one])}</span>'
+        f"<b>{count:,}</b>"
         f"<small>{count / all_stems:.1%} · {MEANINGS[one]}</small></li>"
         for one, count in counts.items()
     ]
     return f'<div class="bar" aria-hidden="true">{bar}</div><ul class="tiles">{"".join(boxes)}</ul>'
 
 
+def next_steps(run: Run) -> str:
+    """What to do now, the most useful first."""
+    counts = verdict_counts(run.labels)
+    path = text(run.path)
+    steps = []
+    open_ones = run.labels.filter(
+        pl.col("verdict").is_in(["changed", "unsure"]), ~pl.col("stem").is_in(list(run.decided))
+    )
+    if len(open_ones):
+        doubtful = f"{counted(len(open_ones), 'stem')} that changed or {_are(len(open_ones))} unsure"
+        steps.append(f"Listen to the {doubtful}: <code>restem review {path}</code>")
+    if counts["failed"]:
+        steps.append(f"Replace the {counted(counts['failed'], 'file')} that could not be read, and refine again.")
+    if len(run.labels):
+        steps.append(f"Take the refined labels into use: <code>restem export {path} refined-stems</code>")
+    return "".join(f"<li>{step}</li>" for step in steps)
+
+
 def per_class(run: Run) -> str:
     """Of each class, how many stems were given it, lost it, gained it and hold it now; as numbers and as bars."""
     found = class_findings(run.labels, run.taxonomy)
+    wrong = {one.name: one for one in wrong_shares(run.labels, run.taxonomy)}
     longest = max(1, *(one.given + one.added for one in found))
     rows = []
     for i, one in enumerate(found):
@@ -123,11 +165,17 @@ def per_class(run: Run) -> str:
                 f"−{one.removed:,}" if one.removed else "·",
                 f"+{one.added:,}" if one.added else "·",
                 f"<b>{one.refined:,}</b>",
+                _interval(wrong[one.name]) if wrong else "–",
                 f'<div class="bars k{i % COLOURS}">{bars}</div>',
             )
         )
-    head = [("class", ""), *((key, "number") for key in ("given", "removed", "added", "refined")), (_BARS_KEY, "wide")]
-    return table(head, rows, "classes")
+    keys = ("given", "removed", "added", "refined", "wrong")
+    numbers = [(defined(key, DEFINITIONS[key]), "number") for key in keys]
+    return table([("class", ""), *numbers, (_BARS_KEY, "wide")], rows, "classes sortable")
+
+
+def _interval(wrong: WrongShare) -> str:
+    return f"{wrong.share:.1%} <small>({100 * wrong.low:.1f}–{100 * wrong.high:.1f})</small>"
 
 
 _BARS_KEY = (
@@ -198,9 +246,10 @@ def histogram(labels: pl.DataFrame) -> str:
         for verdict in VERDICTS
         if any(counted_bins[i, verdict] for i in range(BINS))
     )
+    quality = defined("label quality", DEFINITIONS["quality"])
     return (
         f'<ul class="key">{key}</ul><ol class="histogram">{"".join(columns)}</ol><div class="axis">{axis}</div>'
-        '<p class="axis-name"><span>← probably wrong</span><span>label quality</span><span>fits →</span></p>'
+        f'<p class="axis-name"><span>← probably wrong</span><span>{quality}</span><span>fits →</span></p>'
     )
 
 
@@ -232,7 +281,7 @@ def songs(run: Run) -> str:
     ]
     head = (("song", "name"), ("changed", "number"), ("unsure", "number"), ("stems", "wide"))
     note = f'<p class="note">The first {MOST_SONGS} of {len(found):,} songs.</p>' if len(found) > MOST_SONGS else ""
-    return table(head, rows, "songs") + note
+    return table(head, rows, "songs sortable") + note
 
 
 def _stem_changes(stems: Sequence[dict[str, Any]], taxonomy: Taxonomy) -> str:

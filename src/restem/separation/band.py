@@ -42,6 +42,8 @@ class BandSplit(nn.Module):
         frames: int = 1,
     ) -> None:
         super().__init__()
+        if min(bands, width, depth, frames) < 1:
+            raise ValueError("bands, width, depth and frames must be at least 1")
         if not 0 < hop <= n_fft // 2:
             raise ValueError("hop must be at most half of n_fft")
         self.sources, self.n_fft, self.hop, self.frames = sources, n_fft, hop, frames

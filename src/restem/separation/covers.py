@@ -11,14 +11,17 @@ class Covers:
     """Draws disjoint covers from candidates.
 
     flags: (candidate, class), the label set of each. Candidates without a label are never drawn.
+    weights: (candidate,) above 0, how often each is drawn where several would do; by default alike.
     """
 
-    def __init__(self, flags: np.ndarray) -> None:
+    def __init__(self, flags: np.ndarray, weights: np.ndarray | None = None) -> None:
+        weights = np.ones(len(flags)) if weights is None else weights
         masks = flags.astype(np.int64) @ (1 << np.arange(flags.shape[1], dtype=np.int64))
         order = np.argsort(masks, kind="stable")
         sets, counts = np.unique(masks, return_counts=True)
         members = np.split(order, np.cumsum(counts)[:-1])
         self._members = {int(mask): stems for mask, stems in zip(sets, members, strict=True) if mask}
+        self._up_to = {mask: np.cumsum(weights[stems]) for mask, stems in self._members.items()}
         self._all = sum(1 << which for which in range(flags.shape[1]))
         self._single = sum(mask for mask in self._members if mask.bit_count() == 1)
         self._reach = cache(self._find_reach)
@@ -27,7 +30,7 @@ class Covers:
         """The indices of candidates that are disjoint and cover as many classes as any disjoint candidates could.
 
         Class after class, in random order, among the candidates that have it and leave the best cover possible: each
-        candidate is as likely as any other.
+        is as likely as its weight.
         """
         drawn: list[int] = []
         left = self._all
@@ -39,11 +42,13 @@ class Covers:
                 if options:
                     break
                 left &= ~(1 << which)
-            sizes = np.cumsum([len(self._members[mask]) for mask in options])
-            place = int(generator.integers(sizes[-1]))
-            chosen = int(np.searchsorted(sizes, place, "right"))
+            heavy = np.cumsum([self._up_to[mask][-1] for mask in options])
+            place = generator.random() * heavy[-1]
+            chosen = min(int(np.searchsorted(heavy, place, "right")), len(options) - 1)
             mask = options[chosen]
-            drawn.append(int(self._members[mask][place - (sizes[chosen] - len(self._members[mask]))]))
+            up_to = self._up_to[mask]
+            which = np.searchsorted(up_to, place - (heavy[chosen] - up_to[-1]), "right")
+            drawn.append(int(self._members[mask][min(which, len(up_to) - 1)]))
             left &= ~mask
         return drawn
 

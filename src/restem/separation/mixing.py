@@ -21,6 +21,10 @@ from restem.errors import RestemError
 from restem.separation.covers import Covers
 from restem.separation.lessons import GRID_S, Lesson, Places
 
+# The sum of n sounds says little about each, so a set of n classes is drawn n to this power times as rarely as one of a
+# single class. On the first run of benchmarks/separation.py, 400 steps: 3.4 dB without, 3.8 dB with it.
+_RARER_BY_SIZE = 2
+
 
 @dataclass(frozen=True)
 class RemixSettings:
@@ -72,9 +76,12 @@ class Remixer:
         # A candidate is a stem with a label set that it has in some of its places.
         keys = np.column_stack([places.stem, places.labels]).astype(np.int64)
         candidates, self._candidate_of = np.unique(keys, axis=0, return_inverse=True)
-        self._covers = Covers(candidates[:, 1:].astype(bool))
-        order = np.argsort(self._candidate_of, kind="stable")
         counts = np.bincount(self._candidate_of, minlength=len(candidates))
+        # All stems weigh the same, however many sets they have: each set by the share of the places that have it.
+        share = counts / np.bincount(places.stem)[candidates[:, 0]]
+        sets = candidates[:, 1:].astype(bool)
+        self._covers = Covers(sets, share / np.maximum(1, sets.sum(axis=1)) ** _RARER_BY_SIZE)
+        order = np.argsort(self._candidate_of, kind="stable")
         self._places_of = np.split(order, np.cumsum(counts)[:-1])
         # Places of one song at one step of the grid sound together.
         songs = {song: number for number, song in enumerate(dict.fromkeys(lesson.song for lesson in lessons))}

@@ -98,8 +98,9 @@ def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module
     fixed = kind.fixed(shape)
     try:
         network: nn.Module = _network_class(model)(**fixed, **{**kind.defaults, **parameters})
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise UsageError(f"{model} cannot be built with these parameters: {error or type(error).__name__}.") from error
+    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UsageError(f"{model} cannot be built with these parameters: {reason}.") from error
     return network
 
 

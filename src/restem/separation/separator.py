@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restem._version import __version__
-from restem.errors import RestemError
+from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.files import write_json, written_aside
 from restem.separation.models import Shape, build_network
 from restem.taxonomy import Taxonomy
@@ -24,7 +24,14 @@ from restem.taxonomy import Taxonomy
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-_DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError)
+# What is above is a mistake, or a damaged file; libsndfile takes no higher rate, and no piece fits into memory.
+_HIGHEST_RATE_HZ = 655_350
+_LONGEST = 1 << 28
+
+_DAMAGES = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError, UsageError,
+    TaxonomyError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class SeparatorConfig:
     model, parameters: see `separation.models`. classes: the sources, in the order of the outputs; aliases: the other
     names they go by. segment_s: the length of the examples it was trained on, and the pieces it takes songs apart in.
     dataset: the fingerprint of the data it learned from. licence: that of the data, as far as it was given.
+    Raises UsageError for a rate, length or number of channels that cannot be, TaxonomyError for unusable classes.
     """
 
     model: str
@@ -47,9 +55,19 @@ class SeparatorConfig:
     licence: str = ""
     restem: str = __version__
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.rate_hz, int) and 0 < self.rate_hz <= _HIGHEST_RATE_HZ):
+            raise UsageError(f"A separator cannot have a rate of {self.rate_hz!r} Hz.")
+        if self.channels not in (1, 2):
+            raise UsageError("Separators have one channel or two.")
+        if not (isinstance(self.segment_s, int | float) and 1.0 <= self.segment_s * self.rate_hz < _LONGEST):
+            raise UsageError(f"A separator cannot take songs apart in pieces of {self.segment_s!r} s.")
+        # Names of files are made of classes.
+        self.taxonomy  # noqa: B018
+
     @cached_property
     def taxonomy(self) -> Taxonomy:
-        """The classes and their aliases; raises TaxonomyError for unusable ones."""
+        """The classes and their aliases."""
         return Taxonomy(self.classes, self.aliases)
 
     def build(self) -> Separator:

@@ -30,7 +30,7 @@ from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
 from restem.files import write_json
 from restem.separation.separator import Separator, load_separator
-from restem.separation.streaming import separate_blocks
+from restem.separation.streaming import check_pieces, separate_blocks
 
 Format = Literal["wav", "flac", "ogg", "mp3"]
 Depth = Literal["16", "24", "float"]
@@ -62,6 +62,8 @@ class _Request:
     names: tuple[str, ...]
     residual: bool
     overlap: float
+    shifts: int
+    seed: int
     format: Format
     depth: Depth
     device: str
@@ -83,6 +85,8 @@ class _Request:
             "stems": list(self.names),
             "residual": self.residual,
             "overlap": self.overlap,
+            "shifts": self.shifts,
+            "seed": self.seed,
             "format": self.format,
             "depth": self.depth,
         }
@@ -96,6 +100,8 @@ def separate(
     stems: Sequence[str] = (),
     residual: bool = False,
     overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
     format: Format = "wav",
     depth: Depth = "16",
     device: str = "auto",
@@ -104,22 +110,28 @@ def separate(
     """Takes songs apart into `out`, a folder each.
 
     model: a separator, or the folder of one. stems: the classes to write, by default all. residual: also write what
-    they leave of the song. overlap: of the pieces. depth: bits of WAV and FLAC, `float` only of WAV. progress: called
-    with (stage, seconds done, seconds in all). More channels than the separator has are mixed down for it; the stems of
-    a song with one channel have one.
+    they leave of the song. overlap: of the pieces. shifts: over how many random shifts of the song the stems are
+    averaged, which takes as many times as long; seed: of the shifts. depth: bits of WAV and FLAC, `float` only of WAV.
+    progress: called with (stage, seconds done, seconds in all). More channels than the separator has are mixed down for
+    it; the stems of a song with one channel have one.
 
     A song that cannot be separated is reported, and the others go on. Raises UsageError for options, RestemError for a
     separator that cannot be used.
     """
+    check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else load_separator(model)
     classes = separator.config.classes
     if unknown := [name for name in stems if name not in classes]:
         raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
-    if depth == "float" and format == "flac":
-        raise UsageError("FLAC files cannot hold float samples; use --depth 24, or --format wav.")
+    if depth == "float" and format != "wav":
+        raise UsageError(f"{format.upper()} files cannot hold float samples; use --format wav.")
     names = tuple(name for name in classes if not stems or name in stems)
+    if residual and RESIDUAL in names:
+        raise UsageError(f"The separator has a stem {RESIDUAL!r} of its own; leave out --residual.")
     device = choose_device(device)
-    request = _Request(separator, separator.fingerprint(), names, residual, overlap, format, depth, device)
+    request = _Request(
+        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
+    )
     out = Path(out)
     taken = Names()
     paths = [Path(song) for song in songs]
@@ -185,7 +197,9 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
         rate_hz, channels = audio.info.rate_hz, min(audio.info.channels, config.channels)
         mixture = (to_channels(block, channels) for block in audio.blocks())
         heard, kept = _twice(mixture, request.residual)
-        stems = separate_mixture(request.separator, heard, rate_hz, channels, request.overlap, request.device)
+        stems = separate_mixture(
+            request.separator, heard, rate_hz, channels, request.overlap, request.device, request.shifts, request.seed
+        )
         names = [*request.names, *([RESIDUAL] if request.residual else [])]
         writers = [
             files.enter_context(open_writer(folder / f"{name}.{request.format}", rate_hz, channels, request.subtype))
@@ -205,7 +219,14 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
 
 
 def separate_mixture(
-    separator: Separator, mixture: Iterator[np.ndarray], rate_hz: int, channels: int, overlap: float, device: str
+    separator: Separator,
+    mixture: Iterator[np.ndarray],
+    rate_hz: int,
+    channels: int,
+    overlap: float,
+    device: str,
+    shifts: int = 0,
+    seed: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yields `(class, channel, sample)` blocks for `(channel, sample)` blocks of any rate and number of channels.
 
@@ -217,7 +238,7 @@ def separate_mixture(
     # All sources go through one resampler, side by side.
     flat = (
         _with_channels(block, channels).reshape(-1, block.shape[2])
-        for block in separate_blocks(separator, heard, overlap=overlap, device=device)
+        for block in separate_blocks(separator, heard, overlap=overlap, shifts=shifts, seed=seed, device=device)
     )
     for block in resample_blocks(flat, config.rate_hz, rate_hz, len(config.classes) * channels):
         yield block.reshape(len(config.classes), channels, -1)

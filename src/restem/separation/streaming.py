@@ -1,12 +1,14 @@
 """Taking a song apart piece by piece, in memory that does not grow with the song.
 
 Pieces overlap and fade into each other as in Demucs' `apply_model`: a triangular weight over each piece, and division
-by the sum of the weights. The last pieces, which the song's end cuts, are extended with what comes before them.
+by the sum of the weights. The last pieces, which the song's end cuts, are extended with what comes before them. With
+shifts, a song is taken apart several times, each time a little later, and what comes out is averaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, tee
 
 import numpy as np
 import torch
@@ -15,17 +17,77 @@ from torch import Tensor
 from restem.errors import RestemError, UsageError
 from restem.separation.separator import Separator
 
+# How much later a song is taken apart at most, as in Demucs.
+_LONGEST_SHIFT_S = 0.5
+
+
+def check_pieces(overlap: float, shifts: int) -> None:
+    """Raises UsageError for an overlap that is not in [0, 1), or less than no shift."""
+    if not 0.0 <= overlap < 1.0:
+        raise UsageError(f"The overlap {overlap} cannot be used; use one from 0 to below 1.")
+    if shifts < 0:
+        raise UsageError(f"A song cannot be shifted {shifts} times; use 0 or more shifts.")
+
 
 def separate_blocks(
-    separator: Separator, blocks: Iterable[np.ndarray], *, overlap: float = 0.25, device: str = "cpu"
+    separator: Separator,
+    blocks: Iterable[np.ndarray],
+    *,
+    overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Iterator[np.ndarray]:
     """Yields `(class, channel, sample)` float32 blocks for `(channel, sample)` blocks of a mixture, as many samples.
 
-    The mixture has the separator's rate and channels. overlap: the share of a piece that the next one repeats.
-    Raises UsageError for an overlap that is not in [0, 1), RestemError when the separator gives NaN.
+    The mixture has the separator's rate and channels. overlap: the share of a piece that the next one repeats. shifts:
+    0 for the song as it is, or over how many random shifts, drawn from the seed, the outputs are averaged.
+    Raises UsageError as `check_pieces` does, RestemError when the separator gives NaN.
     """
-    if not 0.0 <= overlap < 1.0:
-        raise UsageError(f"The overlap {overlap} cannot be used; use one from 0 to below 1.")
+    check_pieces(overlap, shifts)
+    if not shifts:
+        yield from _separate(separator, blocks, overlap, device)
+        return
+    longest = int(_LONGEST_SHIFT_S * separator.config.rate_hz)
+    streams = []
+    for heard, shift in zip(tee(blocks, shifts), draw_shifts(longest, shifts, seed), strict=True):
+        silence = np.zeros((separator.config.channels, shift), np.float32)
+        streams.append(_without(shift, _separate(separator, chain([silence], heard), overlap, device)))
+    yield from _mean(streams)
+
+
+def draw_shifts(longest: int, shifts: int, seed: int) -> list[int]:
+    """By how many samples a song is shifted each time: at most `longest`."""
+    drawn = np.random.default_rng(seed).integers(0, longest + 1, shifts)
+    return [int(shift) for shift in drawn]
+
+
+def _without(count: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The `(class, channel, sample)` blocks without the first `count` samples."""
+    for block in blocks:
+        if block.shape[2] > count:
+            yield block[:, :, count:]
+        count = max(0, count - block.shape[2])
+
+
+def _mean(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """The mean of equally long streams of `(class, channel, sample)` blocks, read in step so that little is held."""
+    waiting: list[np.ndarray | None] = [None] * len(streams)
+    while True:
+        heads: list[np.ndarray] = []
+        for stream, rest in zip(streams, waiting, strict=True):
+            head = rest if rest is not None and rest.shape[2] else next(stream, None)
+            if head is None:
+                return
+            heads.append(head)
+        width = min(head.shape[2] for head in heads)
+        mean: np.ndarray = np.mean([head[:, :, :width] for head in heads], axis=0)
+        yield mean
+        waiting = [head[:, :, width:] for head in heads]
+
+
+def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float, device: str) -> Iterator[np.ndarray]:
+    """`separate_blocks` of the song as it is."""
     config = separator.config
     length = int(config.rate_hz * config.segment_s)
     stride = max(1, int((1.0 - overlap) * length))

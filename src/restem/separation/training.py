@@ -29,7 +29,7 @@ from restem.audio.store import default_cache
 from restem.dataset.run import Run
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
-from restem.errors import DatasetError, RunError, UsageError
+from restem.errors import DatasetError, RestemError, RunError, UsageError
 from restem.files import write_json
 from restem.parallel import available_workers
 from restem.separation.lessons import GRID_S, Lesson, find_places, fold_out, lessons_of_dataset, lessons_of_run
@@ -94,13 +94,17 @@ class TrainSettings:
             raise UsageError("steps, batch, accumulate, epoch_steps, patience and rate_hz must be at least 1.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
+        for name in ("segment_s", "max_seconds", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise UsageError(f"{name} must be above 0, not {value}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
 
     @property
     def example_s(self) -> float:
         """The length of an example in seconds."""
-        return self.segment_s or family(self.model).segment_s
+        return family(self.model).segment_s if self.segment_s is None else self.segment_s
 
 
 def train(
@@ -131,6 +135,8 @@ def train(
     out = Path(out)
     settings = settings or TrainSettings()
     device = choose_device(device)
+    if threads < 1:
+        raise UsageError("threads must be at least 1.")
     report = progress or (lambda *_: None)
     # Everything that was not said is written down, so that other defaults are another training.
     settings = replace(
@@ -148,7 +154,7 @@ def train(
         return load_separator(out)
 
     lessons = lessons_of_run(data, settings.unsure) if isinstance(data, Run) else lessons_of_dataset(data)
-    lessons, failures = _decode(lessons, store, workers or available_workers(), report)
+    lessons, failures = _decode(root, lessons, store, workers or available_workers(), report)
     learned, checked = fold_out(lessons, settings.validation, settings.seed)
     fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
@@ -252,7 +258,10 @@ class SeparatorModule(lightning.LightningModule):
         log: Any = self.logger
         # tensorboardX takes (sample, channel).
         log.experiment.add_audio(
-            f"validation/{name}", sound.T.cpu().numpy(), self.trainer.global_step, self.settings.rate_hz
+            f"validation/{name}",
+            sound.T.clamp(-1.0, 1.0).cpu().numpy(),
+            self.trainer.global_step,
+            self.settings.rate_hz,
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -308,6 +317,11 @@ class _SaveAndReport(Callback):
     ) -> None:
         if trainer.is_global_zero and isinstance(pl_module, SeparatorModule):
             prefix = "separator.network."
+            if not all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values()):
+                raise RestemError(
+                    f"{self.out}: the weights have become NaN or infinite; delete it, and train with a lower "
+                    "--learning-rate."
+                )
             averaged = {
                 name.removeprefix(prefix): tensor
                 for name, tensor in checkpoint["state_dict"].items()
@@ -325,7 +339,10 @@ class _Record:
         self.content: dict[str, Any] = {"request": json.loads(json.dumps(request)), "finished": False}
 
     def begin(self) -> bool:
-        """Whether the training is finished already. Raises RunError when the folder holds something else."""
+        """Whether the training is finished already. Raises RunError when the folder holds something else.
+
+        Nothing is written before there is something to `note`, so that a request that fails does not take the folder.
+        """
         folder = self.path.parent
         if self.path.exists():
             try:
@@ -337,8 +354,6 @@ class _Record:
             self.content = there
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is not empty and holds no training; choose another --out.")
-        else:
-            write_json(self.path, self.content)
         return bool(self.content["finished"])
 
     def note(self, **news: Any) -> None:
@@ -357,14 +372,14 @@ def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
 
 
 def _decode(
-    lessons: list[Lesson], store: PcmStore, workers: int, report: Progress
+    root: Path, lessons: list[Lesson], store: PcmStore, workers: int, report: Progress
 ) -> tuple[list[Lesson], dict[str, str]]:
     """The lessons whose audio can be used, now in the store, and why the others cannot."""
     failed = store.fill([lesson.source for lesson in lessons], workers, lambda *done: report("decoding", *done))
     good = [lesson for index, lesson in enumerate(lessons) if index not in failed]
     if not good:
-        reason = next(iter(failed.values()), "no stem has a label")
-        raise DatasetError(f"There is nothing to learn from: {reason}")
+        reason = next(iter(failed.values()), "no stem has a label.")
+        raise DatasetError(f"{root}: there is nothing to learn from: {reason}")
     return good, {lessons[index].name: reason for index, reason in failed.items()}
 
 

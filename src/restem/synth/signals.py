@@ -82,7 +82,9 @@ def damped_partials(
     # sin, not cos: partials that start at zero do not click.
     left = np.hstack((coarse.real, coarse.imag)).astype(np.float32)
     right = np.vstack((fine.imag, fine.real)).astype(np.float32)
-    return (left @ right).reshape(-1)[:length]
+    # Not `@`: what BLAS returns depends on how many threads it may use, which worker processes differ in.
+    product: Array = np.einsum("ik,kj->ij", left, right)
+    return product.reshape(-1)[:length]
 
 
 def plucked_string(

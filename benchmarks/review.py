@@ -1,0 +1,144 @@
+"""What decisions are worth: label accuracy after so many of them, in the order of the queue and in a random one.
+
+    python benchmarks/review.py                              # ../shared/data, or a rendered band
+    python benchmarks/review.py --run RUN --truth truth.csv  # a run that is there already
+
+A person is simulated who always decides as the truth says. The queue is put in order again after every 20 decisions, as
+in `restem review`; "fixed queue" never is; the random orders are ten. Draws docs/images/decisions.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import restem
+from common import HERE, publish, song_folders
+from restem.dataset.decided import Decided, decided_labels
+from restem.dataset.run import Run
+from restem.dataset.truth import read_truth
+from restem.evaluation.labels import score_labels
+from restem.labelling.refitting import refit
+from restem.review.desk import REFIT_EVERY
+from restem.review.queue import doubts, order
+from restem.taxonomy import LabelSet
+
+Truth = Mapping[str, LabelSet]
+"""The true label set of each stem."""
+
+RANDOM_ORDERS = 10
+PICTURE = HERE.parent / "docs" / "images" / "decisions.svg"
+
+
+def make_run(work: Path) -> tuple[Run, Path]:
+    """The band, regrouped at 0.2, refined with the default settings."""
+    folders = song_folders(40, work)
+    noisy = work / "noisy"
+    restem.corrupt(restem.open_dataset(folders[0].parent), noisy, kind="regroup", rate=0.2, seed=1, workers=2)
+    run = restem.refine(restem.open_dataset(noisy), work / "run", seed=1, cache=work / "cache")
+    return run, noisy / "truth.csv"
+
+
+def accuracies(run: Run, right: Truth, rows: list[int]) -> list[float]:
+    """Label accuracy after 0, 1, ... decisions, in the order of `rows`."""
+    found = np.array([run.taxonomy.to_flags(run.taxonomy.parse(text)) for text in run.found["refined"]])
+    true = np.array([run.taxonomy.to_flags(right[stem]) for stem in run.found["stem"]])
+    wrong = (found != true).sum(axis=1)
+    left = np.concatenate(([0], np.cumsum(wrong[rows])))
+    return (1 - (wrong.sum() - left) / true.size).tolist()
+
+
+def queue_order(run: Run, right: Truth, refitting: bool) -> list[int]:
+    """The rows in the order in which the page would ask, told the truth each time."""
+    stems = run.found["stem"].to_list()
+    decided: dict[str, Decided] = {}
+    asked: list[int] = []
+    labels = run.found
+    while len(asked) < len(stems):
+        doubt = doubts(decided_labels(labels, decided, run.taxonomy), run.taxonomy)
+        settled = np.array([stem in decided for stem in stems])
+        rest = [row for row in order(doubt, settled).tolist() if stems[row] not in decided]
+        for row in rest[: REFIT_EVERY if refitting else None]:
+            decided[stems[row]] = Decided(right[stems[row]])
+            asked.append(row)
+        if refitting:
+            labels = refit(run, decided)
+    return asked
+
+
+def needed(curve: list[float], accuracy: float) -> int:
+    """Decisions until an accuracy is reached."""
+    return next(count for count, value in enumerate(curve) if value >= accuracy)
+
+
+def draw(curves: dict[str, list[float]], random: np.ndarray, given: float) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams["svg.hashsalt"] = "restem"
+    figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    counts = np.arange(random.shape[1])
+    axes.fill_between(counts, random.min(axis=0), random.max(axis=0), color="#8a93a0", alpha=0.3, lw=0)
+    axes.plot(counts, random.mean(axis=0), color="#5a616d", label=f"random order ({len(random)})")
+    for (name, curve), style in zip(curves.items(), ("-", "--"), strict=True):
+        axes.plot(counts, curve, color="#4b46c2", ls=style, lw=2, label=name)
+    axes.axhline(given, color="#c2490f", lw=1, ls=":", label="given labels")
+    axes.set(xlabel="decisions", ylabel="label accuracy", xlim=(0, counts[-1]))
+    axes.legend(frameon=False, loc="center right")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def measure(run: Run, truth_path: Path) -> dict[str, Any]:
+    table = read_truth(truth_path, run.taxonomy)
+    # A truth may write a stem relative to its song.
+    known = {(row["song"], row["stem"].removeprefix(f"{row['song']}/")): row["true"] for row in table.to_dicts()}
+    pairs = zip(run.found["song"], run.found["stem"], strict=True)
+    right = {stem: run.taxonomy.parse(known[song, stem.removeprefix(f"{song}/")]) for song, stem in pairs}
+    score = score_labels(run.found, table, run.taxonomy)
+    curves = {
+        "queue": accuracies(run, right, queue_order(run, right, refitting=True)),
+        "fixed queue": accuracies(run, right, queue_order(run, right, refitting=False)),
+    }
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(len(right)).tolist() for _ in range(RANDOM_ORDERS)]
+    random = np.array([accuracies(run, right, rows) for rows in orders])
+    draw(curves, random, score.given.label_accuracy)
+    return {
+        "stems": len(right),
+        "given": score.given.label_accuracy,
+        "random order": random.mean(axis=0).round(4).tolist(),
+        **{name: [round(value, 4) for value in curve] for name, curve in curves.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--truth", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        if arguments.run:
+            run, truth = restem.open_run(arguments.run), arguments.truth
+        else:
+            run, truth = make_run(Path(work))
+        figures = measure(run, truth)
+    tenth = figures["stems"] // 10
+    claims = [("label accuracy: given", f"{figures['given']:.4f}", "")]
+    for name in ("queue", "fixed queue", "random order"):
+        curve = figures[name]
+        after = "  ".join(f"{curve[i * tenth]:.4f}" for i in range(3))
+        claims.append((f"{name}: after 0, 10 %, 20 % of the stems", after, ""))
+        claims.append((f"{name}: decisions until 0.99", str(needed(curve, 0.99)), f"of {figures['stems']}"))
+    publish("review", claims, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The decisions people made about a run, in `RUN/decisions.sqlite`: one row a decision, none is ever changed.
+
+Taking a decision back is a row of its own, which names the one it undoes. So whoever writes at the same time, from
+another tab or another process, loses nothing, and the number of the last row says whether there is anything new. A
+decision that was acknowledged is on the disk: SQLite's write-ahead log, flushed at every commit.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from restem.dataset.stems_csv import read_rows
+from restem.dataset.table import check_relative
+from restem.errors import DatasetError, RunError, TaxonomyError
+from restem.files import written_aside
+from restem.taxonomy import Taxonomy
+
+DECISIONS_FILE = "decisions.sqlite"
+CSV_COLUMNS = ("time", "person", "song", "stem", "old", "new", "unsure", "start_s", "end_s")
+
+_LONGEST_WAIT_S = 20.0  # for others who write
+_TABLE = """
+CREATE TABLE IF NOT EXISTS decisions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time TEXT NOT NULL, person TEXT NOT NULL, song TEXT NOT NULL, stem TEXT NOT NULL,
+    old TEXT NOT NULL, new TEXT, start_s REAL, end_s REAL,
+    undoes INTEGER UNIQUE REFERENCES decisions (id)
+)
+"""
+_COLUMNS = "time, person, song, stem, old, new, start_s, end_s"
+_STANDING = f"""
+SELECT id, {_COLUMNS} FROM decisions WHERE undoes IS NULL
+AND id NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)
+"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person said about a stem, or about the time from `start_s` to `end_s` of it.
+
+    old, new: label sets as they are written; new is None for "I cannot tell". time: UTC, ISO 8601.
+    number: in the order in which decisions were made; 0 before it is recorded.
+    """
+
+    song: str
+    stem: str
+    old: str
+    new: str | None
+    person: str = ""
+    time: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+    number: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the whole stem."""
+        return self.start_s is None
+
+
+class Ledger:
+    """The decisions about the run in the folder `run`. The database is made when the first one is written."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / DECISIONS_FILE
+
+    def standing(self) -> tuple[Decision, ...]:
+        """The decisions that were not undone, in the order in which they were made."""
+        return tuple(map(_decision, self._read(f"{_STANDING} ORDER BY id")))
+
+    def changed_since(self, number: int) -> tuple[int, set[str]]:
+        """The number of the last row, and the stems that the rows after `number` are about."""
+        rows = self._read("SELECT id, stem FROM decisions WHERE id > ? ORDER BY id", number)
+        return max([number, *(int(str(row[0])) for row in rows)]), {str(row[1]) for row in rows}
+
+    def add(self, decisions: Sequence[Decision]) -> list[int]:
+        """Records `decisions`, all or none, and returns their numbers; a decision without a time is made now."""
+        with self.writing() as database:
+            return [_insert(database, decision) for decision in decisions]
+
+    def add_new(self, decisions: Sequence[Decision]) -> int:
+        """Records those of `decisions` that are not there yet, undone or not, and returns how many that were."""
+        with self.writing() as database:
+            there = database.execute(f"SELECT {_COLUMNS} FROM decisions WHERE undoes IS NULL").fetchall()
+            # A row without a time is the same as one with any.
+            known = {*there, *(("", *row[1:]) for row in there)}
+            missing = [one for one in decisions if _values(one) not in known]
+            for one in missing:
+                _insert(database, one)
+        return len(missing)
+
+    def undo(self, person: str, number: int | None = None) -> Decision | None:
+        """Takes back decision `number`, or the last one of `person` that stands; returns it, None if there is none."""
+        which, value = ("person = ?", person) if number is None else ("id = ?", number)
+        with self.writing() as database:
+            row = database.execute(f"{_STANDING} AND {which} ORDER BY id DESC LIMIT 1", (value,)).fetchone()
+            if row is None:
+                return None
+            undone = _decision(row)
+            database.execute(
+                "INSERT INTO decisions (time, person, song, stem, old, new, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (_now(), person, undone.song, undone.stem, undone.new or "", undone.old, undone.number),
+            )
+        return undone
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer comes between; it is on the disk when the body has ended."""
+        try:
+            # isolation_level None: transactions begin and end where it is said, not where sqlite3 thinks they should.
+            with closing(sqlite3.connect(self.path, timeout=_LONGEST_WAIT_S, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute("BEGIN IMMEDIATE")
+                database.execute(_TABLE)
+                yield database  # left by an error, the connection is closed and nothing is kept
+                database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _read(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        if not self.path.exists():
+            return []
+        try:
+            try:
+                return self._rows(self.path.absolute().as_uri(), query, values)
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return []  # somebody is about to make the first decision
+                if self.path.with_name(f"{DECISIONS_FILE}-wal").exists():
+                    raise
+                # A folder that cannot be written to, so that nobody else is writing either.
+                return self._rows(f"{self.path.absolute().as_uri()}?immutable=1", query, values)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    @staticmethod
+    def _rows(uri: str, query: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(uri, timeout=_LONGEST_WAIT_S, uri=True)) as database:
+            return database.execute(query, values).fetchall()
+
+    def _unusable(self, error: sqlite3.Error) -> RunError:
+        return RunError(f"{self.path}: cannot be used ({error}); make room, or bring it back from a copy.")
+
+
+def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
+    """Writes `decisions` as CSV, with the columns `CSV_COLUMNS`."""
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(CSV_COLUMNS)
+        for one in decisions:
+            times = ["" if value is None else f"{value:.3f}" for value in (one.start_s, one.end_s)]
+            unsure = "yes" if one.new is None else ""
+            table.writerow((one.time, one.person, one.song, one.stem, one.old, one.new or "", unsure, *times))
+
+
+def read_decisions(path: Path, taxonomy: Taxonomy) -> list[Decision]:
+    """The decisions in a CSV with the columns `song,stem,new`, and what else `CSV_COLUMNS` names.
+
+    Raises DatasetError, with the line, for what is missing, a label that is no class, a path that leads outside, and a
+    time range that is none.
+    """
+    decisions = []
+    for line, row in read_rows(path, ("song", "stem", "new")):
+        where = f"{path}, line {line}"
+        try:
+            old, new = (taxonomy.format(taxonomy.parse(row.get(name) or "")) for name in ("old", "new"))
+        except TaxonomyError as error:
+            raise DatasetError(f"{where}: {error}") from error
+        unsure = (row.get("unsure") or "").strip().lower()
+        if unsure not in ("", "yes", "no"):
+            raise DatasetError(f"{where}: {unsure!r} in the column unsure; write yes, or nothing.")
+        start_s, end_s = _range(row.get("start_s") or "", row.get("end_s") or "", where)
+        stem = check_relative(row["stem"], where)
+        person, time = row.get("person") or "", row.get("time") or ""
+        decisions.append(
+            Decision(row["song"], stem, old, None if unsure == "yes" else new, person, time, start_s, end_s)
+        )
+    return decisions
+
+
+def _range(start: str, end: str, where: str) -> tuple[float | None, float | None]:
+    if not start.strip() and not end.strip():
+        return None, None
+    try:
+        start_s, end_s = float(start), float(end)
+    except ValueError:
+        start_s = end_s = math.nan
+    if not 0 <= start_s < end_s < math.inf:
+        raise DatasetError(
+            f"{where}: {start!r} to {end!r} is no time range; give start_s and a later end_s, or neither."
+        )
+    return start_s, end_s
+
+
+def _insert(database: sqlite3.Connection, decision: Decision) -> int:
+    values = _values(decision)
+    cursor = database.execute(
+        f"INSERT INTO decisions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (values[0] or _now(), *values[1:])
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _values(one: Decision) -> tuple[object, ...]:
+    # To the millisecond, as a CSV has them, so that what is exported and imported again is the same.
+    times = (None if value is None else round(value, 3) for value in (one.start_s, one.end_s))
+    return (one.time, one.person, one.song, one.stem, one.old, one.new, *times)
+
+
+def _decision(row: tuple[object, ...]) -> Decision:
+    number, time, person, song, stem, old, new, start_s, end_s = row
+    return Decision(song, stem, old, new, person, time, start_s, end_s, number)  # type: ignore[arg-type]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

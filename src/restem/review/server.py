@@ -1,0 +1,178 @@
+"""The review page's server: a few addresses around a `Desk`, behind a `Gate`, on this machine only."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Header, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from restem.audio.reader import probe
+from restem.audio.store import default_cache
+from restem.dataset.run import Run
+from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
+from restem.review.desk import Desk, UnreachableError
+from restem.review.gate import App, Gate
+from restem.review.sound import MadeWav, media_type, parse_range
+
+HOST = "127.0.0.1"
+_TOKEN_BYTES = 24
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Person = Annotated[str, Field(max_length=100)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DecisionAsked(_Asked):
+    """What the page sends when a person decides; `new` is null for "I cannot tell"."""
+
+    index: int
+    new: Annotated[str, Field(max_length=1000)] | None
+    person: Person = ""
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+
+
+class UndoAsked(_Asked):
+    """What the page sends to take a decision back: one by its number, or the person's last."""
+
+    person: Person = ""
+    number: int | None = None
+
+
+def make_app(desk: Desk, token: str, hosts: frozenset[str], person: str = "") -> App:
+    """The ASGI application: everything lies below `/<token>/`. person: who decides unless the page says otherwise."""
+    api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
+
+    @api.exception_handler(RestemError)
+    def failed(_: Request, error: RestemError) -> JSONResponse:
+        status = {UnreachableError: 404, UsageError: 422, TaxonomyError: 422, AudioError: 415}.get(type(error), 500)
+        # Messages begin with a path on this machine; the page shows them to the person who sits at it.
+        return JSONResponse({"error": str(error)}, status)
+
+    @api.get("/")
+    def index() -> Response:
+        return Response(pages["index.html"], media_type="text/html")
+
+    @api.get("/page/{name}")
+    def page(name: str) -> Response:
+        if name not in pages:
+            return Response(status_code=404)
+        return Response(pages[name], media_type=_MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"))
+
+    @api.get("/api/run")
+    def run() -> dict[str, Any]:
+        return {**desk.describe(), "person": person}
+
+    @api.get("/api/stems")
+    def stems() -> JSONResponse:
+        return JSONResponse(desk.stems())
+
+    @api.get("/api/stems/{index}")
+    def stem(index: int) -> JSONResponse:
+        return JSONResponse(desk.stem(index))
+
+    @api.get("/api/spectra/{index}")
+    def spectra(index: int) -> JSONResponse:
+        return JSONResponse(desk.spectra(index))
+
+    @api.get("/api/changes")
+    def changes(since: int) -> dict[str, Any]:
+        return desk.changes(since)
+
+    @api.post("/api/decisions")
+    def decide(asked: DecisionAsked) -> dict[str, Any]:
+        made = desk.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
+        _refit(desk)
+        return made
+
+    @api.post("/api/undo", response_model=None)
+    def undo(asked: UndoAsked) -> dict[str, Any] | JSONResponse:
+        undone = desk.undo(asked.person.strip() or person, asked.number)
+        return undone or JSONResponse({"error": "There is nothing to undo."}, 404)
+
+    @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
+    def sound(index: int, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
+        path, number = desk.source(index)
+        if kind := media_type(probe(path, number), desk.several(index)):
+            return FileResponse(path, media_type=kind)
+        return _made(MadeWav.of(path, number), range, head=request.method == "HEAD")
+
+    return Gate(api, token, hosts)
+
+
+def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
+    """The bytes of a WAV that is made on the way."""
+    span = parse_range(wanted, wav.size)
+    if span is None:
+        return Response(status_code=416, headers={"content-range": f"bytes */{wav.size}"})
+    start, stop = span
+    headers = {"accept-ranges": "bytes", "content-length": str(stop - start)}
+    if wanted is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{wav.size}"
+    body: Iterator[bytes] = iter(()) if head else wav.read(start, stop)
+    return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
+
+
+def _refit(desk: Desk) -> None:
+    if desk.refit_due():
+        threading.Thread(target=desk.refit, daemon=True).start()
+
+
+def serve(
+    run: Run,
+    *,
+    cache: Path | None = None,
+    port: int = 0,
+    person: str = "",
+    follow_links: bool = False,
+    browser: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serves the review page of `run` until it is interrupted.
+
+    port: 0 for any that is free. browser: open it there. say: called with the address.
+    Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
+    """
+    desk = Desk(run, cache or default_cache(), follow_links)
+    _refit(desk)
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+            listening.listen()  # from here on a browser waits for the answer instead of being refused
+        except OSError as error:
+            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
+        own = f"{HOST}:{listening.getsockname()[1]}"
+        app = make_app(desk, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
+        address = f"http://{own}/{token}/"
+        say(f"Review {run.path} at {address}\nDecisions are kept in {desk.ledger.path}. Ctrl-C ends.")
+        if browser:
+            webbrowser.open(address)
+        config = uvicorn.Config(
+            app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        )
+        uvicorn.Server(config).run([listening])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user, as in some containers
+        return ""

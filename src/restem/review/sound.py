@@ -1,0 +1,104 @@
+"""The sound of a stem for a browser: the file itself where a browser can play it, else a WAV that is made on the way.
+
+Such a WAV does not exist anywhere. Its length follows from the stem's header, so any range of its bytes can be made by
+decoding that stretch of the stem: a browser can seek in it as in a file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from restem.audio.pcm import to_channels
+from restem.audio.reader import AudioInfo, open_audio, probe
+
+# Container and encoding, as `AudioInfo.encoding` has them, that Chromium, Firefox and Safari all play.
+_PLAYED = {
+    **dict.fromkeys(("WAV PCM_U8", "WAV PCM_16", "WAV PCM_24", "WAV FLOAT"), "audio/wav"),
+    **dict.fromkeys(("WAVEX PCM_16", "WAVEX PCM_24", "WAVEX FLOAT"), "audio/wav"),
+    **dict.fromkeys(("FLAC PCM_S8", "FLAC PCM_16", "FLAC PCM_24"), "audio/flac"),
+    **dict.fromkeys(("OGG VORBIS", "OGG OPUS"), "audio/ogg"),
+    "MP3 MPEG_LAYER_III": "audio/mpeg",
+    "aac": "audio/mp4",
+}
+_MOST_CHANNELS = 2
+_HEADER_BYTES = 44
+_BYTES = 2  # of a sample
+_LARGEST_SIZE = 2**32 - 1
+
+
+def media_type(info: AudioInfo, stream: int | None) -> str | None:
+    """The media type of a file that a browser plays as it is, or None. stream: one of several in the file."""
+    if stream is not None or info.channels > _MOST_CHANNELS:
+        return None
+    return _PLAYED.get(info.encoding)
+
+
+@dataclass(frozen=True)
+class MadeWav:
+    """A 16-bit WAV of one or two channels, of a stem. frames: samples of a channel."""
+
+    path: Path
+    stream: int
+    rate_hz: int
+    channels: int
+    frames: int
+
+    @classmethod
+    def of(cls, path: Path, stream: int) -> MadeWav:
+        """Raises AudioError when the stem cannot be read."""
+        info = probe(path, stream)
+        return cls(path, stream, info.rate_hz, min(info.channels, _MOST_CHANNELS), info.frames)
+
+    @property
+    def size(self) -> int:
+        """In bytes, with the header."""
+        return _HEADER_BYTES + self.frames * self._step
+
+    @property
+    def _step(self) -> int:
+        return self.channels * _BYTES
+
+    def header(self) -> bytes:
+        """RIFF, fmt and the beginning of data, 44 bytes."""
+        data = min(self.frames * self._step, _LARGEST_SIZE - _HEADER_BYTES)
+        form = struct.pack("<HHIIHH", 1, self.channels, self.rate_hz, self.rate_hz * self._step, self._step, 8 * _BYTES)
+        return b"RIFF" + struct.pack("<I", data + 36) + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", data)
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`, in blocks. What a stem lacks of its stated length is silence."""
+        if start < _HEADER_BYTES:
+            yield self.header()[start:stop]
+        first, last = max(0, start - _HEADER_BYTES), stop - _HEADER_BYTES
+        if first >= last:
+            return
+        begin, end = first // self._step, -(-last // self._step)
+        skip, left = first - begin * self._step, last - first
+        with open_audio(self.path, self.stream) as audio:
+            for block in audio.blocks(begin / self.rate_hz, end / self.rate_hz):
+                sound = np.clip(to_channels(block, self.channels), -1.0, 1.0) * 32767
+                part = sound.T.astype("<i2").tobytes()[skip:][:left]
+                skip, left = 0, left - len(part)
+                yield part
+        while left:
+            yield bytes(part := min(left, 1 << 16))
+            left -= part
+
+
+def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The bytes (start, stop) that a Range header asks for, all of them where there is none; None when it cannot be."""
+    if header is None:
+        return 0, size
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    if match is None or match[0] == "bytes=-":
+        return None
+    if not match[1]:
+        return (max(0, size - int(match[2])), size) if int(match[2]) else None
+    start = int(match[1])
+    stop = min(size, int(match[2]) + 1) if match[2] else size
+    return (start, stop) if start < stop else None

@@ -1,0 +1,158 @@
+"""A run over real sounds, put together without training, and its review page in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from restem.dataset.run import Run, labels_schema, segments_schema, write_run
+from restem.taxonomy import Taxonomy
+
+TAXONOMY = Taxonomy()
+SECONDS = 6.0
+
+# Of every song's stems: refined, verdict, quality, scores.
+FOUND = {
+    "bass": ("bass+drums", "changed", 0.05, [0.02, 0.95, 0.97, 0.03]),
+    "drums": ("drums", "kept", 0.95, [0.01, 0.98, 0.02, 0.02]),
+    "other": ("other", "unsure", 0.45, [0.5, 0.05, 0.03, 0.9]),
+    "vocals": ("vocals", "kept", 0.9, [0.97, 0.03, 0.01, 0.04]),
+}
+
+SERVE = """
+import sys
+import restem
+run, cache, port = sys.argv[1:4]
+restem.serve_review(
+    run, cache=cache, port=int(port), person="ada", browser=False, say=lambda text: print(text, flush=True)
+)
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A review page that is being served. process: may be killed."""
+
+    process: Any
+    address: str
+    port: int
+    token: str
+
+    def ask(
+        self, path: str, method: str = "GET", body: Any = None, headers: dict[str, str] | None = None, token: str = ""
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body; path is below the token."""
+        sent = {"Host": f"127.0.0.1:{self.port}", **({"Content-Type": "application/json"} if body is not None else {})}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+            # putrequest, because request() would send its own Host beside ours.
+            connection.putrequest(method, f"/{token or self.token}{path}", skip_host=True, skip_accept_encoding=True)
+            for name, value in {**sent, **(headers or {})}.items():
+                if value:
+                    connection.putheader(name, value)
+            if data is not None:
+                connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders(data)
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str, body: Any = None) -> Any:
+        status, _, content = self.ask(path, "GET" if body is None else "POST", body)
+        assert status == 200, content
+        return json.loads(content)
+
+
+def reviewable(root: Path, songs: int, write_band: Callable[..., Path]) -> Run:
+    """A run `root/run` of the songs in `root/songs`."""
+    dataset = write_band(root / "songs", songs=songs, seconds=SECONDS)
+    rows, segments = [], []
+    for path in sorted(dataset.rglob("*.wav")):
+        song, name = path.parent.name, path.stem
+        refined, verdict, quality, scores = FOUND[name]
+        stem = f"{song}/{path.name}"
+        rows.append(
+            (song, stem, name, TAXONOMY.format(refined.split("+")), verdict, quality, *scores, SECONDS, SECONDS)
+        )
+        # The score of what is found rises to its highest from 3 s on.
+        segments += [(song, stem, float(t), t + 3.0, -20.0, *(np.array(scores) * (t + 1) / 4)) for t in range(4)]
+    labels_table = pl.DataFrame(rows, schema=labels_schema(TAXONOMY), orient="row")
+    table = pl.DataFrame(segments, schema=segments_schema(TAXONOMY), orient="row")
+    description = {
+        "dataset": {"root": str(dataset), "classes": list(TAXONOMY.classes), "aliases": {}},
+        "settings": {"pool_quantile": 0.85},
+    }
+    return write_run(root / "run", TAXONOMY, labels_table, table, description)
+
+
+@pytest.fixture
+def run(tmp_path: Path, write_band: Callable[..., Path]) -> Run:
+    return reviewable(tmp_path, 3, write_band)
+
+
+@pytest.fixture
+def serve(start_python: Callable, tmp_path: Path) -> Callable[..., Served]:
+    """`serve(run_path)`: starts the review of a run."""
+
+    def start(path: Path, port: int = 0) -> Served:
+        process = start_python("-c", SERVE, path, tmp_path / "cache", port)
+        line = process.stdout.readline()
+        assert " at http://" in line, line + process.stdout.read()
+        address = line.split(" at ")[1].strip()
+        _, _, host, token, _ = address.split("/")
+        return Served(process, address, int(host.rpartition(":")[2]), token)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., Path]
+) -> Iterator[tuple[Served, Run]]:
+    """A page and its run that many tests share, because none of them gets anything done; served by this process."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from restem.review.desk import Desk
+    from restem.review.server import make_app
+
+    root = tmp_path_factory.mktemp("refusing")
+    run, token = reviewable(root, 3, band_writer), "the-token-of-this-page"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        app = make_app(Desk(run, root / "cache"), token, hosts, "ada")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", server_header=False))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield Served(None, f"http://127.0.0.1:{port}/{token}/", port, token), run
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, started once."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    arguments = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
