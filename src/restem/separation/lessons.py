@@ -30,10 +30,10 @@ GRID_S = 0.5
 # A place teaches when the stem sounds for this share of it: with less, an example is mostly silence.
 _ACTIVE_SHARE = 0.25
 
-# A class is ruled out in a stem in which it has less than this probability, and in a segment in which it scores below
-# this: one that the refined labels of the stem name needs more proof than one that they do not. On the runs that
-# benchmarks/separation.py trains on, 27 to 33 % of the places lack a sounding class by the given labels, 8 to 13 % by
-# the refined ones, 4 to 6 % by these sets, which name 1.2 classes on average where 1.1 sound.
+# A class is ruled out in a stem in which it has less than this probability, and in a segment in which it has less than
+# these: one that the refined labels of the stem name needs more proof than one that they do not. On the runs that
+# benchmarks/separation.py trains on, 27 to 33 % of the places lack a sounding class by the given labels, 5 to 6 % by
+# these sets and by the refined labels as a whole, of which these name fewer classes, 1.2 on average, as many as sound.
 _STEM_RULED_OUT_BELOW = 0.1
 _NAMED_RULED_OUT_BELOW = 0.1
 _OTHER_RULED_OUT_BELOW = 0.5
