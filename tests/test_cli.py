@@ -125,14 +125,14 @@ class TestExitStatus:
         assert_short_error(capsys)
 
     def test_interrupted(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(cli, "_open", raising(KeyboardInterrupt()))
+        monkeypatch.setattr(cli, "open_stems", raising(KeyboardInterrupt()))
         assert run_command(["scan", "x"]) == 130
         assert "goes on from here" in capsys.readouterr().err
 
     def test_a_fault_in_restem_says_so(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(cli, "_open", raising(ZeroDivisionError("division by zero")))
+        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError("division by zero")))
         assert run_command(["scan", "x"]) == 1
         error = assert_short_error(capsys)
         assert "A fault in restem itself: ZeroDivisionError" in error and "--debug" in error
@@ -173,7 +173,7 @@ class TestDebug:
             run_command(["--debug", "scan", str(tmp_path / "nowhere")])
 
     def test_also_of_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cli, "_open", raising(ZeroDivisionError()))
+        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             run_command(["scan", "x", "--debug"])
 
