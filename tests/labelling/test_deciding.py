@@ -243,6 +243,18 @@ class TestRatio:
         assert deciding._LAPSE <= found[0] <= 1 / deciding._LAPSE
 
 
+@pytest.mark.parametrize("stems", [1, 2, 5, 60])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_class_that_nothing_holds_is_given_to_nothing(stems: int, alone: bool) -> None:
+    """Stems of three classes, in one song or each in its own; the scores of the fourth are low throughout."""
+    rng = np.random.default_rng(stems)
+    given = np.eye(CLASSES, dtype=bool)[np.arange(stems) % 3]
+    scores = expit(np.where(given, 5.0, -5.0) + rng.standard_normal(given.shape))
+    songs = [str(number) if alone else "a" for number in range(stems)]
+    decisions = decide(scores, given, songs, calibrate(scores, given))
+    np.testing.assert_array_equal(decisions.refined, given)
+
+
 class TestDegenerate:
     @pytest.mark.parametrize("stems", [1, 30])
     @pytest.mark.parametrize("value", [0.0, 0.5, 1.0, None])
