@@ -1,6 +1,6 @@
 """What refining is worth to a separator: the same model and budget, trained on the same songs under different labels.
 
-    python benchmarks/separation.py                    # about two hours on 2 cores; started again, it goes on
+    python benchmarks/separation.py                    # about an hour on 2 idle cores; started again, it goes on
     python benchmarks/separation.py --full             # a larger model, for a GPU
     python benchmarks/separation.py --seeds 1 --steps 100 --work elsewhere
 
@@ -196,7 +196,7 @@ def plot(table: pl.DataFrame, path: Path) -> None:
         hows = [LABELS[place] + suffix for place in places]
         heights = [float(of_songs(table, how).mean()) for how in hows]
         bars = axes.bar(np.array(places) + offset, heights, 0.36, color=colour, label=label)
-        axes.bar_label(bars, [f"{height:.2f}" for height in heights], padding=6, fontsize=9)
+        axes.bar_label(bars, [f"{height:.2f}" for height in heights], label_type="center", color="white", fontsize=9)
         for place, how in zip(places, hows, strict=True):
             seeds = table.filter(pl.col("how") == how).group_by("seed").agg(pl.col("sdr").mean())["sdr"]
             axes.plot(np.full(len(seeds), place + offset), seeds, "o", color="black", markersize=3, alpha=0.6)
