@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,19 @@ class TestRefusals:
         body = b'{"index": 0, "new": "drums"}'
         assert served.ask("/api/decisions", "POST", body, {"Content-Type": "text/plain"})[0] == 415
         assert served.ask("/api/decisions", "POST", b" " * (1 << 17))[0] == 413
+
+    def test_refusals_arrive_though_the_body_is_late(self, refusing) -> None:
+        """A connection closed with bytes unread would be reset, and the answer lost with it."""
+        served, _ = refusing
+        body = b'{"index": 0, "new": "drums"}'
+        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+            head = f"POST /{served.token}/api/decisions HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
+            connection.sendall(f"{head}Origin: null\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            time.sleep(0.3)
+            for at in range(len(body)):
+                connection.sendall(body[at : at + 1])
+                time.sleep(0.01)
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 403 ")
 
     @pytest.mark.parametrize(
         "path",

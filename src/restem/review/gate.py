@@ -17,6 +17,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 1 << 16
+_LARGEST_REFUSED = 1 << 20  # what is read of a body that is refused
 
 _HEADERS = {
     "content-security-policy": (
@@ -55,6 +56,7 @@ class Gate:
 
         if refusal := self._refusal(scope):
             status, reason = refusal
+            await _discard(receive)
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await guarded({"type": "http.response.start", "status": status, "headers": headers})
             await guarded({"type": "http.response.body", "body": reason.encode()})
@@ -79,3 +81,13 @@ class Gate:
             if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > LARGEST_BODY:
                 return 413, "That is too much."
         return None
+
+
+async def _discard(receive: Receive) -> None:
+    """Reads what came with a request: a connection closed with bytes unread is reset, and the answer is lost."""
+    read = 0
+    while read < _LARGEST_REFUSED:
+        message = await receive()
+        read += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
