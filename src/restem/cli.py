@@ -108,6 +108,7 @@ def corrupt(
     ] = "regroup",
     rate: Annotated[float, Parameter(help="The probability that a source or stem is affected.")] = 0.2,
     level_db: Annotated[float, Parameter(help="For bleed: the level of what bleeds in.")] = -20.0,
+    among: Annotated[str | None, Parameter(help="Only these classes are confused, as bass,other; by default all.")] = None,
     seed: int = 0,
     format: Annotated[Literal["flac", "wav"], Parameter(help="What to write; both are lossless.")] = "flac",
     layout: LayoutOption = None,
@@ -123,8 +124,8 @@ def corrupt(
     opened = open_stems(dataset, layout, classes)
     with progress_bars() as progress:
         corrupt_dataset(
-            opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, extension=format,
-            workers=workers,
+            opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, extension=format, workers=workers,
+            among=None if among is None else [name.strip() for name in among.split(",")],
             progress=lambda done, total: progress("writing", done, total),
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def corrupt(
     rate: float = 0.2,
     seed: int = 0,
     level_db: float = -20.0,
+    among: Collection[str] | None = None,
     extension: str = "flac",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -76,7 +77,7 @@ def corrupt(
     extension = extension.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
         raise UsageError(f"Corrupted stems cannot be written as {extension!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
-    plan = plan_noise(dataset, kind, rate, seed, level_db)
+    plan = plan_noise(dataset, kind, rate, seed, level_db, among)
     description = {
         "restem": __version__,
         "source": str(dataset.root),
@@ -85,6 +86,7 @@ def corrupt(
         "rate": None if kind == "bleed" else rate,
         "seed": seed,
         "level_db": level_db if kind == "bleed" else None,
+        "among": None if among is None else sorted(set(among)),
         "extension": extension,
     }
     if _prepare(dataset, out, description):

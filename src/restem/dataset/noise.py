@@ -8,7 +8,7 @@ the lower one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, UsageError
+from restem.taxonomy import Taxonomy
 
 Kind = Literal["regroup", "swap", "bleed", "partial"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -56,7 +57,12 @@ class NoisyStem:
 
 
 def plan_noise(
-    dataset: Dataset, kind: Kind, rate: float, seed: int, level_db: float = -20.0
+    dataset: Dataset,
+    kind: Kind,
+    rate: float,
+    seed: int,
+    level_db: float = -20.0,
+    among: Collection[str] | None = None,
 ) -> dict[str, tuple[NoisyStem, ...]]:
     """The corrupted stems of each song of `dataset`, songs in dataset order, stems by class.
 
@@ -67,15 +73,17 @@ def plan_noise(
     bleed: every stem also holds the song's other stems, `level_db` relative to their own level; `rate` does not matter.
     partial: with probability `rate` a source is also heard inside another stem of its song for 2 to 6 seconds.
 
+    among: the classes that are confused, at least two, as `bass` and `other`; by default all.
     Except for `swap`, a class of a song is one stem: several files of one class are several sources of it.
-    Raises UsageError for a kind, rate, seed or level out of range, and DatasetError for a stem whose label set is not
+    Raises UsageError for a kind, rate, seed, level or classes out of range, and DatasetError for a stem whose label set is not
     one class: only where every stem holds what its label says is the truth known.
     """
+    confused = _confused(dataset.taxonomy, among)
     planners: Mapping[str, Callable[[_Song], list[NoisyStem]]] = {
-        "regroup": lambda song: _regroup(song, rate),
-        "swap": lambda song: _swap(song, rate, dataset.taxonomy.classes),
-        "bleed": lambda song: _bleed(song, 10.0 ** (level_db / 20.0)),
-        "partial": lambda song: _partial(song, rate),
+        "regroup": lambda song: _regroup(song, rate, confused),
+        "swap": lambda song: _swap(song, rate, dataset.taxonomy.classes, confused),
+        "bleed": lambda song: _bleed(song, 10.0 ** (level_db / 20.0), confused),
+        "partial": lambda song: _partial(song, rate, confused),
     }
     if kind not in planners:
         raise UsageError(f"There is no kind of noise {kind!r}; use one of {', '.join(KINDS)}.")
@@ -118,26 +126,39 @@ def _songs(dataset: Dataset, seed: int) -> list[_Song]:
     return songs
 
 
-def _draw_other(song: _Song, own: str, choices: tuple[str, ...], rate: float) -> str | None:
-    """Another of `choices`, uniformly, with probability `rate`, else None; draws equally often in each case."""
+def _confused(taxonomy: Taxonomy, among: Collection[str] | None) -> frozenset[str]:
+    if among is None:
+        return frozenset(taxonomy.classes)
+    if unknown := set(among).difference(taxonomy.classes):
+        raise UsageError(f"There is no class {min(unknown)!r} to confuse; use some of {', '.join(taxonomy.classes)}.")
+    if len(set(among)) < 2:
+        raise UsageError("One class cannot be confused with itself; name at least two.")
+    return frozenset(among)
+
+
+def _draw_other(song: _Song, own: str, choices: Collection[str], confused: Collection[str], rate: float) -> str | None:
+    """What `own` is taken for: another of `choices`, uniformly, with probability `rate`, else None.
+
+    Only classes among `confused` are, and for each other. Draws equally often in each case.
+    """
     happens, pick = song.rng.random(2)
-    others = [name for name in choices if name != own]
-    return others[int(pick * len(others))] if happens < rate and others else None
+    others = [name for name in choices if name != own and name in confused]
+    return others[int(pick * len(others))] if happens < rate and others and own in confused else None
 
 
-def _regroup(song: _Song, rate: float) -> list[NoisyStem]:
+def _regroup(song: _Song, rate: float, confused: Collection[str]) -> list[NoisyStem]:
     parts: dict[str, list[Part]] = {name: [] for name in song.classes}
     for own, sources in song.sources.items():
         for source in sources:
-            parts[_draw_other(song, own, song.classes, rate) or own].append(Part(source))
+            parts[_draw_other(song, own, song.classes, confused, rate) or own].append(Part(source))
     return [NoisyStem(song.name, name, name, tuple(found)) for name, found in parts.items() if found]
 
 
-def _swap(song: _Song, rate: float, classes: tuple[str, ...]) -> list[NoisyStem]:
+def _swap(song: _Song, rate: float, classes: tuple[str, ...], confused: Collection[str]) -> list[NoisyStem]:
     renamed: dict[str, list[Stem]] = {name: [] for name in classes}
     for own, sources in song.sources.items():
         for source in sources:
-            renamed[_draw_other(song, own, classes, rate) or own].append(source)
+            renamed[_draw_other(song, own, classes, confused, rate) or own].append(source)
     plan = []
     for given, sources_in in renamed.items():
         # At random, or `_2` would tell which one is wrong.
@@ -147,20 +168,21 @@ def _swap(song: _Song, rate: float, classes: tuple[str, ...]) -> list[NoisyStem]
     return plan
 
 
-def _bleed(song: _Song, gain: float) -> list[NoisyStem]:
+def _bleed(song: _Song, gain: float, confused: Collection[str]) -> list[NoisyStem]:
     plan = []
     for name, own in song.sources.items():
-        others = [source for other, sources in song.sources.items() if other != name for source in sources]
+        heard = [other for other in song.classes if other != name and {name, other} <= set(confused)]
+        others = [source for other in heard for source in song.sources[other]]
         parts = [*map(Part, own), *(Part(source, gain, counts=False) for source in others)]
         plan.append(NoisyStem(song.name, name, name, tuple(parts)))
     return plan
 
 
-def _partial(song: _Song, rate: float) -> list[NoisyStem]:
+def _partial(song: _Song, rate: float, confused: Collection[str]) -> list[NoisyStem]:
     parts = {name: [Part(source) for source in sources] for name, sources in song.sources.items()}
     for own, sources in song.sources.items():
         for source in sources:
-            other = _draw_other(song, own, song.classes, rate)
+            other = _draw_other(song, own, song.classes, confused, rate)
             stretch = Stretch(float(song.rng.uniform(*STRETCH_S)), float(song.rng.random()))
             if other is not None:
                 parts[other].append(Part(source, stretch=stretch))

@@ -1,0 +1,204 @@
+"""The methods of `labels.py`: what each says about the stems of a situation.
+
+    given      the labels as they are
+    single     one classifier, trained on all songs and asked about them
+    paper      the same, and a second one trained on what the first found (stem labels, as in the paper)
+    cleanlab   out-of-fold scores to `find_multilabel_issues_per_class`, issues turned over; its label quality scores
+    ccom       a separator trained with loss truncation; a stem is right if what the separator makes of it for its own
+               class is 20 dB above all else (the rule of the winner of the Sound Demixing Challenge 2023)
+    restem     what `restem refine` decides
+    scratch    the same with --start scratch
+    truth      restem with classifiers that were trained on the true labels: the upper bound
+
+All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
+labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
+probability that one of its given labels is right. `ccom` changes no label: it leaves stems out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from scipy.special import expit
+
+from label_situations import Noisy
+from restem.audio.store import Store
+from restem.dataset.run import CLASSIFIER_FOLDER
+from restem.labelling.certain import certain
+from restem.labelling.deciding import Calibration, Decisions, present
+from restem.labelling.hearing import Heard, hear
+from restem.labelling.refining import Refinement, RefineSettings, Timed, judge, segment_targets
+from restem.labelling.requests import WORK_FOLDER
+from restem.labelling.scoring import pool_scores
+from restem.separation.separator import load_separator
+from restem.separation.songs import separate_mixture
+from restem.separation.training import TrainSettings, train
+
+THRESHOLD = 0.7
+CCOM_STEPS = 400
+CCOM_MARGIN_DB = 20.0
+OVERLAP = 0.25
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a method says about the stems that could be decoded. refined: (stem, class). quality, sure: (stem,).
+
+    probabilities: (stem, class), segments: (segment, class) scores, and final: the folder of a classifier that was
+    trained on what was found, where the method has them.
+    """
+
+    refined: np.ndarray
+    quality: np.ndarray
+    sure: np.ndarray
+    probabilities: np.ndarray | None = None
+    segments: np.ndarray | None = None
+    final: Path | None = None
+
+
+class Situation:
+    """One noisy dataset, and the trainings that methods share; they are kept in the folder `work`."""
+
+    def __init__(self, noisy: Noisy, seed: int, work: Path, workers: int) -> None:
+        self.noisy, self.work, self.workers, self.seed = noisy, work, workers, seed
+        self.dataset = noisy.dataset
+        self.timed = Timed(None)
+        self.store = Store(work.parent / "features")
+        self.settings = RefineSettings(seed=seed)
+        self.heard: Heard = hear(self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, workers)
+        self.true = noisy.flags()[list(self.heard.indices)]
+        self.given = self.heard.given
+        self.sounding = self.heard.segments.active_frames > 0
+
+    def refinement(self, name: str, **changes: Any) -> Refinement:
+        """The trainings of a refinement, in a folder of their own."""
+        settings = replace(self.settings, **changes)
+        config = settings.classifier(self.dataset.taxonomy.classes)
+        return Refinement(self.heard, self.work / name, settings, "cpu", self.workers, config)
+
+    @cached_property
+    def prior(self) -> list[np.ndarray]:
+        refinement = self.refinement("restem")
+        return [refinement.ask_prior(self.timed)] if refinement.prior_judges else []
+
+    @cached_property
+    def out_of_fold(self) -> np.ndarray:
+        """Logits of classifiers that were trained on the given labels of other songs."""
+        return self.refinement("restem").round(1, self.of_stems(self.given), self.timed)
+
+    @cached_property
+    def alone(self) -> np.ndarray:
+        """Logits of one classifier that was trained on the given labels of all songs."""
+        return self.refinement("single", folds=1).round(1, self.of_stems(self.given), self.timed)
+
+    def of_stems(self, flags: np.ndarray) -> np.ndarray:
+        return flags[self.heard.segments.stem]
+
+    def pooled(self, logits: np.ndarray) -> np.ndarray:
+        segments = self.heard.segments
+        scores = expit(logits[segments.active])
+        return pool_scores(scores, segments.stem[segments.active], len(self.given), self.settings.pool_quantile)
+
+    def plain(self, logits: np.ndarray, final: Path) -> Judged:
+        """Whatever exceeds the threshold, and the least probability of a given label."""
+        scores = self.pooled(logits)
+        quality = np.where(self.given, scores, 1.0 - scores).min(axis=1)
+        return Judged(scores > THRESHOLD, quality, np.ones(len(scores), bool), scores, final=final)
+
+    def decided(self, evidence: list[np.ndarray]) -> tuple[Judged, np.ndarray]:
+        """The decision of restem from the logits of all witnesses, and what it would teach."""
+        scores = expit(np.mean(evidence, axis=0)) * self.heard.segments.active[:, None]
+        found: tuple[Decisions, tuple[Calibration, ...]] = judge(
+            self.heard, scores, self.settings.pool_quantile, certain(self.heard, None)
+        )
+        decisions, calibrations = found
+        scores = present(scores, calibrations)
+        sure = np.isin(decisions.verdicts, ("kept", "changed"))
+        judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, scores)
+        return judged, segment_targets(self.heard.segments, scores, decisions)
+
+    def with_final(self, judged: Judged, name: str, targets: np.ndarray) -> Judged:
+        """With the final classifier, where there are mixtures to measure it on."""
+        if self.noisy.held_out is None:
+            return judged
+        refinement = self.refinement(name)
+        refinement.train_final(targets, self.timed)
+        return replace(judged, final=refinement.out / CLASSIFIER_FOLDER)
+
+
+def given(situation: Situation) -> Judged:
+    return Judged(situation.given, np.zeros(len(situation.given)), np.ones(len(situation.given), bool))
+
+
+def single(situation: Situation) -> Judged:
+    return situation.plain(situation.alone, situation.work / "single" / WORK_FOLDER / "round1" / "fold0")
+
+
+def paper(situation: Situation) -> Judged:
+    first = single(situation).refined.astype(np.float32)
+    second = situation.refinement("paper", folds=1)
+    logits = second.round(2, situation.of_stems(first), situation.timed)
+    return situation.plain(logits, second.out / WORK_FOLDER / "round2" / "fold0")
+
+
+def cleanlab(situation: Situation) -> Judged:
+    from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
+    from cleanlab.multilabel_classification.rank import get_label_quality_scores
+
+    scores = situation.pooled(situation.out_of_fold)
+    labels = [np.flatnonzero(flags).tolist() for flags in situation.given]
+    issues = np.asarray(find_multilabel_issues_per_class(labels, scores))
+    refined = situation.given ^ issues
+    return Judged(refined, get_label_quality_scores(labels, scores), np.ones(len(scores), bool), scores)
+
+
+def ccom(situation: Situation) -> Judged:
+    settings = TrainSettings(steps=CCOM_STEPS, truncate=(0.7, 0.5, 0.3), validation=0.0, seed=situation.seed)
+    folder = situation.work / "ccom"
+    train(situation.dataset, folder, settings, cache=situation.work / "pcm", device="cpu", workers=situation.workers)
+    separator = load_separator(folder)
+    margins = []
+    for flags, index in zip(situation.given, situation.heard.indices, strict=True):
+        sound, rate_hz = soundfile.read(situation.dataset.file(situation.dataset.stems[index]), dtype="float32")
+        stem = np.atleast_2d(sound.T)
+        estimates = separate_mixture(separator, iter([stem]), rate_hz, len(stem), OVERLAP, "cpu")
+        power = sum((block**2).sum(axis=(1, 2)) for block in estimates)
+        level_db = 10.0 * np.log10(power + 1e-9)
+        margins.append(level_db[flags].max(initial=-np.inf) - level_db[~flags].max(initial=-np.inf))
+    margin = np.array(margins)
+    return Judged(situation.given, expit((margin - CCOM_MARGIN_DB) / 10.0), margin >= CCOM_MARGIN_DB)
+
+
+def refined(situation: Situation) -> Judged:
+    judged, targets = situation.decided([*situation.prior, situation.out_of_fold])
+    return situation.with_final(judged, "restem", targets)
+
+
+def scratch(situation: Situation) -> Judged:
+    training = replace(situation.settings.training, start="scratch")
+    refinement = situation.refinement("scratch", training=training)
+    evidence: list[np.ndarray] = []
+    targets = situation.of_stems(situation.given)
+    for number in range(1, refinement.rounds + 1):
+        evidence.append(refinement.round(number, targets, situation.timed))
+        judged, targets = situation.decided(evidence)
+    return judged
+
+
+def truth(situation: Situation) -> Judged:
+    true = situation.of_stems(situation.true)
+    taught = situation.refinement("truth").round(1, true, situation.timed)
+    judged, _ = situation.decided([*situation.prior, taught])
+    return situation.with_final(judged, "truth", true)
+
+
+METHODS: dict[str, Callable[[Situation], Judged]] = {
+    "given": given, "single": single, "paper": paper, "cleanlab": cleanlab, "ccom": ccom, "restem": refined,
+    "scratch": scratch, "truth": truth,
+}  # fmt: skip
