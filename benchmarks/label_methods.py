@@ -11,7 +11,7 @@
     truth      restem with classifiers that were trained on the true labels: the upper bound
 
 All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
-labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
+labels are those that its score, the 0.93 quantile over segments, exceeds 0.7 for, and its quality is the least
 probability that one of its given labels is right. `ccom` changes no label: it leaves stems out.
 """
 
@@ -31,7 +31,6 @@ from label_situations import Noisy
 from restem.audio.store import Store
 from restem.dataset.run import CLASSIFIER_FOLDER
 from restem.labelling.certain import certain
-from restem.labelling.deciding import Calibration, Decisions, present
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.refining import Refinement, RefineSettings, Timed, judge, segment_targets
 from restem.labelling.requests import WORK_FOLDER
@@ -113,15 +112,11 @@ class Situation:
 
     def decided(self, evidence: list[np.ndarray]) -> tuple[Judged, np.ndarray]:
         """The decision of restem from the logits of all witnesses, and what it would teach."""
-        scores = expit(np.mean(evidence, axis=0)) * self.heard.segments.active[:, None]
-        found: tuple[Decisions, tuple[Calibration, ...]] = judge(
-            self.heard, scores, self.settings.pool_quantile, certain(self.heard, None)
-        )
-        decisions, calibrations = found
-        scores = present(scores, calibrations)
+        found = judge(self.heard, np.mean(evidence, axis=0), self.settings.pool_quantile, certain(self.heard, None))
+        decisions = found.decisions
         sure = np.isin(decisions.verdicts, ("kept", "changed"))
-        judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, scores)
-        return judged, segment_targets(self.heard.segments, scores, decisions)
+        judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, found.over_time)
+        return judged, segment_targets(self.heard.segments, found.over_time, decisions)
 
     def with_final(self, judged: Judged, name: str, targets: np.ndarray) -> Judged:
         """With the final classifier, where there are mixtures to measure it on."""

@@ -28,6 +28,8 @@ from restem.files import write_json
 from restem.labelling.reference import mixture_accuracy
 
 PATH = HERE / "labels.json"
+SURE = ("exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "labels wrongly changed", "ECE")
+FOUND = ("precision", "recall", "segment F1", "stretches found", "mixture accuracy")
 QUICK = ("generated10-regroup-0.2",)
 # Trainings of separators: on the smaller sets only.
 CCOM_SITUATIONS = ("takes", "band10-regroup-0.2", "band-regroup-0.2", "generated10-regroup-0.2")
@@ -139,7 +141,7 @@ def main() -> None:
         for name in QUICK if arguments.quick else arguments.situations or SITUATIONS:
             for seed in seeds:
                 compute(name, seed, arguments, work / f"seed{seed}")
-    print_table(read_rows())
+    print_tables(read_rows())
     if arguments.plot:
         draw(read_rows(), arguments.plot)
 
@@ -179,41 +181,67 @@ def keep_row(row: dict[str, Any]) -> None:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Label accuracy, a dot a seed."""
+    """Label accuracy and AUROC of all methods: the mean over seeds, and from which to which."""
     from matplotlib import pyplot
 
-    names = [
-        name
-        for name in dict.fromkeys(row["situation"] for row in rows)
-        if {"paper", "restem"} <= {row["method"] for row in rows if row["situation"] == name}
-    ]
-    figure, axes = pyplot.subplots(1, len(names), figsize=(4.5 * len(names), 3), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        mine = [row for row in rows if row["situation"] == name]
-        axis.plot([100 * row["label accuracy"] for row in mine], [row["method"] for row in mine], "o", alpha=0.6)
-        axis.set(title=name, xlabel="label accuracy, %")
+    names = [name for name in SITUATIONS if any(row["situation"] == name for row in rows)]
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 0.42 * len(names) + 1.6), sharey=True)
+    for axis, column in zip(axes, ("label accuracy", "AUROC"), strict=True):
+        for number, method in enumerate(methods):
+            places, means, below, above = [], [], [], []
+            for place, name in enumerate(names):
+                if not (found := values(rows, name, method, column)):
+                    continue
+                places.append(place + 0.7 * ((number + 0.5) / len(methods) - 0.5))
+                means.append(100 * np.mean(found))
+                below.append(100 * (np.mean(found) - min(found)))
+                above.append(100 * (max(found) - np.mean(found)))
+            axis.errorbar(
+                means, places, xerr=(below, above), fmt="o", elinewidth=1, label=method,
+                **({"color": "black", "markersize": 6, "zorder": 3} if method == "restem" else {"markersize": 4}),
+            )  # fmt: skip
+        for place in range(len(names)):
+            if place % 2:
+                axis.axhspan(place - 0.5, place + 0.5, color="0.95", zorder=0)
+        axis.set(xlabel=f"{column}, %", ylim=(len(names) - 0.5, -0.5), xlim=(None, 100.5))
         axis.grid(axis="x", alpha=0.3)
-    axes[0][0].invert_yaxis()
-    figure.tight_layout()
+    axes[0].set_yticks(range(len(names)), names)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncol=len(methods), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.96))
     figure.savefig(path, dpi=110)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Means over seeds, and from which to which."""
-    columns = ("label accuracy", "exact match", "AUROC", "unsure", "accuracy of the sure", "ECE", "segment F1")
-    print("| situation | method | seeds |", " | ".join(columns), "|")
-    print("|---|---|---|" + "---|" * len(columns))
-    for name in dict.fromkeys(row["situation"] for row in rows):
-        for method in METHODS:
-            mine = [row for row in rows if (row["situation"], row["method"]) == (name, method)]
-            if not mine:
-                continue
-            cells = []
-            for column in columns:
-                values = [row[column] for row in mine if row.get(column) is not None]
-                spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-                cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
-            print(f"| {name} | {method} | {len(mine)} |", " | ".join(cells), "|")
+def values(rows: list[dict[str, Any]], name: str, method: str, column: str) -> list[float]:
+    """A figure of every seed for which it is there."""
+    mine = (row for row in rows if (row["situation"], row["method"]) == (name, method))
+    return [row[column] for row in mine if row.get(column) is not None]
+
+
+def print_tables(rows: list[dict[str, Any]]) -> None:
+    """Means over seeds, and from which to which: methods against each other, then all figures of restem."""
+
+    def cell(name: str, method: str, column: str, spread: bool = True) -> str:
+        found = values(rows, name, method, column)
+        if not found:
+            return ""
+        around = f" ({100 * min(found):.1f} to {100 * max(found):.1f})" if spread and len(found) > 1 else ""
+        return f"{100 * np.mean(found):.1f}{around}"
+
+    def print_table(head: tuple[str, ...], lines: list[list[str]]) -> None:
+        print("|", " | ".join(("situation", *head)), "|")
+        print("|---" * (1 + len(head)) + "|")
+        for line in lines:
+            print("|", " | ".join(line), "|")
+        print()
+
+    names = [name for name in SITUATIONS if any(row["situation"] == name for row in rows)]
+    for column in ("label accuracy", "AUROC"):
+        print(f"{column}, %\n")
+        lines = [[name, *(cell(name, method, column, method == "restem") for method in METHODS)] for name in names]
+        print_table(tuple(METHODS), lines)
+    for head in (SURE, FOUND):
+        print_table(head, [[name, *(cell(name, "restem", column, False) for column in head)] for name in names])
 
 
 if __name__ == "__main__":

@@ -108,7 +108,9 @@ def corrupt(
     ] = "regroup",
     rate: Annotated[float, Parameter(help="The probability that a source or stem is affected.")] = 0.2,
     level_db: Annotated[float, Parameter(help="For bleed: the level of what bleeds in.")] = -20.0,
-    among: Annotated[str | None, Parameter(help="Only these classes are confused, as bass,other; by default all.")] = None,
+    among: Annotated[
+        str | None, Parameter(help="Only these classes are confused, as bass,other; by default all.")
+    ] = None,
     seed: int = 0,
     format: Annotated[Literal["flac", "wav"], Parameter(help="What to write; both are lossless.")] = "flac",
     layout: LayoutOption = None,

@@ -26,7 +26,6 @@ from restem.audio.store import Store
 from restem.audio.writer import write_audio
 from restem.dataset.layouts import open_dataset
 from restem.files import written_aside
-from restem.labelling.effects import EffectSettings
 from restem.labelling.hearing import hear
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.refining import RefineSettings
@@ -52,7 +51,6 @@ MIXING = MixingSettings(
     curve_knots=6,
     limit_share=0.25,
     noise_db=(-100.0, -35.0),
-    effects=EffectSettings(),
     drawn=len(FOUR_CLASSES),
 )
 

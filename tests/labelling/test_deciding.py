@@ -10,13 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from restem.labelling import deciding
 from restem.labelling.deciding import (
     CHANGE_ABOVE,
     DOUBT_ABOVE,
-    Calibration,
     Decisions,
-    calibrate,
     decide,
 )
 
@@ -35,7 +32,7 @@ class Simulated:
 
     def decide(self, scores: np.ndarray | None = None) -> Decisions:
         scores = self.scores if scores is None else scores
-        return decide(scores, self.given, self.songs, calibrate(scores, self.given))
+        return decide(scores, self.given, self.songs)
 
 
 def simulate(seed: int, songs: int, rate: float = 0.25, distance: float = 2.0) -> Simulated:
@@ -70,38 +67,43 @@ def calibration_error(probability: np.ndarray, true: np.ndarray) -> float:
     )
 
 
-class TestCalibrate:
+class TestWhatScoresMean:
     @pytest.mark.parametrize("seed", range(2))
-    def test_recovers_what_scores_mean(self, seed: int) -> None:
+    def test_is_found_though_labels_are_wrong(self, seed: int) -> None:
         data = simulate(seed, 400)
-        found = calibrate(data.scores, data.given)
+        found = data.decide().calibrations
         assert len(found) == CLASSES
-        for index, calibration in enumerate(found):
-            probability = calibration.present(data.scores[:, index])
-            assert np.abs(probability - data.present[:, index]).mean() < 0.055
-            assert calibration_error(probability, data.true[:, index]) < 0.055
+        for index, one in enumerate(found):
+            probability = one.probability(logit(data.scores[:, index]))
+            assert np.abs(probability - data.present[:, index]).mean() < 0.02
+            assert calibration_error(probability, data.true[:, index]) < 0.03
 
-    @pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
+    @pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.5])
     def test_all_witnesses_together_are_calibrated(self, rate: float) -> None:
         data = simulate(3, 400, rate, distance=1.0)
-        assert calibration_error(data.decide().probabilities.ravel(), data.true.ravel()) < 0.055
+        assert calibration_error(data.decide().probabilities.ravel(), data.true.ravel()) < 0.05
 
     def test_few_stems_are_enough_to_be_roughly_right(self) -> None:
         errors = []
         for seed in range(3):
             data = simulate(seed, 15)
-            found = calibrate(data.scores, data.given)
-            probability = np.stack([one.present(data.scores[:, index]) for index, one in enumerate(found)], axis=1)
+            logits = logit(data.scores)
+            found = data.decide().calibrations
+            probability = np.stack([one.probability(logits[:, index]) for index, one in enumerate(found)], axis=1)
             errors.append(np.abs(probability - data.present).mean())
         assert np.mean(errors) < 0.1
 
     def test_order_of_stems_does_not_matter(self) -> None:
         data = simulate(0, 25)
         order = np.random.default_rng(1).permutation(len(data.given))
-        shuffled = calibrate(data.scores[order], data.given[order])
-        scores = np.linspace(0, 1, 11)
-        for one, other in zip(calibrate(data.scores, data.given), shuffled, strict=True):
-            np.testing.assert_allclose(one.present(scores), other.present(scores), atol=0.01)
+        songs = [data.songs[index] for index in order]
+        shuffled = decide(data.scores[order], data.given[order], songs)
+        np.testing.assert_allclose(shuffled.probabilities, data.decide().probabilities[order], atol=1e-9)
+
+    def test_a_classifier_that_is_always_wrong_says_nothing(self) -> None:
+        data = simulate(0, 50, rate=0.0)
+        decisions = data.decide(1.0 - data.scores)
+        assert np.mean(decisions.refined != data.given) < 0.02
 
 
 class TestDecide:
@@ -111,9 +113,9 @@ class TestDecide:
         data = simulate(seed, 100, distance=distance)
         before, after = accuracy(data.given, data.true), accuracy(data.decide().refined, data.true)
         assert before < 0.93
-        # At least a third of the errors are mended, for labels are changed only when that is clear; with clear scores,
-        # three in four.
-        assert 1 - after < (0.67 if distance == 2.0 else 0.25) * (1 - before)
+        # At least three in five of the errors are mended, though labels are changed only when that is clear; with
+        # clear scores, nine in ten.
+        assert 1 - after < (0.4 if distance == 2.0 else 0.1) * (1 - before)
 
     @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("songs", [10, 100])
@@ -141,16 +143,20 @@ class TestDecide:
         assert ((quality >= 0) & (quality <= 1)).all()
 
 
-PLAIN = Calibration(slope=1.0, offset=0.0, missing=0.1, extra=0.05, base=0.25)
 STEMWISE = ("refined", "probabilities", "quality", "verdicts")
 ONE_GIVEN = np.array([[True, False, False, False]])
 
 
 def decide_one(scores: list[float], given: np.ndarray = ONE_GIVEN) -> Decisions:
-    """A stem of a song that has two more, which clearly hold the last two classes; the second one is nowhere else."""
-    rest = np.eye(CLASSES, dtype=bool)[2:]
-    all_scores = np.vstack([scores, np.where(rest, 0.999, 0.001)])
-    decisions = decide(all_scores, np.vstack([given, rest]), ["a"] * 3, [PLAIN] * CLASSES)
+    """A stem of a song that has two more, which clearly hold the last two classes; the second one is nowhere else.
+
+    It is the first of 31 songs, the others of which are right throughout.
+    """
+    rest = np.eye(CLASSES, dtype=bool)
+    all_labels = np.vstack([given, rest[2:], np.tile(rest, (30, 1))])
+    all_scores = np.vstack([scores, np.where(all_labels[1:], 0.98, 0.02)])
+    songs = ["a"] * 3 + [str(number) for number in range(30) for _ in range(CLASSES)]
+    decisions = decide(all_scores, all_labels, songs)
     return replace(decisions, **{name: getattr(decisions, name)[:1] for name in STEMWISE})
 
 
@@ -163,9 +169,11 @@ class TestVerdicts:
 
     def test_moved(self) -> None:
         """A class that its stem lacks, and that is clearly in another one of the song, which lacks its own."""
-        scores = np.where(np.eye(CLASSES, dtype=bool)[[1, 0, 2, 3]], 0.999, 0.001)
-        decisions = decide(scores, np.eye(CLASSES, dtype=bool), ["a"] * CLASSES, [PLAIN] * CLASSES)
-        assert decisions.verdicts == ("changed", "changed", "kept", "kept")
+        rest = np.eye(CLASSES, dtype=bool)
+        scores = np.where(np.vstack([rest[[1, 0, 2, 3]], np.tile(rest, (10, 1))]), 0.999, 0.001)
+        songs = [str(number // CLASSES) for number in range(len(scores))]
+        decisions = decide(scores, np.tile(rest, (11, 1)), songs)
+        assert decisions.verdicts == ("changed", "changed", *["kept"] * (len(scores) - 2))
         np.testing.assert_array_equal(decisions.refined, scores > 0.5)
         assert (decisions.quality[:2] < 0.2).all() and (decisions.quality[2:] > 0.95).all()
 
@@ -214,35 +222,6 @@ class TestVerdicts:
         assert (wrong[flipped] >= CHANGE_ABOVE).all()
 
 
-shares = st.floats(0.001, 0.999)
-calibrations = st.builds(
-    Calibration, slope=st.floats(0.05, 7), offset=st.floats(-4, 4), missing=st.floats(0.002, 0.45),
-    extra=st.floats(0.002, 0.45), base=shares, shares=st.tuples(shares, shares, shares),
-)  # fmt: skip
-
-
-calibrations = st.builds(
-    Calibration, slope=st.floats(0.05, 7), offset=st.floats(-4, 4), missing=st.floats(0.002, 0.45),
-    extra=st.floats(0.002, 0.45), base=st.floats(0.001, 0.999),
-)  # fmt: skip
-
-
-class TestRatio:
-    @given(calibrations, st.lists(st.floats(0, 1), min_size=2, max_size=20))
-    def test_a_higher_score_never_speaks_against_a_class(self, calibration: Calibration, scores: list[float]) -> None:
-        assert (np.diff(calibration.ratio(np.sort(scores))) >= 0).all()
-
-    @given(calibrations, st.floats(0, 1))
-    def test_bayes_rule(self, calibration: Calibration, score: float) -> None:
-        """The odds by the score over the odds before it, but for the scores that are about something else."""
-        present = np.clip(calibration.present(np.array([score])), 1e-9, 1 - 1e-9)
-        clear = np.exp(logit(present) - logit(calibration.base))
-        lapsing = (clear + deciding._LAPSE) / (1 + deciding._LAPSE * clear)
-        found = calibration.ratio(np.array([score]))
-        np.testing.assert_allclose(found, lapsing, rtol=1e-6)
-        assert deciding._LAPSE <= found[0] <= 1 / deciding._LAPSE
-
-
 @pytest.mark.parametrize("stems", [1, 2, 5, 60])
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_class_that_nothing_holds_is_given_to_nothing(stems: int, alone: bool) -> None:
@@ -251,7 +230,7 @@ def test_a_class_that_nothing_holds_is_given_to_nothing(stems: int, alone: bool)
     given = np.eye(CLASSES, dtype=bool)[np.arange(stems) % 3]
     scores = expit(np.where(given, 5.0, -5.0) + rng.standard_normal(given.shape))
     songs = [str(number) if alone else "a" for number in range(stems)]
-    decisions = decide(scores, given, songs, calibrate(scores, given))
+    decisions = decide(scores, given, songs)
     np.testing.assert_array_equal(decisions.refined, given)
 
 
@@ -263,15 +242,14 @@ class TestDegenerate:
         rng = np.random.default_rng(0)
         scores = rng.random((stems, 2)) if value is None else np.full((stems, 2), value)
         labels = rng.random(scores.shape) < 0.3 if label is None else np.full(scores.shape, label)
-        found = calibrate(scores, labels)
-        decisions = decide(scores, labels, [str(n // 4) for n in range(stems)], found)
-        for one in found:
-            assert np.isfinite([one.slope, one.offset, one.missing, one.extra, one.base]).all()
-            assert one.slope > 0 and one.missing + one.extra < 1
+        decisions = decide(scores, labels, [str(n // 4) for n in range(stems)])
+        for one in decisions.calibrations:
+            assert np.isfinite(list(vars(one).values())).all()
+            assert one.slope >= 0 and one.spread > 0 and 0 < one.base < 1
         assert np.isfinite(decisions.probabilities).all() and np.isfinite(decisions.quality).all()
         assert decisions.refined.shape == scores.shape and decisions.refined.dtype == bool
         assert len(decisions.verdicts) == stems and {*decisions.verdicts} <= {"kept", "changed", "unsure"}
 
     def test_the_same_twice(self) -> None:
         data = simulate(0, 12)
-        assert calibrate(data.scores, data.given) == calibrate(data.scores, data.given)
+        np.testing.assert_array_equal(data.decide().probabilities, data.decide().probabilities)

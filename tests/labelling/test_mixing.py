@@ -17,7 +17,7 @@ LENGTH = 4
 # No augmentation: what comes out is a sum of rows.
 PLAIN = MixingSettings(
     segment_s=LENGTH * HOP_S, counts=(0.4, 0.3, 0.3), level_range_db=0.0, curve_db=0.0, limit_share=0.0,
-    noise_db=(-300.0, -300.0),
+    noise_db=(-300.0, -300.0), effects=None,
 )  # fmt: skip
 
 # Seven stems and their labels among four classes, of which the last is carried by none.

@@ -215,7 +215,7 @@ def test_what_the_next_round_is_taught() -> None:
     )  # fmt: skip
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.95, 0.05]])
     scores = np.array([[0.2, 0.9, 0.0], [0.7, 0.0, 0.0], [0.9, 0.1, 0.8], [0.9, 0.9, 0.0], [0.3, 0.4, 0.9]])
-    decisions = Decisions(probabilities > 0.5, probabilities, np.ones(2), ("kept", "kept"), ())
+    decisions = Decisions(probabilities > 0.5, probabilities, np.ones(2), ("kept", "kept"), (), ())
     targets = segment_targets(segments, scores, decisions)
     np.testing.assert_allclose(targets[:2], probabilities[[0, 0]], rtol=1e-6)
     # Both; and where none is clear, the clearest that the stem holds.

@@ -75,8 +75,8 @@ def plan_noise(
 
     among: the classes that are confused, at least two, as `bass` and `other`; by default all.
     Except for `swap`, a class of a song is one stem: several files of one class are several sources of it.
-    Raises UsageError for a kind, rate, seed, level or classes out of range, and DatasetError for a stem whose label set is not
-    one class: only where every stem holds what its label says is the truth known.
+    Raises UsageError for a kind, rate, seed, level or classes out of range, and DatasetError for a stem whose label set
+    is not one class: only where every stem holds what its label says is the truth known.
     """
     confused = _confused(dataset.taxonomy, among)
     planners: Mapping[str, Callable[[_Song], list[NoisyStem]]] = {

@@ -3,15 +3,10 @@
 Three things speak about a stem x class: the classifier's score, from a classifier that never heard the song; the given
 label; and the rest of the song, for a class that none of its stems claims often lies in one that claims another.
 
-First, what scores mean. With a wrong label now and then, `missing` or `extra`,
-
-    P(present | score) = sigmoid(slope * logit(score) + offset)
-    P(given | score)   = extra + (1 - missing - extra) * P(present | score)
-
-and all four numbers follow from scores and given labels by maximum likelihood: a logistic regression that allows for
-wrong labels (the lapse rates of psychometrics; Wichmann & Hill 2001). It yields a likelihood ratio for every score.
-
-Then the stems of a song are weighed against each other (`placing`), which gives P(present | everything).
+What scores mean (`calibration`) and how often labels are wrong (`placing`) is not known. Both follow from the dataset
+itself: from the truth as it is believed to be follows the meaning of the scores, from that, with the labels and the
+songs, a better belief, and so on in turns (expectation-maximisation; Dempster, Laird and Rubin 1977). It begins with
+believing the labels. A classifier that tells nothing apart ends with scores that mean nothing, and labels that stand.
 
 A label is changed only when the result is clear.
 """
@@ -22,57 +17,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from restem.labelling.placing import Rates, place
+from restem.labelling.calibration import Calibration, calibrate
+from restem.labelling.placing import Placed, Rates, place, unplaced
 
-# A label is changed when it is wrong with at least this probability, and doubted from the second on. Chosen on stored
-# scores of `band` and `takes`, as the priors below and in `placing` were (docs/benchmarks.md).
+# A label is changed when it is wrong with at least this probability, and doubted from the second on.
 CHANGE_ABOVE = 0.6
 DOUBT_ABOVE = 0.3
 
-# How often a score is about something else than it seems to be, however clear it is: there are sounds that a classifier
-# takes for others with all confidence. It keeps one score from overruling everything else.
-_LAPSE = 0.04
+# P(present) to begin with, where the class is given and where it is not.
+_GIVEN, _NOT_GIVEN = 0.95, 0.03
 
-# Beta(1 + a, 1 + b) on the rates of wrong labels. A disagreement can be the label's fault or the classifier's, and on
-# few stems the scores alone cannot tell which: without a firm belief that most labels are right, a weak classifier
-# talks the fit into blaming the labels.
-_MISSING_PRIOR = (2.0, 50.0)
-_EXTRA_PRIOR = (1.0, 100.0)
+# How often a logit is about something else, before any is seen, and how many logits that is worth.
+_LAPSE = 0.02
+_LAPSE_WORTH = 100.0
 
-# The share of stems that hold a class before any is heard, as counts of stems that do and do not: four songs of four
-# stems. Without it, scores that are low throughout, of a class that nothing holds, would be taken for the usual ones.
-_BASE_PRIOR = (4.0, 12.0)
-
-_RATE_BOUNDS = (0.002, 0.45)
+_ROUNDS = 15
 _SCORE_CLIP = 1e-5
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What the scores and the given labels of one class mean; the names are those of the formulas above.
-
-    base: the share of stems that hold the class by their scores.
-    """
-
-    slope: float
-    offset: float
-    missing: float
-    extra: float
-    base: float
-
-    def present(self, scores: np.ndarray) -> np.ndarray:
-        """P(present | score)."""
-        return _present(self.slope, self.offset, scores)
-
-    def ratio(self, scores: np.ndarray) -> np.ndarray:
-        """P(score | present) / P(score | absent), between `_LAPSE` and its inverse."""
-        present = np.clip(self.present(scores), 1e-9, 1.0 - 1e-9)
-        ratio = present / (1.0 - present) * (1.0 - self.base) / self.base
-        lapsing: np.ndarray = (ratio + _LAPSE) / (1.0 + _LAPSE * ratio)
-        return lapsing
 
 
 @dataclass(frozen=True)
@@ -80,13 +42,15 @@ class Decisions:
     """What became of every stem's labels.
 
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(given label set right).
-    verdicts: `kept`, `changed` or `unsure`, a stem each. rates: where classes are, one a class.
+    verdicts: `kept`, `changed` or `unsure`, a stem each. calibrations: what scores mean, and rates: where classes are,
+    one a class each.
     """
 
     refined: np.ndarray
     probabilities: np.ndarray
     quality: np.ndarray
     verdicts: tuple[str, ...]
+    calibrations: tuple[Calibration, ...]
     rates: tuple[Rates, ...]
 
     def among(self, sounding: np.ndarray) -> Decisions:
@@ -100,44 +64,20 @@ class Decisions:
         refined[sounding], probabilities[sounding], quality[sounding] = self.refined, self.probabilities, self.quality
         decided = iter(self.verdicts)
         verdicts = tuple(next(decided) if sounds else "silent" for sounds in sounding)
-        return Decisions(refined, probabilities, quality, verdicts, self.rates)
+        return Decisions(refined, probabilities, quality, verdicts, self.calibrations, self.rates)
 
 
-def calibrate(scores: np.ndarray, given: np.ndarray, known: np.ndarray | None = None) -> tuple[Calibration, ...]:
-    """One calibration a class.
-
-    scores: (stem, class) in [0, 1], out-of-fold. given: (stem, class) flags.
-    known: (stem, class), 1 or 0 where somebody listened and said so, else NaN. Such a stem speaks about the classifier
-    and about the given labels each by itself: P(known | score) P(given | known).
-    """
-    known = np.full(scores.shape, np.nan) if known is None else known
-    return tuple(_fit(*column) for column in zip(scores.T, np.asarray(given).T, known.T, strict=True))
-
-
-def present(scores: np.ndarray, calibrations: Sequence[Calibration]) -> np.ndarray:
-    """P(present | score) for scores (any, class) of stems or of segments."""
-    return np.stack([one.present(scores[:, index]) for index, one in enumerate(calibrations)], axis=1)
-
-
-def decide(
-    scores: np.ndarray,
-    given: np.ndarray,
-    songs: Sequence[str],
-    calibrations: Sequence[Calibration],
-    known: np.ndarray | None = None,
-) -> Decisions:
+def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: np.ndarray | None = None) -> Decisions:
     """Refined labels of stems that sound.
 
-    scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem. known: as in
-    `calibrate`; what somebody heard in one stem of a song speaks about its other stems as well.
+    scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem.
+    known: (stem, class), 1 or 0 where somebody listened and said so, else NaN. Such a stem speaks about the classifier,
+    about the labels, and about the other stems of its song.
     What is not clear stays as given, and so does a stem that would be left without a label though it sounds; one
     that has none from the start is unsure.
     """
     given = np.asarray(given, bool)
-    ratios = np.stack([one.ratio(scores[:, index]) for index, one in enumerate(calibrations)], axis=1)
-    if known is not None:
-        ratios = np.where(np.isfinite(known), np.where(known == 1, np.inf, 0.0), ratios)
-    placed = place(ratios, given, songs)
+    calibrations, placed = _believe(to_logits(scores), given, songs, known)
     wrong = np.where(given, 1.0 - placed.probabilities, placed.probabilities)
     refined = np.where(wrong >= CHANGE_ABOVE, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
@@ -145,44 +85,50 @@ def decide(
     changed = (refined != given).any(axis=1)
     doubted = ~refined.any(axis=1) | emptied | ((wrong >= DOUBT_ABOVE) & (refined == given)).any(axis=1)
     verdicts = np.select([changed, doubted], ["changed", "unsure"], "kept")
-    return Decisions(refined, placed.probabilities, placed.agreement(given), tuple(verdicts.tolist()), placed.rates)
+    quality = placed.agreement(given)
+    return Decisions(refined, placed.probabilities, quality, tuple(verdicts.tolist()), calibrations, placed.rates)
 
 
-def _fit(scores: np.ndarray, given: np.ndarray, known: np.ndarray) -> Calibration:
-    evidence = _logit(scores)
-    labelled = np.asarray(given, np.float64)
+def to_logits(scores: np.ndarray) -> np.ndarray:
+    """The logits of scores, finite."""
+    logits: np.ndarray = logit(np.clip(scores, _SCORE_CLIP, 1.0 - _SCORE_CLIP))
+    return logits
+
+
+def calibrate_segments(logits: np.ndarray, stem: np.ndarray, probabilities: np.ndarray) -> tuple[Calibration, ...]:
+    """What the logits (segment, class) of active segments mean, by what is believed about stems.
+
+    stem: (segment,) index into probabilities (stem, class). A stem that holds one class only holds it in every segment
+    that sounds; one that does not hold it, in none. Nothing else is known of segments.
+    """
+    here = probabilities[stem]
+    others = np.stack(
+        [np.delete(here, index, axis=1).max(axis=1, initial=0.0) for index in range(here.shape[1])], axis=1
+    )
+    return calibrate(logits, here * (1.0 - others), 1.0 - here)
+
+
+def _believe(
+    logits: np.ndarray, given: np.ndarray, songs: Sequence[str], known: np.ndarray | None
+) -> tuple[tuple[Calibration, ...], Placed]:
+    """The meaning of the logits and where the classes are, each in the light of the other."""
+    known = np.full(logits.shape, np.nan) if known is None else known
     told = np.isfinite(known)
-
-    def cost(parameters: np.ndarray) -> float:
-        log_slope, offset, missing, extra = parameters
-        present = expit(np.exp(log_slope) * evidence + offset)
-        truth = np.where(told, known, present)
-        given_rate = extra + (1.0 - missing - extra) * truth
-        likelihood = labelled * np.log(given_rate) + (1.0 - labelled) * np.log(1.0 - given_rate)
-        likelihood += np.where(told, np.log(np.maximum(1.0 - np.abs(known - present), 1e-12)), 0.0)
-        rates = sum(
-            wrong * np.log(rate) + right * np.log(1.0 - rate)
-            for rate, (wrong, right) in ((missing, _MISSING_PRIOR), (extra, _EXTRA_PRIOR))
+    certain = np.where(known == 1, np.inf, 0.0)
+    believed = np.where(told, known, np.where(given, _GIVEN, _NOT_GIVEN))
+    lapsed_there = lapsed_elsewhere = np.zeros_like(logits)
+    lapse, placed = _LAPSE, unplaced(given)
+    calibrations: tuple[Calibration, ...] = ()
+    for _ in range(_ROUNDS):
+        holding = believed * (1.0 - lapsed_there) + (1.0 - believed) * lapsed_elsewhere
+        calibrations = calibrate(logits, holding, 1.0 - holding, lapse)
+        columns = list(zip(calibrations, logits.T, strict=True))
+        ratios = np.stack([one.ratio(column) for one, column in columns], axis=1)
+        placed = place(np.where(told, certain, ratios), given, songs, placed)
+        believed = placed.probabilities
+        lapsed_there, lapsed_elsewhere = (
+            np.stack(pair, axis=1) for pair in zip(*(one.lapsed(column) for one, column in columns), strict=True)
         )
-        # Weakly: scores of a good classifier are nearly calibrated, with a slope near 1 and an offset near 0.
-        return float(-likelihood.sum() - rates + 0.1 * log_slope**2 + 0.05 * offset**2)
-
-    bounds = [(-3.0, 2.0), (-8.0, 8.0), _RATE_BOUNDS, _RATE_BOUNDS]
-    starts = [(0.0, 0.0, 0.1, 0.05), (-1.0, 0.0, 0.05, 0.02), (0.5, 0.0, 0.05, 0.1)]
-    best = min((minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts), key=lambda fit: fit.fun)
-    log_slope, offset, missing, extra = (float(value) for value in best.x)
-    slope = float(np.exp(log_slope))
-    present = np.where(told, known, _present(slope, offset, scores))
-    holding, lacking = _BASE_PRIOR
-    base = float((present.sum() + holding) / (len(present) + holding + lacking))
-    return Calibration(slope, offset, missing, extra, base)
-
-
-def _present(slope: float, offset: float, scores: np.ndarray) -> np.ndarray:
-    probability: np.ndarray = expit(slope * _logit(scores) + offset)
-    return probability
-
-
-def _logit(scores: np.ndarray) -> np.ndarray:
-    evidence: np.ndarray = logit(np.clip(scores, _SCORE_CLIP, 1.0 - _SCORE_CLIP))
-    return evidence
+        lapses = (believed * lapsed_there + (1.0 - believed) * lapsed_elsewhere).sum()
+        lapse = float((lapses + _LAPSE_WORTH * _LAPSE) / (logits.size + _LAPSE_WORTH))
+    return calibrations, placed

@@ -12,7 +12,7 @@ whoever computes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class MixingSettings:
     curve_knots: int = 5
     limit_share: float = 0.15
     noise_db: tuple[float, float] = (-100.0, -50.0)
-    effects: EffectSettings | None = None
+    effects: EffectSettings | None = field(default_factory=EffectSettings)
     drawn: int | None = None
 
 

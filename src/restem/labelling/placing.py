@@ -14,7 +14,8 @@ the score of a stem says, P(score | present) / P(score | absent):
     `_SPREAD`.
 
 The four rates are those under which the scores are likeliest, with weak priors (expectation-maximisation; Dempster,
-Laird and Rubin 1977). All sums have closed forms, so the time is linear in the number of stems.
+Laird and Rubin 1977); those of one class are believed to be like those of the others. All sums have closed forms, so
+the time is linear in the number of stems.
 
 One thing ties the classes together: a stem that sounds holds something. It is a factor between the classes of a stem,
 and is passed on as a message, in turns with the rest (belief propagation; Pearl 1988). The rates are those among stems
@@ -28,14 +29,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Beta(1 + yes, 1 + no) on the rates, in their order: mislabelling is the exception, and a class that is missed where
-# it should be is somewhere else in its song. Chosen on stored scores of `band` and `takes` (docs/benchmarks.md).
-_PRIORS = ((150.0, 2.0), (0.5, 15.0), (10.0, 2.0), (5.0, 2.0))
-_SPREAD = 0.02
+# What the rates are before anything is heard, in their order, as counts of yes and no over all classes; and how many
+# stems or songs it is worth that the classes are alike. Mislabelling is the exception, and a class that is missed
+# where it should be is somewhere else in its song.
+_PRIORS = np.array([(30.0, 1.0), (0.5, 15.0), (10.0, 2.0), (5.0, 2.0)])
+_ALIKE_WORTH = 100.0
+_SPREAD = 0.01
 
 # The probability that a stem that sounds holds none of the classes, before it is heard.
 _NOTHING = 0.02
-_STEPS = 40
+_STEPS = 4
 _RATIO_RANGE = (1e-8, 1e8)
 
 
@@ -53,12 +56,13 @@ class Rates:
 class Placed:
     """What the songs say.
 
-    probabilities: (stem, class) P(present). apart: the same without the knowledge that the stem holds something.
-    rates: one a class.
+    probabilities: (stem, class) P(present). apart: the same without the knowledge that the stem holds something, which
+    makes the odds `message` (stem, class) times as high. rates: one a class.
     """
 
     probabilities: np.ndarray
     apart: np.ndarray
+    message: np.ndarray
     rates: tuple[Rates, ...]
 
     def agreement(self, given: np.ndarray) -> np.ndarray:
@@ -68,25 +72,30 @@ class Placed:
         return np.where(given.any(axis=1), np.minimum(1.0, right / something), 0.0)
 
 
-def place(ratios: np.ndarray, given: np.ndarray, songs: Sequence[str]) -> Placed:
+def unplaced(given: np.ndarray) -> Placed:
+    """Before anything is heard."""
+    usual = Rates(*((_PRIORS[:, 0] + 1.0) / (_PRIORS.sum(axis=1) + 2.0)).tolist())
+    nothing = np.full(given.shape, 0.5)
+    return Placed(nothing, nothing, np.ones(given.shape), (usual,) * given.shape[1])
+
+
+def place(ratios: np.ndarray, given: np.ndarray, songs: Sequence[str], placed: Placed) -> Placed:
     """Weighs scores, given labels and songs against each other.
 
     ratios: (stem, class) what each score says, P(score | present) / P(score | absent). given: (stem, class) flags.
-    songs: the song of each stem. Only stems that sound.
+    songs: the song of each stem. Only stems that sound. placed: what was found with other ratios, or `unplaced`; from
+    there it goes some steps on.
     """
     ratios = np.clip(ratios, *_RATIO_RANGE)
     song = np.unique(np.asarray(songs, str), return_inverse=True)[1]
-    rates = tuple(Rates(*((yes + 1.0) / (yes + no + 2.0) for yes, no in _PRIORS)) for _ in range(ratios.shape[1]))
     labelled = given.any(axis=1, keepdims=True)
-    expected = message = np.ones_like(ratios)
-    apart = probabilities = np.zeros_like(ratios)
     for _ in range(_STEPS):
-        unheard, _ = _place_classes(np.ones_like(ratios), given, song, rates)
-        expected = np.where(labelled, _something(_without(unheard, expected)), 1.0)
-        probabilities, rates = _place_classes(ratios * message / expected, given, song, rates)
-        apart = _without(probabilities, message)
-        message = np.where(labelled, _something(apart), 1.0)
-    return Placed(probabilities, apart, rates)
+        unheard, _ = _place_classes(np.ones_like(ratios), given, song, placed.rates)
+        probabilities, counts = _place_classes(ratios * placed.message, given, song, placed.rates)
+        apart = _without(probabilities, placed.message)
+        message = np.where(labelled, _something(apart) / _something(unheard), 1.0)
+        placed = Placed(probabilities, apart, message, _fit_rates(counts))
+    return placed
 
 
 def _without(probabilities: np.ndarray, message: np.ndarray) -> np.ndarray:
@@ -106,15 +115,23 @@ def _something(apart: np.ndarray) -> np.ndarray:
 
 def _place_classes(
     ratios: np.ndarray, given: np.ndarray, song: np.ndarray, rates: tuple[Rates, ...]
-) -> tuple[np.ndarray, tuple[Rates, ...]]:
-    """P(present), (stem, class), and the rates that fit these best."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(present), (stem, class), and the counts (class, rate, 2) of `_place_class`."""
     found = [_place_class(ratios[:, index], given[:, index], song, one) for index, one in enumerate(rates)]
     probabilities = np.clip(np.stack([one for one, _ in found], axis=1), 1e-9, 1.0 - 1e-9)
-    return probabilities, tuple(fitted for _, fitted in found)
+    return probabilities, np.stack([counts for _, counts in found])
 
 
-def _place_class(ratio: np.ndarray, given: np.ndarray, song: np.ndarray, rates: Rates) -> tuple[np.ndarray, Rates]:
-    """P(present) of one class, (stem,), and the rates that fit these best."""
+def _fit_rates(counts: np.ndarray) -> tuple[Rates, ...]:
+    """The rates of all classes from the counts (class, rate, 2) of yes and of all."""
+    yes, out_of = counts[..., 0], counts[..., 1]
+    alike = (yes.sum(axis=0) + _PRIORS[:, 0]) / (out_of.sum(axis=0) + _PRIORS.sum(axis=1))
+    fitted = (yes + _ALIKE_WORTH * alike) / (out_of + _ALIKE_WORTH)
+    return tuple(Rates(*row) for row in np.clip(fitted, 1e-4, 1.0 - 1e-4).tolist())
+
+
+def _place_class(ratio: np.ndarray, given: np.ndarray, song: np.ndarray, rates: Rates) -> tuple[np.ndarray, np.ndarray]:
+    """P(present) of one class, (stem,), and for each rate how often it came true, out of how many, (rate, 2)."""
     songs = int(song.max(initial=-1)) + 1
 
     def summed(values: np.ndarray) -> np.ndarray:
@@ -162,5 +179,4 @@ def _place_class(ratio: np.ndarray, given: np.ndarray, song: np.ndarray, rates: 
         (none_elsewhere[claimed & ~nowhere].sum(), (1.0 - some)[claimed & ~nowhere].sum()),
         (none_elsewhere[~claimed].sum(), (~claimed).sum()),
     )
-    fitted = [(yes + a) / (out_of + a + b) for (yes, out_of), (a, b) in zip(counts, _PRIORS, strict=True)]
-    return probabilities, Rates(*np.clip(fitted, 1e-4, 1.0 - 1e-4).tolist())
+    return probabilities, np.array(counts)

@@ -54,7 +54,9 @@ def mixture_accuracy(
     """
     classifier, _ = load_classifier(folder)
     heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers)
-    plain = MixingSettings(settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0))
+    plain = MixingSettings(
+        settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0), effects=None
+    )
     material = heard.material(heard.given[heard.segments.stem])
     rows = [store.require(source).rows for source in material.sources]
     mixer = Mixer(material, rows, plain, settings.mel.hop_s, seed=0)

@@ -1,10 +1,10 @@
 """The rounds: train on what the labels say, listen, relabel, train on what was found.
 
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
-four changes. Every stem is scored by a classifier that never heard its song (`folds`), since a classifier confirms
-what it has memorised. The score is weighed against the given label and the rest of the song instead of replacing it
-(`deciding`). Later rounds train on what was found in each segment, not on the stem's labels as a whole. And the
-evidence of all rounds is averaged.
+changes. Trainings start from a classifier that comes with restem (`prior`), and one round of them is enough. Every stem
+is scored by a classifier that never heard its song (`folds`), since a classifier confirms what it has memorised; so
+scores the prior. Their evidence is averaged, and weighed against the given label and the rest of the song instead of
+replacing it (`deciding`). Later rounds, and the final classifier, learn what was found in each segment.
 
 What a run has done so far lies in `OUT/.work`: classifiers, one folder each. Killed and started again it goes on from
 there; the folder is removed when the run is finished.
@@ -34,9 +34,10 @@ from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
+from restem.labelling.calibration import Calibration
 from restem.labelling.certain import Certain, certain, describe
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Calibration, Decisions, calibrate, decide, present
+from restem.labelling.deciding import Decisions, calibrate_segments, decide
 from restem.labelling.hearing import Heard, hear
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.prior import FOLDER as PRIOR_FOLDER
@@ -70,7 +71,7 @@ class RefineSettings:
     folds: int = 3
     seed: int = 0
     hop_s: float = 1.0
-    pool_quantile: float = 0.85
+    pool_quantile: float = 0.93
     mel: MelSettings = field(default_factory=MelSettings)
     mixing: MixingSettings = field(default_factory=MixingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -140,17 +141,14 @@ def refine_labels(
     evidence = [refinement.ask_prior(timed)] if refinement.prior_judges else []
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
-        scores = expit(np.mean(evidence, axis=0)) * heard.segments.active[:, None]
-        decisions, calibrations = judge(heard, scores, settings.pool_quantile, known)
-        scores = present(scores, calibrations) * heard.segments.active[:, None]
-        targets = known.over_segments(segment_targets(heard.segments, scores, decisions))
+        judged = judge(heard, np.mean(evidence, axis=0), settings.pool_quantile, known)
+        targets = known.over_segments(segment_targets(heard.segments, judged.over_time, judged.decisions))
     refinement.train_final(targets, timed)
 
-    labels = decided_labels(labels_table(heard, decisions), known.decided, dataset.taxonomy)
-    segments = decided_segments(segments_table(heard, scores), known.decided, dataset.taxonomy)
+    labels = decided_labels(labels_table(heard, judged.decisions), known.decided, dataset.taxonomy)
+    segments = decided_segments(segments_table(heard, judged.over_time), known.decided, dataset.taxonomy)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
-    described = [{**asdict(one), **asdict(rates)} for one, rates in zip(calibrations, decisions.rates, strict=True)]
-    description = _description(request, dataset, device, timed.seconds, described, failures)
+    description = _description(request, dataset, device, timed.seconds, judged, failures)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
@@ -277,7 +275,7 @@ def _description(
     dataset: Dataset,
     device: str,
     stages: dict[str, float],
-    calibrations: Sequence[dict[str, float]],
+    judged: Judged,
     failures: dict[str, str],
 ) -> dict[str, Any]:
     """What `run.json` holds."""
@@ -302,27 +300,50 @@ def _description(
             **{name: version(name) for name in packages},
         },
         "stages": stages,
-        "calibration": dict(zip(taxonomy.classes, calibrations, strict=True)),
+        "calibration": {
+            name: {"stems": asdict(stems), "segments": asdict(segments), "rates": asdict(rates)}
+            for name, stems, segments, rates in zip(
+                taxonomy.classes,
+                judged.decisions.calibrations,
+                judged.calibrations,
+                judged.decisions.rates,
+                strict=True,
+            )
+        },
         "failures": failures,
     }
 
 
-def judge(
-    heard: Heard, scores: np.ndarray, pool_quantile: float, known: Certain
-) -> tuple[Decisions, tuple[Calibration, ...]]:
-    """Decides about every stem from segment scores (segment, class); silent stems take no part in it.
+@dataclass(frozen=True)
+class Judged:
+    """What was found in stems, and over_time: (segment, class) P(present), 0 where a stem is not active.
+
+    calibrations: what the logits of segments mean, one a class.
+    """
+
+    decisions: Decisions
+    over_time: np.ndarray
+    calibrations: tuple[Calibration, ...]
+
+
+def judge(heard: Heard, logits: np.ndarray, pool_quantile: float, known: Certain) -> Judged:
+    """Decides about every stem from the logits (segment, class) of its segments; silent stems take no part in it.
 
     The probabilities of what is known are 1 and 0.
     """
     segments = heard.segments
     active = segments.active
-    pooled = pool_scores(scores[active], segments.stem[active], len(heard.indices), pool_quantile)
+    stem = segments.stem[active]
+    pooled = pool_scores(expit(logits[active]), stem, len(heard.indices), pool_quantile)
     sounding = segments.active_frames > 0
     songs = [song for song, sounds in zip(heard.songs, sounding, strict=True) if sounds]
-    pooled, given, told = pooled[sounding], heard.given[sounding], known.stems[sounding]
-    calibrations = calibrate(pooled, given, told)
-    decisions = decide(pooled, given, songs, calibrations, told).among(sounding)
-    return replace(decisions, probabilities=known.over_stems(decisions.probabilities)), calibrations
+    decisions = decide(pooled[sounding], heard.given[sounding], songs, known.stems[sounding]).among(sounding)
+    decisions = replace(decisions, probabilities=known.over_stems(decisions.probabilities))
+    calibrations = calibrate_segments(logits[active], stem, decisions.probabilities)
+    over_time = np.zeros(logits.shape)
+    for index, one in enumerate(calibrations):
+        over_time[active, index] = one.probability(logits[active, index])
+    return Judged(decisions, over_time, calibrations)
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What decisions teach about the stems nobody has listened to yet, without training anything.
 
-The classifiers' scores stay as they are. What they mean is fitted again (`deciding.calibrate`), now with stems whose
-truth is known among the rest; and a song in which a person found a class is a song that has it.
+The classifiers' scores stay as they are. What they mean is found again (`deciding`), now with stems whose truth is
+known among the rest; and a song in which a person found a class is a song that has it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from scipy.special import expit
 
 from restem.dataset.decided import Decided
 from restem.dataset.run import Run
 from restem.errors import RunError
+from restem.labelling.calibration import Calibration
 from restem.labelling.certain import known_flags
-from restem.labelling.deciding import calibrate, decide
+from restem.labelling.deciding import decide
 
 
 def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
@@ -34,8 +36,7 @@ def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
     scores = sounding.select([f"{name}_pooled" for name in classes]).to_numpy()
     given = np.array([taxonomy.to_flags(taxonomy.parse(text)) for text in sounding["given"]])
     known = known_flags(sounding["stem"], decided, taxonomy)
-    calibrations = calibrate(scores, given, known)
-    found = decide(scores, given, sounding["song"].to_list(), calibrations, known)
+    found = decide(scores, given, sounding["song"].to_list(), known)
     news = pl.DataFrame(
         {
             "row": sounding["row"],
@@ -53,11 +54,21 @@ def _pooled(run: Run) -> pl.DataFrame:
     """A row a stem: the quantile of the scores of its active segments, as the run pooled them."""
     try:
         quantile = float(run.description["settings"]["pool_quantile"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{run.path}: does not say how scores were pooled; run `restem refine` again.") from error
-    classes = list(run.taxonomy.classes)
+        meaning = {
+            name: Calibration(
+                **{key: float(one) for key, one in run.description["calibration"][name]["segments"].items()}
+            )
+            for name in run.taxonomy.classes
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{run.path}: does not say what its scores mean; run `restem refine` again.") from error
     # Segments in which a stem does not sound have scores of exactly 0.
-    active = run.found_segments.filter(pl.any_horizontal(pl.col(classes) > 0))
-    return active.group_by("stem", maintain_order=True).agg(
-        pl.col(classes).cast(pl.Float64).quantile(quantile, "linear")
+    active = run.found_segments.filter(pl.any_horizontal(pl.col(list(meaning)) > 0))
+    # What segments.parquet holds is a probability; stems are judged by the scores that it was made of.
+    scores = {name: expit(one.logits(active[name].to_numpy())) for name, one in meaning.items()}
+    return (
+        active.select("stem")
+        .with_columns(**{name: pl.Series(values) for name, values in scores.items()})
+        .group_by("stem", maintain_order=True)
+        .agg(pl.all().quantile(quantile, "linear"))
     )
