@@ -30,6 +30,8 @@ FOUND = {
     "vocals": ("vocals", "kept", 0.9, [0.97, 0.03, 0.01, 0.04]),
 }
 
+MEANING = {"absent": -1.0, "present": 1.0, "spread": 1.4, "lapse": 0.0, "base": 0.5}
+
 SERVE = """
 import sys
 import restem
@@ -94,6 +96,7 @@ def reviewable(root: Path, songs: int, write_band: Callable[..., Path]) -> Run:
     description = {
         "dataset": {"root": str(dataset), "classes": list(TAXONOMY.classes), "aliases": {}},
         "settings": {"pool_quantile": 0.85},
+        "calibration": {name: {"segments": MEANING} for name in TAXONOMY.classes},
     }
     return write_run(root / "run", TAXONOMY, labels_table, table, description)
 
