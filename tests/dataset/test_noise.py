@@ -107,6 +107,26 @@ def test_a_song_of_one_class_stays_right() -> None:
         assert (stem.given, len(stem.parts)) == ("bass", 1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_some_classes_are_confused(kind: str) -> None:
+    plan = plan_noise(dataset(50), kind, 0.9, 0, among=("bass", "other"))
+    found = {
+        (next(iter(part.source.given)), stem.given)
+        for stems in plan.values()
+        for stem in stems
+        for part in stem.parts
+        if part.source.given != {stem.given}
+    }
+    assert found == {("bass", "other"), ("other", "bass")}
+
+
+def test_which_classes_can_be_confused() -> None:
+    with pytest.raises(UsageError, match="no class 'flute' to confuse; use some of vocals, drums"):
+        plan_noise(dataset(1), "swap", 0.1, 0, among=("bass", "flute"))
+    with pytest.raises(UsageError, match="cannot be confused with itself"):
+        plan_noise(dataset(1), "swap", 0.1, 0, among=("bass", "bass"))
+
+
 def test_refusals() -> None:
     with pytest.raises(UsageError, match="no kind of noise 'hiss'; use one of regroup"):
         plan_noise(dataset(1), "hiss", 0.1, 0)

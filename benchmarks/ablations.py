@@ -1,0 +1,172 @@
+"""What every part of the decision is worth: refinements of `labels.py` with one part left out at a time.
+
+    python benchmarks/labels.py --work DIR --methods single restem
+    python benchmarks/ablations.py --work DIR
+
+The trainings are those that `labels.py` left in DIR; what is missing there is trained. Label accuracy and AUROC are
+in percent, the last column is the mean log loss of the probabilities in `labels.csv`, in thousandths of a nat.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from common import DATA, HERE, machine
+from label_methods import Judged, Situation
+from label_situations import make_noisy
+from labels import measure
+from restem.files import write_json
+from restem.labelling import calibration, deciding, placing, refining
+
+SITUATIONS = (
+    "band-regroup-0.2", "band-regroup-0.5", "band-swap-0.4", "band-partial-0.3", "band10-regroup-0.2", "takes",
+    "takes-regroup-0.2", "takes-clean",
+)  # fmt: skip
+FIGURES = ("label accuracy", "AUROC", "log loss")
+
+Decide = Callable[[Situation], Judged]
+
+
+def whole(situation: Situation) -> Judged:
+    """As it is."""
+    return situation.decided([*situation.prior, situation.out_of_fold])[0]
+
+
+def no_prior(situation: Situation) -> Judged:
+    """The prior is where trainings start, but no witness."""
+    return situation.decided([situation.out_of_fold])[0]
+
+
+def only_prior(situation: Situation) -> Judged:
+    """Nothing is trained on the dataset."""
+    return situation.decided(situation.prior)[0]
+
+
+def in_fold(situation: Situation) -> Judged:
+    """Stems are scored by a classifier that was trained on them."""
+    return situation.decided([*situation.prior, situation.alone])[0]
+
+
+def no_effects(situation: Situation) -> Judged:
+    """Mixtures of the trainings go through equaliser curves only."""
+    mixing = replace(situation.settings.mixing, effects=None)
+    found = situation.refinement("no-effects", mixing=mixing).round(
+        1, situation.of_stems(situation.given), situation.timed
+    )
+    return situation.decided([*situation.prior, found])[0]
+
+
+def median_pooling(situation: Situation) -> Judged:
+    """A stem's score is the median of its segments'."""
+    usual, situation.settings = situation.settings, replace(situation.settings, pool_quantile=0.5)
+    try:
+        return whole(situation)
+    finally:
+        situation.settings = usual
+
+
+def changed(**values: Any) -> Decide:
+    """As it is, with other values of `module__name`."""
+
+    def decide(situation: Situation) -> Judged:
+        with patched(values):
+            return whole(situation)
+
+    return decide
+
+
+@contextmanager
+def patched(values: dict[str, Any]) -> Iterator[None]:
+    modules = {"calibration": calibration, "deciding": deciding, "placing": placing, "refining": refining}
+    patches = [patch.object(modules[module], name, value) for (module, name), value in _split(values)]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()
+
+
+def _split(values: dict[str, Any]) -> list[tuple[tuple[str, str], Any]]:
+    return [((key.partition("__")[0], key.partition("__")[2]), value) for key, value in values.items()]
+
+
+def apart(*arguments: Any) -> Any:
+    """The decision with a song for every stem."""
+    scores, given, songs, known = arguments
+    return deciding.decide(scores, given, [str(number) for number in range(len(songs))], known)
+
+
+VARIANTS: dict[str, Decide] = {
+    "all of it": whole,
+    "without the prior as a witness": no_prior,
+    "the prior alone, nothing trained": only_prior,
+    "stems scored by what learned them (no folds)": in_fold,
+    "without effects on mixtures": no_effects,
+    "median of segments instead of the 0.93 quantile": median_pooling,
+    "stems of a song do not compete": changed(refining__decide=apart),
+    "labels believed (one turn)": changed(deciding___ROUNDS=1),
+    "scores never lapse": changed(deciding___LAPSE=1e-9, deciding___LAPSE_WORTH=1e9),
+    "classes have nothing in common": changed(calibration___ALIKE_WORTH=1e-3, placing___ALIKE_WORTH=1.0),
+    "a stem may hold nothing": changed(placing___something=lambda apart: np.ones_like(apart)),
+}
+
+
+def log_loss(situation: Situation, judged: Judged) -> float:
+    assert judged.probabilities is not None
+    sounding = situation.sounding
+    likely = np.clip(judged.probabilities[sounding], 1e-6, 1.0 - 1e-6)
+    return float(-np.log(np.where(situation.true[sounding], likely, 1.0 - likely)).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("situations", nargs="*", default=SITUATIONS)
+    parser.add_argument("--work", type=Path, required=True, help="where labels.py kept its trainings")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for name in arguments.situations:
+        for seed in arguments.seeds:
+            work = arguments.work / f"seed{seed}"
+            noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers)
+            situation = Situation(noisy, seed, work / name, arguments.workers)
+            for variant, decide in VARIANTS.items():
+                judged = decide(situation)
+                figures = {**measure(situation, judged), "log loss": log_loss(situation, judged)}
+                kept = {figure: figures[figure] for figure in FIGURES}
+                rows.append({"situation": name, "seed": seed, "variant": variant, **kept})
+            print(name, seed, flush=True)
+    write_json(HERE / "ablations.json", {"rows": rows, "machine": machine()})
+    print_table(rows, arguments.situations)
+
+
+def print_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    """A line a variant: label accuracies by situation, and the means of everything."""
+
+    def mean(variant: str, figure: str, name: str | None = None) -> float:
+        mine = [row for row in rows if row["variant"] == variant and name in (None, row["situation"])]
+        return float(np.mean([row[figure] for row in mine if row[figure] is not None]))
+
+    print("| |", " | ".join(names), "| mean | AUROC | log loss |")
+    print("|---" * (len(names) + 4) + "|")
+    for variant in VARIANTS:
+        cells = [f"{100 * mean(variant, 'label accuracy', name):.1f}" for name in names]
+        cells.append(f"{100 * mean(variant, 'label accuracy'):.1f}")
+        cells += [f"{100 * mean(variant, 'AUROC'):.1f}", f"{1000 * mean(variant, 'log loss'):.0f}"]
+        print(f"| {variant} |", " | ".join(cells), "|")
+
+
+if __name__ == "__main__":
+    main()
