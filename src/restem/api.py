@@ -145,6 +145,7 @@ def evaluate(
 
     model: a separator, or its folder; or estimates: a folder with `<song>/<class>.<ext>`. out: the folder for
     `songs.csv` and `summary.json`. overlap, shifts, seed: see `separate`; device: where songs are taken apart.
+    Interrupted and called again with the same `out` and separator, it goes on after the songs that were measured.
     Raises UsageError unless one of model and estimates is given, RestemError for a separator that cannot be used or has
     other classes than the dataset.
     """
@@ -173,6 +174,7 @@ def evaluate(
             separator, mixture, rate_hz, channels, overlap, device, shifts, seed
         ),
         out,
+        made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
     )
 

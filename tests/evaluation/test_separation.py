@@ -15,7 +15,14 @@ from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError
 from restem.evaluation.sdr import framewise_sdr, global_sdr, si_sdr
-from restem.evaluation.separation import evaluate, paired_interval, print_evaluation, read_evaluation
+from restem.evaluation.separation import (
+    Blocks,
+    Estimate,
+    evaluate,
+    paired_interval,
+    print_evaluation,
+    read_evaluation,
+)
 
 RATE_HZ = 4000
 CLASSES = ("vocals", "drums", "bass", "other")
@@ -169,3 +176,36 @@ def test_the_interval_holds_the_mean() -> None:
         held += low <= 1.0 <= high
     assert 0.89 <= held / 200 <= 0.99
     assert paired_interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+class TestInterrupted:
+    def separate(self, asked: list[str], stop_at: str = "") -> Estimate:
+        def estimate(song: str, mixture: Blocks, *_: int) -> Blocks:
+            asked.append(song)
+            if song == stop_at:
+                raise KeyboardInterrupt
+            for block in mixture:
+                yield np.stack([block * share for share in (0.1, 0.2, 0.3, 0.4)])
+
+        return estimate
+
+    def test_goes_on_after_the_songs_that_were_measured(self, songs: Dataset, tmp_path: Path) -> None:
+        whole = evaluate(songs, self.separate([]), tmp_path / "whole", made_by={"seed": 1})
+        asked: list[str] = []
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(songs, self.separate(asked, "song2"), tmp_path / "out", made_by={"seed": 1})
+        resumed = evaluate(songs, self.separate(asked), tmp_path / "out", made_by={"seed": 1})
+        assert asked == ["song0", "song1", "song2", "song2"]
+        assert resumed.songs.equals(whole.songs)
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["songs.csv", "summary.json"]
+
+    def test_of_other_estimates_nothing_is_kept(self, songs: Dataset, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(songs, self.separate([], "song2"), tmp_path, made_by={"seed": 1})
+        asked: list[str] = []
+        evaluate(songs, self.separate(asked), tmp_path, made_by={"seed": 2})
+        assert asked == ["song0", "song1", "song2"]
+
+    def test_a_damaged_record_is_no_record(self, songs: Dataset, tmp_path: Path) -> None:
+        (tmp_path / ".measured.json").write_text('{"request": 1, "songs"')
+        assert len(evaluate(songs, self.separate([]), tmp_path, made_by={"seed": 1}).songs) == 12

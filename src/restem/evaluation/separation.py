@@ -24,6 +24,7 @@ from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
 from restem.dataset.names import safe_name
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
+from restem.evaluation.measured import Measured
 from restem.evaluation.sdr import SdrMeter
 from restem.evaluation.terminal import bare_table, counted
 from restem.files import write_json, written_aside
@@ -73,11 +74,14 @@ def evaluate(
     estimates: Estimate | Path | str,
     out: Path | str | None = None,
     *,
+    made_by: Mapping[str, Any] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
 
     estimates: a folder with `<song>/<class>.<ext>`, whatever made it, or a function that separates, see `Estimate`.
+    made_by: all that such a function's estimates depend on, as JSON; interrupted and called again with the same, an
+    evaluation goes on after the songs that were measured. Files are measured again.
     A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song, or when
     `out` lies in the dataset.
     """
@@ -96,11 +100,15 @@ def evaluate(
     for stem in dataset.stems:
         by_song.setdefault(stem.song, []).append(stem)
     rows, failed = [], {}
+    keeps = Path(out) if out is not None and made_by is not None else None
+    measured = Measured(keeps, {"dataset": dataset.fingerprint(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
         if progress is not None:
             progress("evaluating", done, len(by_song))
         try:
-            rows += _measure_song(dataset, song, stems, estimates)
+            if measured.of(song) is None:
+                measured.keep(song, _measure_song(dataset, song, stems, estimates))
+            rows += measured.of(song) or []
         except (RestemError, ValueError) as error:
             failed[song] = str(error)
     if progress is not None:
@@ -115,6 +123,7 @@ def evaluate(
             name: {key: _plain(value) for key, value in row.items()} for name, row in evaluation.summary().items()
         }
         write_json(Path(out) / SUMMARY_FILE, {"summary": summary, "failed": failed})
+    measured.finish()
     return evaluation
 
 
