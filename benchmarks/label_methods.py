@@ -11,7 +11,7 @@
     truth      restem with classifiers that were trained on the true labels: the upper bound
 
 All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
-labels are those that its score, the 0.93 quantile over segments, exceeds 0.7 for, and its quality is the least
+labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
 probability that one of its given labels is right. `ccom` changes no label: it leaves stems out.
 """
 
@@ -39,6 +39,7 @@ from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture
 from restem.separation.training import TrainSettings, train
 
+PLAIN_QUANTILE = 0.85
 THRESHOLD = 0.7
 CCOM_STEPS = 400
 CCOM_MARGIN_DB = 20.0
@@ -102,7 +103,7 @@ class Situation:
     def pooled(self, logits: np.ndarray) -> np.ndarray:
         segments = self.heard.segments
         scores = expit(logits[segments.active])
-        return pool_scores(scores, segments.stem[segments.active], len(self.given), self.settings.pool_quantile)
+        return pool_scores(scores, segments.stem[segments.active], len(self.given), PLAIN_QUANTILE)
 
     def plain(self, logits: np.ndarray, final: Path) -> Judged:
         """Whatever exceeds the threshold, and the least probability of a given label."""
