@@ -32,7 +32,7 @@ import numpy as np
 # What the rates are before anything is heard, in their order, as counts of yes and no over all classes; and how many
 # stems or songs it is worth that the classes are alike. Mislabelling is the exception, and a class that is missed
 # where it should be is somewhere else in its song.
-_PRIORS = np.array([(30.0, 1.0), (0.5, 15.0), (10.0, 2.0), (5.0, 2.0)])
+_PRIORS = np.array([(100.0, 1.0), (0.5, 15.0), (10.0, 2.0), (5.0, 2.0)])
 _ALIKE_WORTH = 100.0
 _SPREAD = 0.01
 
