@@ -77,7 +77,7 @@ def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: n
     that has none from the start is unsure.
     """
     given = np.asarray(given, bool)
-    calibrations, placed = _believe(to_logits(scores), given, songs, known)
+    calibrations, placed = _believe(_to_logits(scores), given, songs, known)
     wrong = np.where(given, 1.0 - placed.probabilities, placed.probabilities)
     refined = np.where(wrong >= CHANGE_ABOVE, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
@@ -89,7 +89,7 @@ def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: n
     return Decisions(refined, placed.probabilities, quality, tuple(verdicts.tolist()), calibrations, placed.rates)
 
 
-def to_logits(scores: np.ndarray) -> np.ndarray:
+def _to_logits(scores: np.ndarray) -> np.ndarray:
     """The logits of scores, finite."""
     logits: np.ndarray = logit(np.clip(scores, _SCORE_CLIP, 1.0 - _SCORE_CLIP))
     return logits
