@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from restem.audio.reader import AudioInfo
-from restem.dataset.run import Run
+from restem.dataset.run import Run, open_run
+from restem.errors import RunError
 from restem.labelling.refitting import refit
+from restem.review.desk import Desk
 from restem.review.queue import doubts, order, stretch
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.taxonomy import Taxonomy
@@ -97,3 +102,11 @@ def test_refitting_leaves_a_run_as_it_is(run: Run) -> None:
     assert again.columns == run.found.columns and again["stem"].equals(run.found["stem"])
     assert again["quality"].is_between(0, 1).all()
     assert refit(run, {}).equals(again)
+
+
+def test_a_run_of_another_version_is_not_begun_with(run: Run, tmp_path: Path) -> None:
+    description = json.loads((run.path / "run.json").read_text())
+    del description["calibration"]["bass"]["segments"]
+    (run.path / "run.json").write_text(json.dumps(description))
+    with pytest.raises(RunError, match="does not say what its scores mean; run `restem refine` again"):
+        Desk(open_run(run.path), tmp_path / "cache")

@@ -24,7 +24,7 @@ def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
     """`run.found` with scores, qualities, refined labels and verdicts as they are in the light of `decided`.
 
     Takes seconds for 10,000 stems. Silent and failed stems stay as they are, and what was decided itself is not in
-    it: see `dataset.decided.decided_labels`. Raises RunError when the run does not say how scores were pooled.
+    it: see `dataset.decided.decided_labels`. Raises RunError when the run does not say what its scores mean.
     """
     taxonomy = run.taxonomy
     classes = list(taxonomy.classes)
@@ -50,22 +50,29 @@ def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
     return run.found.with_row_index("row").update(news, on="row").drop("row")
 
 
-def _pooled(run: Run) -> pl.DataFrame:
-    """A row a stem: the quantile of the scores of its active segments, as the run pooled them."""
+def meaning(run: Run) -> tuple[dict[str, Calibration], float]:
+    """What the scores of segments mean, by class, and the quantile of them that is the score of a stem.
+
+    Raises RunError when the run does not say so.
+    """
     try:
-        quantile = float(run.description["settings"]["pool_quantile"])
-        meaning = {
-            name: Calibration(
-                **{key: float(one) for key, one in run.description["calibration"][name]["segments"].items()}
-            )
+        described = run.description["calibration"]
+        found = {
+            name: Calibration(**{key: float(value) for key, value in described[name]["segments"].items()})
             for name in run.taxonomy.classes
         }
+        return found, float(run.description["settings"]["pool_quantile"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{run.path}: does not say what its scores mean; run `restem refine` again.") from error
+
+
+def _pooled(run: Run) -> pl.DataFrame:
+    """A row a stem: the quantile of the scores of its active segments, as the run pooled them."""
+    calibrations, quantile = meaning(run)
     # Segments in which a stem does not sound have scores of exactly 0.
-    active = run.found_segments.filter(pl.any_horizontal(pl.col(list(meaning)) > 0))
+    active = run.found_segments.filter(pl.any_horizontal(pl.col(list(calibrations)) > 0))
     # What segments.parquet holds is a probability; stems are judged by the scores that it was made of.
-    scores = {name: expit(one.logits(active[name].to_numpy())) for name, one in meaning.items()}
+    scores = {name: expit(one.logits(active[name].to_numpy())) for name, one in calibrations.items()}
     return (
         active.select("stem")
         .with_columns(**{name: pl.Series(values) for name, values in scores.items()})

@@ -24,6 +24,7 @@ from restem.dataset.run import Run, record, write_decided
 from restem.dataset.table import split_stem_name
 from restem.errors import RestemError, RunError, UsageError
 from restem.evaluation.names import printable, within_song
+from restem.labelling.refitting import meaning, refit
 from restem.review.queue import doubts, order, stretch
 from restem.review.spectra import spectra
 
@@ -49,7 +50,8 @@ class Desk:
     """One run on the reviewer's desk.
 
     cache: where the features of the run are kept. follow_links: also give out files that links in the dataset lead to
-    outside of it. Raises RunError when the dataset or the tables of the run have gone.
+    outside of it. Raises RunError when the dataset or the tables of the run have gone, or it was made by a version of
+    restem whose scores mean something else.
     """
 
     def __init__(self, run: Run, cache: Path, follow_links: bool = False) -> None:
@@ -59,6 +61,7 @@ class Desk:
         self.root = run.dataset_root.resolve()
         if not self.root.is_dir():
             raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
+        meaning(run)  # rather now than in the middle of a review
         settings = run.description.get("settings", {}).get("mel")
         self.store = Store(cache, MelSettings(**settings) if settings else None)
         self.found = run.found.to_dicts()
@@ -203,8 +206,6 @@ class Desk:
 
     def refit(self) -> None:
         """Puts the queue in order by what was decided so far; takes seconds, and leaves the labels as they are."""
-        from restem.labelling.refitting import refit  # scipy's optimiser is not needed before
-
         with self._refitting:
             if not self.refit_due():
                 return
