@@ -201,6 +201,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 0.42 * len(names) + 1.6), sharey=True)
     for axis, column in zip(axes, ("label accuracy", "AUROC"), strict=True):
         for number, method in enumerate(methods):
+            if column == "AUROC" and method == "given":
+                continue  # says nothing
             places, means, below, above = [], [], [], []
             for place, name in enumerate(names):
                 if not (found := values(rows, name, method, column)):
@@ -248,12 +250,14 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
         print()
 
     names = [name for name in SITUATIONS if any(row["situation"] == name for row in rows)]
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
     for column in ("label accuracy", "AUROC"):
         print(f"{column}, %\n")
-        lines = [[name, *(cell(name, method, column, method == "restem") for method in METHODS)] for name in names]
-        print_table(tuple(METHODS), lines)
+        lines = [[name, *(cell(name, method, column, method == "restem") for method in methods)] for name in names]
+        print_table(tuple(methods), lines)
     for head in (SURE, FOUND):
-        print_table(head, [[name, *(cell(name, "restem", column, False) for column in head)] for name in names])
+        lines = [[name, *(cell(name, "restem", column, False) for column in head)] for name in names]
+        print_table(head, [line for line in lines if any(line[1:])])
 
 
 if __name__ == "__main__":
