@@ -63,7 +63,7 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
     sources = tuple((path, 0) for path in files)
     failures = store.fill(list(sources))
     assert not failures
-    settings, training = MixingSettings(), TrainingSettings()
+    settings, training = MixingSettings(), TrainingSettings(learning_rate=1e-3)
     length = round(settings.segment_s / store.settings.hop_s)
     features = [store.require(source) for source in sources]
     segments = lay_segments(features, length, hop=round(1.0 / store.settings.hop_s))
