@@ -211,9 +211,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 means.append(100 * np.mean(found))
                 below.append(100 * (np.mean(found) - min(found)))
                 above.append(100 * (max(found) - np.mean(found)))
+            ours = method == "restem"
             axis.errorbar(
-                means, places, xerr=(below, above), fmt="o", elinewidth=1, label=method,
-                **({"color": "black", "markersize": 6, "zorder": 3} if method == "restem" else {"markersize": 4}),
+                means, places, xerr=(below, above), fmt="o", elinewidth=1, label=method, zorder=3 if ours else 2,
+                color="black" if ours else f"C{number}", markersize=6 if ours else 4,
             )  # fmt: skip
         for place in range(len(names)):
             if place % 2:
