@@ -101,12 +101,18 @@ def test_refitting_leaves_a_run_as_it_is(run: Run) -> None:
     again = refit(run, {})
     assert again.columns == run.found.columns and again["stem"].equals(run.found["stem"])
     assert again["quality"].is_between(0, 1).all()
+    for name in ("refined", "verdict"):
+        assert again[name].equals(run.found[name])
     assert refit(run, {}).equals(again)
 
 
-def test_a_run_of_another_version_is_not_begun_with(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "segments",
+    [None, [], {}, {"slope": 1.0}, {"absent": -1.0, "present": 1.0, "spread": 0.0, "lapse": 0.0, "base": 0.5}],
+)
+def test_a_run_of_another_version_is_not_begun_with(run: Run, tmp_path: Path, segments: object) -> None:
     description = json.loads((run.path / "run.json").read_text())
-    del description["calibration"]["bass"]["segments"]
+    description["calibration"]["bass"]["segments"] = segments
     (run.path / "run.json").write_text(json.dumps(description))
     with pytest.raises(RunError, match="does not say what its scores mean; run `restem refine` again"):
         Desk(open_run(run.path), tmp_path / "cache")

@@ -21,10 +21,12 @@ from restem.labelling.deciding import decide
 
 
 def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
-    """`run.found` with scores, qualities, refined labels and verdicts as they are in the light of `decided`.
+    """`run.found` with scores and qualities as they are in the light of `decided`.
 
-    Takes seconds for 10,000 stems. Silent and failed stems stay as they are, and what was decided itself is not in
-    it: see `dataset.decided.decided_labels`. Raises RunError when the run does not say what its scores mean.
+    Refined labels and verdicts stay those of the run, since these are what a person is asked to confirm: a stem that
+    is now thought to hold something else is a doubtful one. Takes a second for 10,000 stems. Silent and failed stems
+    stay as they are, and what was decided itself is not in it: see `dataset.decided.decided_labels`.
+    Raises RunError when the run does not say what its scores mean.
     """
     taxonomy = run.taxonomy
     classes = list(taxonomy.classes)
@@ -40,8 +42,6 @@ def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:
     news = pl.DataFrame(
         {
             "row": sounding["row"],
-            "refined": [taxonomy.format(taxonomy.from_flags(flags)) for flags in found.refined.tolist()],
-            "verdict": found.verdicts,
             "quality": found.quality,
             **{name: found.probabilities[:, index] for index, name in enumerate(classes)},
         },
