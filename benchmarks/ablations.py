@@ -10,8 +10,8 @@ in percent, the last column is the mean log loss of the probabilities in `labels
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from label_methods import Judged, Situation
 from label_situations import make_noisy
 from labels import measure
 from restem.files import write_json
-from restem.labelling import calibration, deciding, placing, refining
+from restem.labelling import deciding
 
 SITUATIONS = (
     "band-regroup-0.2", "band-regroup-0.5", "band-swap-0.4", "band-partial-0.3", "band10-regroup-0.2", "takes",
@@ -66,43 +66,23 @@ def no_effects(situation: Situation) -> Judged:
 
 def median_pooling(situation: Situation) -> Judged:
     """A stem's score is the median of its segments'."""
-    usual, situation.settings = situation.settings, replace(situation.settings, pool_quantile=0.5)
-    try:
-        return whole(situation)
-    finally:
-        situation.settings = usual
+    return situation.decided([*situation.prior, situation.out_of_fold], pool_quantile=0.5)[0]
 
 
-def changed(**values: Any) -> Decide:
-    """As it is, with other values of `module__name`."""
+def changed(values: dict[str, Any]) -> Decide:
+    """As it is, with other values of names in `restem.labelling`."""
 
     def decide(situation: Situation) -> Judged:
-        with patched(values):
+        with ExitStack() as patches:
+            for name, value in values.items():
+                patches.enter_context(patch(f"restem.labelling.{name}", value))
             return whole(situation)
 
     return decide
 
 
-@contextmanager
-def patched(values: dict[str, Any]) -> Iterator[None]:
-    modules = {"calibration": calibration, "deciding": deciding, "placing": placing, "refining": refining}
-    patches = [patch.object(modules[module], name, value) for (module, name), value in _split(values)]
-    for one in patches:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in patches:
-            one.stop()
-
-
-def _split(values: dict[str, Any]) -> list[tuple[tuple[str, str], Any]]:
-    return [((key.partition("__")[0], key.partition("__")[2]), value) for key, value in values.items()]
-
-
-def apart(*arguments: Any) -> Any:
+def apart(scores: np.ndarray, given: np.ndarray, songs: list[str], known: np.ndarray) -> deciding.Decisions:
     """The decision with a song for every stem."""
-    scores, given, songs, known = arguments
     return deciding.decide(scores, given, [str(number) for number in range(len(songs))], known)
 
 
@@ -113,11 +93,11 @@ VARIANTS: dict[str, Decide] = {
     "stems scored by what learned them (no folds)": in_fold,
     "without effects on mixtures": no_effects,
     "median of segments instead of the 0.93 quantile": median_pooling,
-    "stems of a song do not compete": changed(refining__decide=apart),
-    "labels believed (one turn)": changed(deciding___ROUNDS=1),
-    "scores never lapse": changed(deciding___LAPSE=1e-9, deciding___LAPSE_WORTH=1e9),
-    "classes have nothing in common": changed(calibration___ALIKE_WORTH=1e-3, placing___ALIKE_WORTH=1.0),
-    "a stem may hold nothing": changed(placing___something=lambda apart: np.ones_like(apart)),
+    "stems of a song do not compete": changed({"refining.decide": apart}),
+    "labels believed (one turn)": changed({"deciding._ROUNDS": 1}),
+    "scores never lapse": changed({"deciding._LAPSE": 1e-9, "deciding._LAPSE_WORTH": 1e9}),
+    "classes have nothing in common": changed({"calibration._ALIKE_WORTH": 1e-3, "placing._ALIKE_WORTH": 1.0}),
+    "a stem may hold nothing": changed({"placing._something": np.ones_like}),
 }
 
 

@@ -111,9 +111,10 @@ class Situation:
         quality = np.where(self.given, scores, 1.0 - scores).min(axis=1)
         return Judged(scores > THRESHOLD, quality, np.ones(len(scores), bool), scores, final=final)
 
-    def decided(self, evidence: list[np.ndarray]) -> tuple[Judged, np.ndarray]:
+    def decided(self, evidence: list[np.ndarray], pool_quantile: float | None = None) -> tuple[Judged, np.ndarray]:
         """The decision of restem from the logits of all witnesses, and what it would teach."""
-        found = judge(self.heard, np.mean(evidence, axis=0), self.settings.pool_quantile, certain(self.heard, None))
+        quantile = pool_quantile or self.settings.pool_quantile
+        found = judge(self.heard, np.mean(evidence, axis=0), quantile, certain(self.heard, None))
         decisions = found.decisions
         sure = np.isin(decisions.verdicts, ("kept", "changed"))
         judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, found.over_time)

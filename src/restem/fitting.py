@@ -12,6 +12,7 @@ import pickle
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,15 +79,37 @@ def average_over_share(share: float) -> Average:
     return lambda average, weights, count: average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
 
 
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's notices about hardware and data loading out of restem's own output."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",  # on a CPU, loader processes would only take cores from the training
+            ".*Checkpoint directory .* exists and is not empty.*",  # it is the one to go on from
+            ".*but have no `val_dataloader`.*",  # not everything trained is watched
+            ".*treespec, LeafSpec.*",  # Lightning on its own use of torch
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
 def prepare(accelerator: str, threads: int, seed: int) -> None:
     """Makes this process ready for a training. Before the network is built, whose weights depend on the seed."""
-    _quieten_lightning()
     if accelerator == "cpu":
         torch.set_num_threads(threads)
         keep_freed_memory()
     lightning.seed_everything(seed, verbose=False)
 
 
+@_quiet_lightning()
 def fit(
     module: lightning.LightningModule,
     loop: Loop,
@@ -238,16 +261,3 @@ def _is_whole(checkpoint: Path) -> bool:
 def _loader(loop: Loop, draw: Draw, batches: int, fixed: bool = False) -> DataLoader:
     sampler = _Examples(batches, loop.batch, fixed)
     return DataLoader(_Batches(draw), batch_size=None, sampler=sampler, num_workers=loop.loaders)
-
-
-def _quieten_lightning() -> None:
-    """Keeps Lightning's notices about hardware and data loading out of restem's own output."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # on a CPU, loader processes would only take cores from the training
-        ".*Checkpoint directory .* exists and is not empty.*",  # it is the one to go on from
-        ".*but have no `val_dataloader`.*",  # not everything trained is watched
-        ".*treespec, LeafSpec.*",  # Lightning on its own use of torch
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -54,6 +54,12 @@ class TestCalibration:
         np.testing.assert_allclose(one.logits(one.probability(LOGITS)), LOGITS, atol=1e-6)
 
 
+@pytest.mark.parametrize("changes", [{"spread": 0.0}, {"base": 0.0}, {"base": 1.0}, {"present": float("nan")}])
+def test_what_means_nothing_is_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="means nothing"):
+        Calibration(**{"absent": -1.0, "present": 1.0, "spread": 1.0, "lapse": 0.0, "base": 0.5, **changes})
+
+
 class TestCalibrate:
     def test_as_discriminant_analysis(self) -> None:
         logits, there = draw(0, 5000)

@@ -8,7 +8,7 @@ the lower one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -108,6 +108,10 @@ class _Song:
     def classes(self) -> tuple[str, ...]:
         return tuple(self.sources)
 
+    def holding(self, classes: Sequence[str]) -> list[str]:
+        """Those of `classes` that the song holds."""
+        return [name for name in classes if name in self.sources]
+
 
 def _songs(dataset: Dataset, seed: int) -> list[_Song]:
     grouped: dict[str, dict[str, list[Stem]]] = {}
@@ -126,39 +130,41 @@ def _songs(dataset: Dataset, seed: int) -> list[_Song]:
     return songs
 
 
-def _confused(taxonomy: Taxonomy, among: Collection[str] | None) -> frozenset[str]:
+def _confused(taxonomy: Taxonomy, among: Collection[str] | None) -> tuple[str, ...]:
+    """The classes that are confused, in taxonomy order."""
     if among is None:
-        return frozenset(taxonomy.classes)
+        return taxonomy.classes
     if unknown := set(among).difference(taxonomy.classes):
         raise UsageError(f"There is no class {min(unknown)!r} to confuse; use some of {', '.join(taxonomy.classes)}.")
     if len(set(among)) < 2:
         raise UsageError("One class cannot be confused with itself; name at least two.")
-    return frozenset(among)
+    return tuple(name for name in taxonomy.classes if name in among)
 
 
-def _draw_other(song: _Song, own: str, choices: Collection[str], confused: Collection[str], rate: float) -> str | None:
-    """What `own` is taken for: another of `choices`, uniformly, with probability `rate`, else None.
+def _draw_other(song: _Song, own: str, choices: Sequence[str], rate: float) -> str | None:
+    """Another of `choices`, uniformly, with probability `rate`, else None, and None where `own` is none of them.
 
-    Only classes among `confused` are, and for each other. Draws equally often in each case.
+    Draws equally often in each case.
     """
     happens, pick = song.rng.random(2)
-    others = [name for name in choices if name != own and name in confused]
-    return others[int(pick * len(others))] if happens < rate and others and own in confused else None
+    others = [name for name in choices if name != own]
+    return others[int(pick * len(others))] if happens < rate and others and own in choices else None
 
 
-def _regroup(song: _Song, rate: float, confused: Collection[str]) -> list[NoisyStem]:
+def _regroup(song: _Song, rate: float, confused: Sequence[str]) -> list[NoisyStem]:
+    choices = song.holding(confused)
     parts: dict[str, list[Part]] = {name: [] for name in song.classes}
     for own, sources in song.sources.items():
         for source in sources:
-            parts[_draw_other(song, own, song.classes, confused, rate) or own].append(Part(source))
+            parts[_draw_other(song, own, choices, rate) or own].append(Part(source))
     return [NoisyStem(song.name, name, name, tuple(found)) for name, found in parts.items() if found]
 
 
-def _swap(song: _Song, rate: float, classes: tuple[str, ...], confused: Collection[str]) -> list[NoisyStem]:
+def _swap(song: _Song, rate: float, classes: Sequence[str], confused: Sequence[str]) -> list[NoisyStem]:
     renamed: dict[str, list[Stem]] = {name: [] for name in classes}
     for own, sources in song.sources.items():
         for source in sources:
-            renamed[_draw_other(song, own, classes, confused, rate) or own].append(source)
+            renamed[_draw_other(song, own, confused, rate) or own].append(source)
     plan = []
     for given, sources_in in renamed.items():
         # At random, or `_2` would tell which one is wrong.
@@ -168,21 +174,23 @@ def _swap(song: _Song, rate: float, classes: tuple[str, ...], confused: Collecti
     return plan
 
 
-def _bleed(song: _Song, gain: float, confused: Collection[str]) -> list[NoisyStem]:
+def _bleed(song: _Song, gain: float, confused: Sequence[str]) -> list[NoisyStem]:
+    choices = song.holding(confused)
     plan = []
     for name, own in song.sources.items():
-        heard = [other for other in song.classes if other != name and {name, other} <= set(confused)]
+        heard = [other for other in choices if other != name and name in choices]
         others = [source for other in heard for source in song.sources[other]]
         parts = [*map(Part, own), *(Part(source, gain, counts=False) for source in others)]
         plan.append(NoisyStem(song.name, name, name, tuple(parts)))
     return plan
 
 
-def _partial(song: _Song, rate: float, confused: Collection[str]) -> list[NoisyStem]:
+def _partial(song: _Song, rate: float, confused: Sequence[str]) -> list[NoisyStem]:
+    choices = song.holding(confused)
     parts = {name: [Part(source) for source in sources] for name, sources in song.sources.items()}
     for own, sources in song.sources.items():
         for source in sources:
-            other = _draw_other(song, own, song.classes, confused, rate)
+            other = _draw_other(song, own, choices, rate)
             stretch = Stretch(float(song.rng.uniform(*STRETCH_S)), float(song.rng.random()))
             if other is not None:
                 parts[other].append(Part(source, stretch=stretch))

@@ -8,6 +8,7 @@ the logits, `lapse`, is about something else: there are sounds that a classifier
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,11 @@ class Calibration:
     spread: float
     lapse: float
     base: float
+
+    def __post_init__(self) -> None:
+        # They come back from files.
+        if not (all(map(math.isfinite, vars(self).values())) and self.spread > 0 and 0 < self.base < 1):
+            raise ValueError(f"{self} means nothing.")
 
     @property
     def slope(self) -> float:
