@@ -37,22 +37,22 @@ Decide = Callable[[Situation], Judged]
 
 def whole(situation: Situation) -> Judged:
     """As it is."""
-    return situation.decided([*situation.prior, situation.out_of_fold])[0]
+    return situation.decided([*situation.pretrained, situation.out_of_fold])[0]
 
 
-def no_prior(situation: Situation) -> Judged:
-    """The prior is where trainings start, but no witness."""
+def no_pretrained(situation: Situation) -> Judged:
+    """Trainings start from the pretrained classifier, but its own scores are no evidence."""
     return situation.decided([situation.out_of_fold])[0]
 
 
-def only_prior(situation: Situation) -> Judged:
+def only_pretrained(situation: Situation) -> Judged:
     """Nothing is trained on the dataset."""
-    return situation.decided(situation.prior)[0]
+    return situation.decided(situation.pretrained)[0]
 
 
 def in_fold(situation: Situation) -> Judged:
     """Stems are scored by a classifier that was trained on them."""
-    return situation.decided([*situation.prior, situation.alone])[0]
+    return situation.decided([*situation.pretrained, situation.alone])[0]
 
 
 def no_effects(situation: Situation) -> Judged:
@@ -61,12 +61,12 @@ def no_effects(situation: Situation) -> Judged:
     found = situation.refinement("no-effects", mixing=mixing).round(
         1, situation.of_stems(situation.given), situation.timed
     )
-    return situation.decided([*situation.prior, found])[0]
+    return situation.decided([*situation.pretrained, found])[0]
 
 
 def median_pooling(situation: Situation) -> Judged:
     """A stem's score is the median of its segments'."""
-    return situation.decided([*situation.prior, situation.out_of_fold], pool_quantile=0.5)[0]
+    return situation.decided([*situation.pretrained, situation.out_of_fold], pool_quantile=0.5)[0]
 
 
 def changed(values: dict[str, Any]) -> Decide:
@@ -81,23 +81,23 @@ def changed(values: dict[str, Any]) -> Decide:
     return decide
 
 
-def apart(scores: np.ndarray, given: np.ndarray, songs: list[str], known: np.ndarray) -> deciding.Decisions:
+def apart(scores: np.ndarray, given: np.ndarray, songs: list[str], known: np.ndarray) -> deciding.Outcome:
     """The decision with a song for every stem."""
     return deciding.decide(scores, given, [str(number) for number in range(len(songs))], known)
 
 
 VARIANTS: dict[str, Decide] = {
     "all of it": whole,
-    "without the prior as a witness": no_prior,
-    "the prior alone, nothing trained": only_prior,
+    "without the pretrained classifier's scores": no_pretrained,
+    "the pretrained classifier alone, nothing trained": only_pretrained,
     "stems scored by what learned them (no folds)": in_fold,
     "without effects on mixtures": no_effects,
     "median of segments instead of the 0.93 quantile": median_pooling,
     "stems of a song do not compete": changed({"refining.decide": apart}),
     "labels believed (one turn)": changed({"deciding._ROUNDS": 1}),
     "scores never lapse": changed({"deciding._LAPSE": 1e-9, "deciding._LAPSE_WORTH": 1e9}),
-    "classes have nothing in common": changed({"calibration._ALIKE_WORTH": 1e-3, "placing._ALIKE_WORTH": 1.0}),
-    "a stem may hold nothing": changed({"placing._something": np.ones_like}),
+    "classes have nothing in common": changed({"calibration._ALIKE_WORTH": 1e-3, "song_model._ALIKE_WORTH": 1.0}),
+    "a stem may hold nothing": changed({"song_model._something": np.ones_like}),
 }
 
 

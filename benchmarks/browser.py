@@ -20,7 +20,7 @@ READY = "html[data-ready]"
 @contextmanager
 def served(run: Path, cache: Path, person: str = "") -> Iterator[str]:
     """Serves the review of a run in a process of its own; gives its address."""
-    command = [sys.executable, "-m", "restem.cli", "review", str(run), "--cache", str(cache), "--no-browser"]
+    command = [sys.executable, "-m", "restem.cli.main", "review", str(run), "--cache", str(cache), "--no-browser"]
     process = subprocess.Popen([*command, "--person", person], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

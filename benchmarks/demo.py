@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 from common import publish
-from restem.demo import run_demo
+from restem.demo.demo import run_demo
 
 
 def measure(seed: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from joblib.externals.loky import get_reusable_executor
 from common import publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.reader import BLOCK_FRAMES
 from restem.audio.store import Store
+from restem.executing.processes import Processes
 
 CLASSES = ("vocals", "drums", "bass", "other")
 
@@ -63,7 +64,7 @@ def compare(files: list[Path], folder: Path, repeats: int) -> None:
         def side() -> None:
             if cold:
                 get_reusable_executor().shutdown(wait=True)
-            failures = Store(folder / f"store{next(number)}").fill([(path, 0) for path in files], workers)
+            failures = Store(folder / f"store{next(number)}").fill([(path, 0) for path in files], Processes(workers))
             assert not failures
 
         return side

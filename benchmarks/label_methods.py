@@ -29,15 +29,16 @@ from scipy.special import expit
 
 from label_situations import Noisy
 from restem.audio.store import Store
-from restem.dataset.run import CLASSIFIER_FOLDER
-from restem.labelling.certain import certain
-from restem.labelling.hearing import Heard, hear
+from restem.executing.processes import Processes
+from restem.labelling.features import Features, load_features
+from restem.labelling.known_labels import certain
 from restem.labelling.refining import Refinement, RefineSettings, Timed, judge, segment_targets
 from restem.labelling.requests import WORK_FOLDER
 from restem.labelling.scoring import pool_scores
+from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture
-from restem.separation.training import TrainSettings, train
+from restem.separation.train import TrainSettings, train
 
 PLAIN_QUANTILE = 0.85
 THRESHOLD = 0.7
@@ -67,25 +68,28 @@ class Situation:
 
     def __init__(self, noisy: Noisy, seed: int, work: Path, workers: int) -> None:
         self.noisy, self.work, self.workers, self.seed = noisy, work, workers, seed
+        self.executor = Processes(workers)
         self.dataset = noisy.dataset
         self.timed = Timed(None)
         self.store = Store(work.parent / "features")
         self.settings = RefineSettings(seed=seed)
-        self.heard: Heard = hear(self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, workers)
-        self.true = noisy.flags()[list(self.heard.indices)]
-        self.given = self.heard.given
-        self.sounding = self.heard.segments.active_frames > 0
+        self.features: Features = load_features(
+            self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, self.executor
+        )
+        self.true = noisy.flags()[list(self.features.indices)]
+        self.given = self.features.given
+        self.sounding = self.features.segments.active_frames > 0
 
     def refinement(self, name: str, **changes: Any) -> Refinement:
         """The trainings of a refinement, in a folder of their own."""
         settings = replace(self.settings, **changes)
         config = settings.classifier(self.dataset.taxonomy.classes)
-        return Refinement(self.heard, self.work / name, settings, "cpu", self.workers, config)
+        return Refinement(self.features, self.work / name, settings, "cpu", self.executor, config)
 
     @cached_property
-    def prior(self) -> list[np.ndarray]:
+    def pretrained(self) -> list[np.ndarray]:
         refinement = self.refinement("restem")
-        return [refinement.ask_prior(self.timed)] if refinement.prior_judges else []
+        return [refinement.score_with_pretrained(self.timed)] if refinement.uses_pretrained else []
 
     @cached_property
     def out_of_fold(self) -> np.ndarray:
@@ -98,10 +102,10 @@ class Situation:
         return self.refinement("single", folds=1).round(1, self.of_stems(self.given), self.timed)
 
     def of_stems(self, flags: np.ndarray) -> np.ndarray:
-        return flags[self.heard.segments.stem]
+        return flags[self.features.segments.stem]
 
     def pooled(self, logits: np.ndarray) -> np.ndarray:
-        segments = self.heard.segments
+        segments = self.features.segments
         scores = expit(logits[segments.active])
         return pool_scores(scores, segments.stem[segments.active], len(self.given), PLAIN_QUANTILE)
 
@@ -114,11 +118,11 @@ class Situation:
     def decided(self, evidence: list[np.ndarray], pool_quantile: float | None = None) -> tuple[Judged, np.ndarray]:
         """The decision of restem from the logits of all witnesses, and what it would teach."""
         quantile = pool_quantile or self.settings.pool_quantile
-        found = judge(self.heard, np.mean(evidence, axis=0), quantile, certain(self.heard, None))
+        found = judge(self.features, np.mean(evidence, axis=0), quantile, certain(self.features, None))
         decisions = found.decisions
         sure = np.isin(decisions.verdicts, ("kept", "changed"))
         judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, found.over_time)
-        return judged, segment_targets(self.heard.segments, found.over_time, decisions)
+        return judged, segment_targets(self.features.segments, found.over_time, decisions)
 
     def with_final(self, judged: Judged, name: str, targets: np.ndarray) -> Judged:
         """With the final classifier, where there are mixtures to measure it on."""
@@ -161,7 +165,7 @@ def ccom(situation: Situation) -> Judged:
     train(situation.dataset, folder, settings, cache=situation.work / "pcm", device="cpu", workers=situation.workers)
     separator = load_separator(folder)
     margins = []
-    for flags, index in zip(situation.given, situation.heard.indices, strict=True):
+    for flags, index in zip(situation.given, situation.features.indices, strict=True):
         sound, rate_hz = soundfile.read(situation.dataset.file(situation.dataset.stems[index]), dtype="float32")
         stem = np.atleast_2d(sound.T)
         estimates = separate_mixture(separator, iter([stem]), rate_hz, len(stem), OVERLAP, "cpu")
@@ -173,7 +177,7 @@ def ccom(situation: Situation) -> Judged:
 
 
 def refined(situation: Situation) -> Judged:
-    judged, targets = situation.decided([*situation.prior, situation.out_of_fold])
+    judged, targets = situation.decided([*situation.pretrained, situation.out_of_fold])
     return situation.with_final(judged, "restem", targets)
 
 
@@ -191,7 +195,7 @@ def scratch(situation: Situation) -> Judged:
 def truth(situation: Situation) -> Judged:
     true = situation.of_stems(situation.true)
     taught = situation.refinement("truth").round(1, true, situation.timed)
-    judged, _ = situation.decided([*situation.prior, taught])
+    judged, _ = situation.decided([*situation.pretrained, taught])
     return situation.with_final(judged, "truth", true)
 
 

@@ -24,9 +24,10 @@ from scipy.special import logit
 from common import DATA, HERE, machine
 from label_methods import METHODS, Judged, Situation
 from label_situations import SITUATIONS, make_noisy
+from restem.demo.reference import mixture_accuracy
 from restem.evaluation.metrics import agreement, auroc, ratio
+from restem.executing.processes import Processes
 from restem.files import write_json
-from restem.labelling.reference import mixture_accuracy
 
 PATH = HERE / "labels.json"
 SURE = ("exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "labels wrongly changed", "ECE")
@@ -40,7 +41,7 @@ def measure(situation: Situation, judged: Judged) -> dict[str, float | None]:
     """The figures of one method on the stems that sound, shares in [0, 1]."""
     sounding = situation.sounding
     true, before, after = situation.true[sounding], situation.given[sounding], judged.refined[sounding]
-    names = [situation.dataset.stems[index].name for index in situation.heard.indices]
+    names = [situation.dataset.stems[index].name for index in situation.features.indices]
     spoiled = np.isin(names, list(situation.noisy.spoiled))[sounding]
     wrong, found = (before != true).any(axis=1), (after != before).any(axis=1)
     sure, right = judged.sure[sounding], after == true
@@ -65,7 +66,11 @@ def measure(situation: Situation, judged: Judged) -> dict[str, float | None]:
         figures |= over_time(situation, judged.segments)
     if judged.final is not None and situation.noisy.held_out is not None:
         figures["mixture accuracy"] = mixture_accuracy(
-            judged.final, situation.noisy.held_out, situation.settings, situation.store, workers=situation.workers
+            judged.final,
+            situation.noisy.held_out,
+            situation.settings,
+            situation.store,
+            executor=Processes(situation.workers),
         )
     return figures
 
@@ -85,13 +90,13 @@ def over_time(situation: Situation, scores: np.ndarray) -> dict[str, float]:
     """How well stretches are found: F1 of all classes in all active segments, at 0.5, and where stretches are found.
 
     A class is in a segment of its own stem, and where a stretch of it fills half of the segment; segments that hold
-    less of one are left out for that class. A stretch is found when the class is heard in the segment in its middle;
+    less of one are left out for that class. A stretch is found when the class is features in the segment in its middle;
     its edges are found within a second where the score, taken for that of the segment's middle, crosses 0.5 there.
     """
-    segments, heard = situation.heard.segments, situation.heard
+    segments, features = situation.features.segments, situation.features
     classes = situation.dataset.taxonomy.classes
-    row = {situation.dataset.stems[index].name: row for row, index in enumerate(heard.indices)}
-    hop_s = heard.store.settings.hop_s
+    row = {situation.dataset.stems[index].name: row for row, index in enumerate(features.indices)}
+    hop_s = features.store.settings.hop_s
     start_s, end_s = segments.start * hop_s, segments.stop * hop_s
     share = situation.of_stems(situation.given).astype(float)
     late: list[float] = []
@@ -115,7 +120,7 @@ def over_time(situation: Situation, scores: np.ndarray) -> dict[str, float]:
 
 
 def _edges(middle_s: np.ndarray, scores: np.ndarray, at_s: float, end_s: float) -> tuple[float, float] | None:
-    """From when to when a class is heard around `at_s`, or None."""
+    """From when to when a class is features around `at_s`, or None."""
     evidence = logit(np.clip(scores, 1e-6, 1.0 - 1e-6))
     at = int(np.abs(middle_s - at_s).argmin())
     if evidence[at] < 0:

@@ -25,7 +25,7 @@ from restem.audio.mel import mel_power
 from restem.audio.store import Store
 from restem.devices import precision
 from restem.labelling.classifier import SIZES, Classifier
-from restem.labelling.mixing import Material, Mixer, MixingSettings
+from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 from restem.labelling.segments import lay_segments
 from restem.labelling.training import TrainingSettings
 
@@ -68,16 +68,16 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
     features = [store.require(source) for source in sources]
     segments = lay_segments(features, length, hop=round(1.0 / store.settings.hop_s))
     active = segments.active
-    material = Material(
+    pool = SegmentPool(
         sources,
         segments.gains,
         segments.stem[active],
         segments.start[active],
         labels[segments.stem[active]].astype(np.float32),
     )
-    mixer = Mixer(material, [one.rows for one in features], settings, store.settings.hop_s, seed=0)
+    mixer = Mixer(pool, [one.rows for one in features], settings, store.settings.hop_s, seed=0)
     step = TrainingStep(training, mixer)
-    decoded = DecodedMixer(material, files, settings, store)
+    decoded = DecodedMixer(pool, files, settings, store)
 
     number = iter(range(1 << 30))
     sides = {
@@ -134,14 +134,14 @@ class TrainingStep:
 class DecodedMixer:
     """Mixtures as they are usually made: from the waveforms, decoded when they are needed."""
 
-    def __init__(self, material: Material, files: list[Path], settings: MixingSettings, store: Store) -> None:
-        self.material = material
+    def __init__(self, pool: SegmentPool, files: list[Path], settings: MixingSettings, store: Store) -> None:
+        self.pool = pool
         self.files = [soundfile.SoundFile(path) for path in files]
         self.settings = settings
         self.mel = store.settings
         # The last frame of a segment reaches beyond where the next one would start.
         self.samples = round((settings.segment_s - self.mel.hop_s + self.mel.frame_s) * RATE_HZ)
-        self.by_class = [np.flatnonzero(targets >= 0.5) for targets in material.targets.T]
+        self.by_class = [np.flatnonzero(targets >= 0.5) for targets in pool.targets.T]
 
     def batch(self, number: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(number)
@@ -154,13 +154,13 @@ class DecodedMixer:
         mixture = np.zeros((2, self.samples), np.float32)
         for index in classes:
             segment = rng.choice(self.by_class[index])
-            stem = self.material.stem[segment]
+            stem = self.pool.stem[segment]
             file = self.files[stem]
-            file.seek(round(self.material.start[segment] * self.mel.hop_s * RATE_HZ))
+            file.seek(round(self.pool.start[segment] * self.mel.hop_s * RATE_HZ))
             samples = file.read(self.samples, dtype="float32").T
             level_db = -self.settings.level_range_db * rng.random()
             mixture[:, : samples.shape[1]] += samples * np.float32(
-                np.sqrt(self.material.gains[stem]) * 10 ** (level_db / 20)
+                np.sqrt(self.pool.gains[stem]) * 10 ** (level_db / 20)
             )
         rows = round(self.settings.segment_s / self.mel.hop_s)
         power = np.concatenate(list(mel_power([mixture], RATE_HZ, self.mel)))[:rows]

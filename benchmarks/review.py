@@ -19,13 +19,13 @@ import numpy as np
 
 import restem
 from common import DATA, HERE, publish, song_folders
-from restem.dataset.decided import Decided, decided_labels
-from restem.dataset.run import Run
 from restem.dataset.truth import read_truth
 from restem.evaluation.labels import score_labels
 from restem.labelling.refitting import refit
-from restem.review.desk import REFIT_EVERY
 from restem.review.queue import doubts, order
+from restem.review.session import REFIT_EVERY
+from restem.runs.decided import Decided, decided_labels
+from restem.runs.run import Run
 from restem.taxonomy import LabelSet
 
 Truth = Mapping[str, LabelSet]

@@ -22,7 +22,7 @@ import soundfile
 
 from browser import READY, chromium, served
 from common import publish, rounded
-from restem.dataset.run import labels_schema, open_run, segments_schema, write_run
+from restem.runs.run import labels_schema, open_run, segments_schema, write_run
 from restem.taxonomy import Taxonomy
 
 STEMS = 10_000

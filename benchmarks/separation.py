@@ -37,9 +37,9 @@ from restem.dataset.table import Dataset
 from restem.dataset.truth import read_truth
 from restem.devices import choose_device
 from restem.evaluation.separation import paired_interval, read_evaluation
+from restem.executing.processes import available_cores, map_unordered
 from restem.files import write_json
-from restem.parallel import available_workers, map_unordered
-from restem.separation.training import TrainSettings
+from restem.separation.train import TrainSettings
 
 LABELS = ("given", "refined", "true", "clean", "split")
 TRUNCATED = (0.7, 0.5, 0.3)
@@ -220,7 +220,7 @@ def main() -> None:
     if arguments.steps is not None:
         settings = replace(settings, steps=arguments.steps)
     # Trainings side by side, one thread each, where there is no GPU for them to share.
-    workers = available_workers() if choose_device("auto") == "cpu" else 1
+    workers = available_cores() if choose_device("auto") == "cpu" else 1
 
     def job(labels: str, truncated: bool, seed: int) -> Job:
         mine = replace(settings, seed=seed, truncate=TRUNCATED if truncated else ())

@@ -19,8 +19,8 @@ import soundfile
 
 from common import publish, song_folders
 from restem.dataset.layouts import open_dataset
-from restem.separation import training
-from restem.separation.mixing import Examples, Remixer
+from restem.separation.remixing import Examples, Remixer
+from restem.separation.train import TrainSettings, train
 
 CLASSES = ("vocals", "drums", "bass", "other")
 RATE_HZ = 44100
@@ -72,10 +72,10 @@ def measure(root: Path, songs: list[Path], extension: str, steps: int) -> dict[s
 
     Remixer.batch = timed  # type: ignore[method-assign]
     try:
-        training.train(
+        train(
             open_dataset(stems),
             root / f"model-{extension}",
-            training.TrainSettings(steps=steps, validation=0.0),
+            TrainSettings(steps=steps, validation=0.0),
             cache=root / "cache",
             device="cpu",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import restem
-from restem.dataset.run import Run
+from restem.runs.run import Run
 
 
 @pytest.fixture(scope="module")

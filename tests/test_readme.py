@@ -52,14 +52,14 @@ def test_the_python_examples_run(my_stems: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_one(page: Path) -> None:
-    from restem.cli import app
+    from restem.cli.main import app
 
     for command in commands(page):
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
 
 
 def test_every_verb_is_in_the_docs() -> None:
-    from restem.cli import app
+    from restem.cli.main import app
 
     verbs = [name for name in app if not name.startswith("-")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 import soundfile
 
-from restem.cli import run_command
+from restem.cli.main import run_command
 from restem.dataset.layouts import open_dataset
-from restem.dataset.run import Run, open_run
 from restem.errors import DatasetError, RunError
 from restem.labelling.refining import RefineSettings, refine_labels
 from restem.labelling.training import TrainingSettings
+from restem.runs.run import Run, open_run
 
 RATE_HZ = 16000
 QUICK = RefineSettings(
@@ -222,7 +222,7 @@ class TestKill:
             tmp_path / "cache",
             *ARGUMENTS,
         ]
-        process = start_python("-m", "restem.cli", *command, "--workers", "2")
+        process = start_python("-m", "restem.cli.main", *command, "--workers", "2")
         if moment == "while features are computed":
             self.wait_for(lambda: any((tmp_path / "cache").rglob("*.mel")), process)
             os.killpg(process.pid, signal.SIGKILL)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
-    from restem.dataset.run import Run, export_decisions, import_decisions, open_run
     from restem.dataset.scan import scan
     from restem.dataset.table import Dataset, Stem
     from restem.labelling.classifier import load_classifier
+    from restem.runs.run import Run, export_decisions, import_decisions, open_run
     from restem.separation.separator import load_separator
     from restem.separation.songs import separate
-    from restem.separation.training import train
+    from restem.separation.train import train
 
 _HOMES = {
     "open_dataset": "restem.dataset.layouts",
@@ -37,16 +37,16 @@ _HOMES = {
     "scan": "restem.dataset.scan",
     "corrupt": "restem.dataset.corrupt",
     "refine": "restem.api",
-    "open_run": "restem.dataset.run",
-    "Run": "restem.dataset.run",
+    "open_run": "restem.runs.run",
+    "Run": "restem.runs.run",
     "score": "restem.api",
     "report": "restem.api",
     "serve_review": "restem.api",
-    "export_decisions": "restem.dataset.run",
-    "import_decisions": "restem.dataset.run",
+    "export_decisions": "restem.runs.run",
+    "import_decisions": "restem.runs.run",
     "export": "restem.api",
     "load_classifier": "restem.labelling.classifier",
-    "train": "restem.separation.training",
+    "train": "restem.separation.train",
     "separate": "restem.separation.songs",
     "evaluate": "restem.api",
     "load_separator": "restem.separation.separator",

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restem.dataset.run import REPORT_FILE, Run, open_run
 from restem.dataset.table import Dataset
 from restem.errors import RestemError, UsageError
+from restem.runs.run import REPORT_FILE, Run, open_run
 
 if TYPE_CHECKING:
-    from restem.dataset.export import ExportLayout, ExportSummary
-    from restem.dataset.links import Link
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
-    from restem.labelling.refining import Progress
     from restem.labelling.training import Start
+    from restem.progress import Progress
+    from restem.runs.export import ExportLayout, ExportSummary
+    from restem.runs.links import Link
     from restem.separation.separator import Separator
 
 
@@ -188,17 +188,17 @@ def export(
     licence: str = "",
     split: Path | str | None = None,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
 
     layout: `table`, `songs` or `classes`; link: `symlink`, `hard` or `copy`. licence: of the audio, for the manifest,
     by default the run's. split: the folder of a separator that takes stems with several labels apart, into estimates
-    that add up to the stem; device: where it runs. progress: called with the files done and in all.
-    See `restem.dataset.export` for what is written and what is raised; a separator raises RestemError when it cannot be
+    that add up to the stem; device: where it runs. progress: called with the stage, the files done and in all.
+    See `restem.runs.export` for what is written and what is raised; a separator raises RestemError when it cannot be
     used, or was trained on other classes.
     """
-    from restem.dataset.export import export as export_run
+    from restem.runs.export import export as export_run
 
     run = run if isinstance(run, Run) else open_run(run)
     splitter = None

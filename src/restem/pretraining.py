@@ -5,10 +5,10 @@
     OUT/songs/      the stems, rendered: one of every instrument family of a song, and what the accompaniment sums to
     OUT/stems.csv   their labels: `drums`, `other+guitar`, `other+piano+strings`
     OUT/features/   their mel power
-    OUT/prior/      the classifier; its two files are what `restem/labelling/prior_weights` holds
+    OUT/prior/      the classifier; its two files are what `restem/labelling/pretrained_weights` holds
 
 Nothing but restem's own songs goes into it, and no seed that a demo or a benchmark uses. A refinement starts from these
-weights instead of random ones (`restem.labelling.prior`). What is there from an earlier call is kept.
+weights instead of random ones (`restem.labelling.pretrained`). What is there from an earlier call is kept.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import polars as pl
 from restem.audio.store import Store
 from restem.audio.writer import write_audio
 from restem.dataset.layouts import open_dataset
+from restem.executing.processes import Processes
 from restem.files import written_aside
-from restem.labelling.hearing import hear
+from restem.labelling.features import load_features
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.refining import RefineSettings
 from restem.labelling.training import TrainingSettings, TrainingTask, train_classifier
-from restem.parallel import map_unordered
 from restem.synth.band import DEFAULT_CLASSES, render_parts
 from restem.taxonomy import DEFAULT_CLASSES as FOUR_CLASSES
 from restem.taxonomy import Taxonomy
@@ -59,7 +59,9 @@ def render_stems(out: Path, songs: int, workers: int, progress: Callable[[int, i
     """Renders what the prior learns from, and returns the table of it, `out/stems.csv`."""
     (out / "songs").mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(songs) if not _folder(out, number).is_dir()]
-    for done, _ in enumerate(map_unordered(partial(_render, out), missing, workers), songs - len(missing) + 1):
+    for done, _ in enumerate(
+        Processes(workers).map_unordered(partial(_render, out), missing), songs - len(missing) + 1
+    ):
         if progress is not None:
             progress(done, songs)
     rows = []
@@ -93,15 +95,15 @@ def _render(out: Path, number: int) -> None:
     aside.rename(folder)
 
 
-def train_prior(out: Path, songs: int, steps: int, workers: int) -> Path:
+def train_pretrained(out: Path, songs: int, steps: int, workers: int) -> Path:
     """Renders what is missing, trains the prior, and returns its folder, `out/prior`."""
     dataset = open_dataset(render_stems(out, songs, workers), taxonomy=Taxonomy(CLASSES))
     store = Store(out / "features")
-    heard = hear(dataset, store, MIXING.segment_s, RefineSettings().hop_s, workers)
+    features = load_features(dataset, store, MIXING.segment_s, RefineSettings().hop_s, Processes(workers))
     config = RefineSettings(mixing=MIXING).classifier(CLASSES, dataset.fingerprint(), licence="MIT")
-    material = heard.material(heard.given[heard.segments.stem])
+    pool = features.segment_pool(features.given[features.segments.stem])
     training = TrainingSettings(start="scratch", steps=steps, learning_rate=2e-3, averaged_share=0.02, epoch_steps=250)
-    task = TrainingTask(out / "prior", store, material, None, MIXING, training, config, SEED)
+    task = TrainingTask(out / "pretrained", store, pool, None, MIXING, training, config, SEED)
     train_classifier(task)
     return task.folder
 
@@ -113,7 +115,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    print(train_prior(arguments.out, arguments.songs, arguments.steps, arguments.workers))
+    print(train_pretrained(arguments.out, arguments.songs, arguments.steps, arguments.workers))
 
 
 if __name__ == "__main__":

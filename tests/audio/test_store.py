@@ -21,6 +21,7 @@ from restem.audio import store as store_module
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.store import Source, Store, default_cache, from_bfloat16, gather_power, to_bfloat16
 from restem.errors import AudioError, RestemError
+from restem.executing.processes import Processes
 
 RATE_HZ = 16000
 HEADER_BYTES = 4096
@@ -249,7 +250,7 @@ class TestFailures:
         bad = self.bad_sources(tmp_path)
         good = write(tmp_path / "good.wav", sound(seed=3))
         sources = [*bad.values(), good]
-        failures = store.fill(sources, workers)
+        failures = store.fill(sources, Processes(workers))
         assert sorted(failures) == list(range(len(bad)))
         for index, name in enumerate(bad):
             assert failures[index].startswith(str(tmp_path / name))
@@ -263,7 +264,7 @@ class TestFailures:
         sources = [write(tmp_path / f"{n}.wav", sound(0.1, seed=n)) for n in range(4)]
         store.fill(sources[:1])
         calls: list[tuple[int, int]] = []
-        store.fill([*sources, (tmp_path / "missing.wav", 0)], progress=lambda *call: calls.append(call))
+        store.fill([*sources, (tmp_path / "missing.wav", 0)], report=lambda *call: calls.append(call))
         assert [total for _, total in calls] == [5] * len(calls)
         done = [done for done, _ in calls]
         assert done == sorted(done) and done[-1] == 5
@@ -321,7 +322,7 @@ class TestWorkers:
     def test_one_and_two_workers_write_the_same_bytes(self, tmp_path: Path) -> None:
         sources = [write(tmp_path / f"{n}.wav", sound(0.5 + n, channels=1 + n % 2, seed=n)) for n in range(5)]
         for workers in (1, 2):
-            assert Store(tmp_path / f"cache{workers}").fill(sources, workers) == {}
+            assert Store(tmp_path / f"cache{workers}").fill(sources, Processes(workers)) == {}
         one, two = entries(tmp_path / "cache1"), entries(tmp_path / "cache2")
         assert one == two and len(one) == 5
 

@@ -151,7 +151,7 @@ def test_workers_and_interruptions_do_not_show(tmp_path: Path, write_songs, snap
     out = tmp_path / "resumed"
     seen: list[tuple[int, int]] = []
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(_: str, done: int, total: int) -> None:
         seen.append((done, total))
         if done == 2:
             raise KeyboardInterrupt

@@ -8,9 +8,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from restem.cli.terminal import print_scan
 from restem.dataset.layouts import open_dataset
 from restem.dataset.measure import measure
-from restem.dataset.scan import SCAN_SCHEMA, print_scan, scan, summarise
+from restem.dataset.scan import SCAN_SCHEMA, scan, summarise
 
 RATE_HZ = 8000
 
@@ -34,7 +35,7 @@ def test_one_row_a_stem(tmp_path: Path, write_songs, snapshot) -> None:
     before = snapshot(root)
     dataset = open_dataset(root)
     seen: list[tuple[int, int]] = []
-    table = scan(dataset, workers=1, progress=lambda done, total: seen.append((done, total)))
+    table = scan(dataset, workers=1, progress=lambda _, done, total: seen.append((done, total)))
     assert snapshot(root) == before
     assert seen == [(n, 12) for n in range(1, 13)]
     assert table.schema == SCAN_SCHEMA

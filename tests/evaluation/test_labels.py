@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 from sklearn import metrics as sk
 
-from restem.dataset.run import labels_schema, write_run
+from restem.cli.terminal import print_score
 from restem.errors import DatasetError, RunError
-from restem.evaluation.labels import LabelScore, print_score, score, score_labels
+from restem.evaluation.labels import LabelScore, score, score_labels
+from restem.runs.run import labels_schema, write_run
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from restem.cli import run_command
+from restem.cli.main import run_command
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError

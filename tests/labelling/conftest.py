@@ -1,4 +1,4 @@
-"""Small material: stems of tones and of noise, and a classifier that trains on them in seconds."""
+"""Small pool: stems of tones and of noise, and a classifier that trains on them in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.labelling.classifier import ClassifierConfig, ClassifierSettings
-from restem.labelling.mixing import Material, MixingSettings
+from restem.labelling.mixing import MixingSettings, SegmentPool
 from restem.labelling.segments import lay_segments
 from restem.labelling.training import TrainingSettings, TrainingTask
 
@@ -31,7 +31,7 @@ def config() -> ClassifierConfig:
 
 
 @pytest.fixture
-def material(tmp_path: Path) -> tuple[Store, Material]:
+def segment_pool(tmp_path: Path) -> tuple[Store, SegmentPool]:
     """Eight stems of 4 s, every other one of a tone, the rest of noise, labelled right, in a store."""
     rng = np.random.default_rng(0)
     sources = []
@@ -49,20 +49,20 @@ def material(tmp_path: Path) -> tuple[Store, Material]:
     assert store.fill(sources) == {}
     segments = lay_segments([store.require(source) for source in sources], SEGMENT_FRAMES, SEGMENT_FRAMES)
     targets = np.eye(2, dtype=np.float32)[segments.stem % 2]
-    return store, Material(tuple(sources), segments.gains, segments.stem, segments.start, targets)
+    return store, SegmentPool(tuple(sources), segments.gains, segments.stem, segments.start, targets)
 
 
 @pytest.fixture
-def make_task(tmp_path: Path, material: tuple[Store, Material], config: ClassifierConfig) -> MakeTask:
-    """A training on `material`: `make_task("name", steps=20, seed=0)`; a checkpoint every five steps."""
+def make_task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: ClassifierConfig) -> MakeTask:
+    """A training on `pool`: `make_task("name", steps=20, seed=0)`; a checkpoint every five steps."""
 
     def make(name: str, steps: int = 20, seed: int = 0, held_out: bool = True) -> TrainingTask:
-        store, whole = material
+        store, whole = pool
         outside = np.arange(8) >= 6
         return TrainingTask(
             folder=tmp_path / name,
             store=store,
-            material=whole.of_stems(~outside) if held_out else whole,
+            pool=whole.of_stems(~outside) if held_out else whole,
             held_out=whole.of_stems(outside) if held_out else None,
             mixing=MixingSettings(segment_s=1.0, counts=(0.5, 0.5), noise_db=(-100.0, -60.0)),
             training=TrainingSettings(

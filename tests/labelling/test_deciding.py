@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from restem.labelling.deciding import (
     CHANGE_ABOVE,
     DOUBT_ABOVE,
-    Decisions,
+    Outcome,
     decide,
 )
 
@@ -30,7 +30,7 @@ class Simulated:
     scores: np.ndarray
     present: np.ndarray
 
-    def decide(self, scores: np.ndarray | None = None) -> Decisions:
+    def decide(self, scores: np.ndarray | None = None) -> Outcome:
         scores = self.scores if scores is None else scores
         return decide(scores, self.given, self.songs)
 
@@ -147,7 +147,7 @@ STEMWISE = ("refined", "probabilities", "quality", "verdicts")
 ONE_GIVEN = np.array([[True, False, False, False]])
 
 
-def decide_one(scores: list[float], given: np.ndarray = ONE_GIVEN) -> Decisions:
+def decide_one(scores: list[float], given: np.ndarray = ONE_GIVEN) -> Outcome:
     """A stem of a song that has two more, which clearly hold the last two classes; the second one is nowhere else.
 
     It is the first of 31 songs, the others of which are right throughout.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from restem.audio.store import to_bfloat16
-from restem.labelling.effects import EffectSettings
-from restem.labelling.mixing import Material, Mixer, MixingSettings
+from restem.labelling.augmentation import EffectSettings
+from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 
 HOP_S = 0.02
 LENGTH = 4
@@ -38,11 +38,11 @@ def stem_rows() -> list[np.ndarray]:
     return rows
 
 
-def make_material(labels: np.ndarray = LABELS, gains: np.ndarray | None = None) -> Material:
+def make_material(labels: np.ndarray = LABELS, gains: np.ndarray | None = None) -> SegmentPool:
     stem = np.repeat(np.arange(len(labels)), SEGMENTS_EACH)
     start = np.tile(LENGTH * np.arange(SEGMENTS_EACH), len(labels))
     sources = tuple((Path(f"{n}.wav"), 0) for n in range(len(labels)))
-    return Material(sources, np.ones(len(labels)) if gains is None else gains, stem, start, labels[stem])
+    return SegmentPool(sources, np.ones(len(labels)) if gains is None else gains, stem, start, labels[stem])
 
 
 def make_mixer(
@@ -120,8 +120,8 @@ class TestMixtures:
         np.testing.assert_allclose(gained, plain * gains.astype(np.float32), rtol=1e-6, atol=1e-20)
 
     def test_a_segment_past_the_end_is_padded(self) -> None:
-        material = make_material()
-        late = Material(material.sources, material.gains, material.stem, material.start + LENGTH - 1, material.targets)
+        pool = make_material()
+        late = SegmentPool(pool.sources, pool.gains, pool.stem, pool.start + LENGTH - 1, pool.targets)
         power, _ = Mixer(late, stem_rows(), PLAIN, HOP_S, 0).batch(0, 0, 200)
         assert (power.sum(axis=2) > 0.5).any() and np.isfinite(power).all()
 
@@ -199,10 +199,10 @@ class TestAugmentation:
         """(example, band): power of the mixtures of a stem whose power is 1 everywhere."""
         settings = MixingSettings(**{**vars(PLAIN), "counts": (1.0,), **changes})
         rows = [to_bfloat16(np.ones((LENGTH, self.BANDS), np.float32))]
-        material = Material(
+        pool = SegmentPool(
             ((Path("x"), 0),), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.float32)
         )
-        power, _ = Mixer(material, rows, settings, HOP_S, 0).batch(0, 0, count)
+        power, _ = Mixer(pool, rows, settings, HOP_S, 0).batch(0, 0, count)
         # The factors are those of an equaliser: the same in every frame.
         np.testing.assert_allclose(power, np.broadcast_to(power[:, :1], power.shape), rtol=1e-6)
         return power[:, 0]

@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 from restem.dataset.layouts import open_dataset
-from restem.dataset.run import Run, open_run
 from restem.errors import RunError, UsageError
 from restem.labelling.classifier import load_classifier
-from restem.labelling.deciding import Decisions
+from restem.labelling.deciding import Outcome
 from restem.labelling.refining import RefineSettings, assign_folds, refine_labels, segment_targets
 from restem.labelling.refitting import refit
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings
+from restem.runs.run import Run, open_run
 
 CLASSES = ["vocals", "drums", "bass", "other"]
 QUICK = RefineSettings(folds=2, training=TrainingSettings(steps=12, batch=8, epoch_steps=6, validation_mixtures=8))
@@ -93,7 +93,7 @@ class TestRunFolder:
         assert description["dataset"]["layout"] == "songs" and description["dataset"]["stems"] == 12
         assert {"restem", "python", "torch", "numpy"} <= set(description["versions"])
         assert set(description["stages"]) == {
-            "features", "prior: listening", "round 1 of 1: training", "round 1 of 1: listening", "final classifier"
+            "features", "pretrained: scoring", "round 1 of 1: training", "round 1 of 1: scoring", "final classifier"
         }  # fmt: skip
         assert all(seconds >= 0 for seconds in description["stages"].values())
 
@@ -223,7 +223,7 @@ def test_what_the_next_round_is_taught() -> None:
     )  # fmt: skip
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.95, 0.05]])
     scores = np.array([[0.2, 0.9, 0.0], [0.7, 0.0, 0.0], [0.9, 0.1, 0.8], [0.9, 0.9, 0.0], [0.3, 0.4, 0.9]])
-    decisions = Decisions(probabilities > 0.5, probabilities, np.ones(2), ("kept", "kept"), (), ())
+    decisions = Outcome(probabilities > 0.5, probabilities, np.ones(2), ("kept", "kept"), (), ())
     targets = segment_targets(segments, scores, decisions)
     np.testing.assert_allclose(targets[:2], probabilities[[0, 0]], rtol=1e-6)
     # Both; and where none is clear, the clearest that the stem holds.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from restem.dataset.decided import Decided, Range
-from restem.labelling.certain import known_flags
 from restem.labelling.deciding import decide
+from restem.labelling.known_labels import known_flags
+from restem.runs.decided import Decided, Range
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(("drums", "bass"))

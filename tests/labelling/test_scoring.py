@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from restem.audio.store import Store
 from restem.errors import RestemError
 from restem.labelling.classifier import ClassifierConfig, load_classifier, save_classifier
-from restem.labelling.mixing import Material
+from restem.labelling.mixing import SegmentPool
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
 
 LENGTH = 50
 
 
 @pytest.fixture
-def task(tmp_path: Path, material: tuple[Store, Material], config: ClassifierConfig) -> ScoringTask:
+def task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: ClassifierConfig) -> ScoringTask:
     """More segments than go through the classifier at once, in no order, some past the end of their stem."""
-    store, whole = material
+    store, whole = pool
     torch.manual_seed(0)
     save_classifier(tmp_path / "classifier", config.build(), config)
     rng = np.random.default_rng(0)

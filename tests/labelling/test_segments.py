@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restem.audio.store import Features, to_bfloat16
+from restem.audio.store import StemFeatures, to_bfloat16
 from restem.labelling.segments import Segments, lay_segments
 
 HOP_S = 0.02
 
 
-def features(power: np.ndarray) -> Features:
+def features(power: np.ndarray) -> StemFeatures:
     """A stem whose frames have these powers, spread over two bands."""
     rows = to_bfloat16(np.stack([0.25 * power, 0.75 * power], axis=1).astype(np.float32))
-    return Features(rows, len(power) * HOP_S, 44100, 2)
+    return StemFeatures(rows, len(power) * HOP_S, 44100, 2)
 
 
 def loud(frames: int, power: float = 0.01) -> np.ndarray:

@@ -28,7 +28,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask]) -> None:
-    """On stems it never heard, as they are, and at other levels with other equaliser curves."""
+    """On stems it never features, as they are, and at other levels with other equaliser curves."""
     task = make_task("learn", steps=150)
     task = replace(
         task,
@@ -75,7 +75,7 @@ class TestFolder:
 
     def test_features_that_have_gone(self, make_task: Callable[..., TrainingTask]) -> None:
         task = make_task("gone")
-        task.store.entry(task.material.sources[0]).unlink()
+        task.store.entry(task.pool.sources[0]).unlink()
         with pytest.raises(RestemError, match="features have gone"):
             train_classifier(task)
         assert not task.finished

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from restem.dataset.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.run import Run, labels_schema, segments_schema, write_run
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()
@@ -127,15 +127,15 @@ def refusing(
 ) -> Iterator[tuple[Served, Run]]:
     """A page and its run that many tests share, because none of them gets anything done; served by this process."""
     uvicorn = pytest.importorskip("uvicorn")
-    from restem.review.desk import Desk
     from restem.review.server import make_app
+    from restem.review.session import ReviewSession
 
     root = tmp_path_factory.mktemp("refusing")
     run, token = reviewable(root, 3, band_writer), "the-token-of-this-page"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
-        app = make_app(Desk(run, root / "cache"), token, hosts, "ada")
+        app = make_app(ReviewSession(run, root / "cache"), token, hosts, "ada")
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", server_header=False))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from restem.dataset.run import Run, export_decisions, open_run
+from restem.runs.run import Run, export_decisions, open_run
 
 
 @pytest.fixture

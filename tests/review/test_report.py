@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 import soundfile
 
-from restem.dataset.ledger import Decision
-from restem.dataset.run import SEGMENTS_FILE, Run, labels_schema, open_run, record, segments_schema, write_run
 from restem.errors import RunError
 from restem.review import report
 from restem.review.cards import MOST_CARDS, select
 from restem.review.report import write_report
+from restem.runs.ledger import Decision
+from restem.runs.run import SEGMENTS_FILE, Run, labels_schema, open_run, record, segments_schema, write_run
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from restem.dataset.ledger import Ledger
-from restem.dataset.run import Run, open_run
+from restem.runs.ledger import Ledger
+from restem.runs.run import Run, open_run
 
 
 @pytest.fixture
@@ -188,10 +188,10 @@ def test_pictures_do_not_decode_again(run: Run, serve: Callable) -> None:
 def test_the_queue_is_reordered_by_what_was_learned(run: Run, serve: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     served = serve(run.path)
     before = served.json("/api/stems")
-    from restem.review import desk
+    from restem.review import session
 
-    monkeypatch.setattr(desk, "REFIT_EVERY", 5)
-    mine = desk.Desk(run, run.path.parent / "cache")
+    monkeypatch.setattr(session, "REFIT_EVERY", 5)
+    mine = session.ReviewSession(run, run.path.parent / "cache")
     order = mine.stems()["order"]
     assert order != before["order"] and mine.stems()["queue"] == before["queue"]
     for index in range(5):

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from restem.errors import RestemError, UsageError
-from restem.separation.band import BandSplit, band_edges
+from restem.separation.band_split import BandSplit, band_edges
 from restem.separation.losses import set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
 from restem.separation.separator import SeparatorConfig, load_separator, save_separator

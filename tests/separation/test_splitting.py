@@ -12,9 +12,9 @@ import soundfile
 import torch
 
 import restem
-from restem.dataset.run import Run, write_run
 from restem.dataset.table import Dataset
 from restem.errors import RestemError
+from restem.runs.run import Run, write_run
 from restem.separation.separator import SeparatorConfig, save_separator
 
 RATE_HZ = 8000

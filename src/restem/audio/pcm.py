@@ -11,7 +11,7 @@ an entry appears when it is whole, and may be deleted at any time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,10 @@ from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.store import Source, content_key, fill
 from restem.errors import AudioError, RestemError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.files import written_aside
+from restem.progress import Report
 
 # The length of a level in seconds.
 LEVEL_S = 0.1
@@ -139,10 +142,10 @@ class PcmStore:
             raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
 
     def fill(
-        self, sources: list[Source], workers: int = 1, progress: Callable[[int, int], None] | None = None
+        self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
     ) -> dict[int, str]:
-        """Makes what is missing. Returns the sources that failed: index -> reason. progress: as `Store.fill` has it."""
-        return fill(sources, self.load, partial(_compute, self), workers, progress)
+        """Makes what is missing. Returns the sources that failed: index -> reason. report: as `Store.fill` has it."""
+        return fill(sources, self.load, partial(_compute, self), executor, report)
 
     def _blocks(self, source: Source) -> Iterator[np.ndarray]:
         """The stem at the store's rate and channel count, `(channel, sample)` blocks."""

@@ -25,8 +25,10 @@ import numpy as np
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
 from restem.errors import AudioError, RestemError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.files import written_aside
-from restem.parallel import map_unordered
+from restem.progress import Report
 
 _HEADER_BYTES = 4096
 _FORMAT = "restem mel 1"
@@ -41,7 +43,7 @@ def default_cache() -> Path:
 
 
 @dataclass(frozen=True)
-class Features:
+class StemFeatures:
     """The mel power of one stem. rows: (frame, band) bfloat16 bits as uint16, memory-mapped."""
 
     rows: np.ndarray
@@ -77,18 +79,18 @@ class Store:
         key = content_key(source, _FORMAT, asdict(self.settings))
         return self.folder / key[:2] / f"{key}.mel"
 
-    def load(self, source: Source) -> Features | None:
+    def load(self, source: Source) -> StemFeatures | None:
         """A stem's features, or None when they have not been computed (or its entry is damaged)."""
         entry = self.entry(source)
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(_HEADER_BYTES))
             rows = np.memmap(entry, np.uint16, "r", offset=_HEADER_BYTES, shape=(header["frames"], self.settings.bands))
-            return Features(rows, header["seconds"], header["rate_hz"], header["channels"])
+            return StemFeatures(rows, header["seconds"], header["rate_hz"], header["channels"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
-    def require(self, source: Source) -> Features:
+    def require(self, source: Source) -> StemFeatures:
         """The features of a stem that must be there by now; raises RestemError when they have gone."""
         features = self.load(source)
         if features is None:
@@ -119,13 +121,13 @@ class Store:
             raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
 
     def fill(
-        self, sources: list[Source], workers: int = 1, progress: Callable[[int, int], None] | None = None
+        self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
     ) -> dict[int, str]:
         """Computes what is missing. Returns the sources that failed: index -> reason.
 
-        progress is called with the number of sources done and in all.
+        report: called with the number of sources done and in all.
         """
-        return fill(sources, self.load, partial(_compute, self), workers, progress)
+        return fill(sources, self.load, partial(_compute, self), executor, report)
 
 
 def content_key(source: Source, *what: Any) -> str:
@@ -146,12 +148,12 @@ def fill(
     sources: list[Source],
     load: Callable[[Source], object | None],
     compute: Callable[[Source], str | None],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    executor: Executor,
+    report: Report | None,
 ) -> dict[int, str]:
-    """Computes, in worker processes, the entries that cannot be loaded. Returns those that failed: index -> reason.
+    """Computes the entries that cannot be loaded. Returns those that failed: index -> reason.
 
-    compute: returns why it failed, or None. progress: called with the number of sources done and in all.
+    compute: returns why it failed, or None. report: called with the number of sources done and in all.
     """
     failures: dict[int, str] = {}
     missing: list[int] = []
@@ -162,12 +164,12 @@ def fill(
         except AudioError as error:
             failures[index] = str(error)
     done = len(sources) - len(missing)
-    for position, reason in map_unordered(compute, [sources[index] for index in missing], workers):
+    for position, reason in executor.map_unordered(compute, [sources[index] for index in missing]):
         if reason is not None:
             failures[missing[position]] = reason
         done += 1
-        if progress is not None:
-            progress(done, len(sources))
+        if report is not None:
+            report(done, len(sources))
     return failures
 
 

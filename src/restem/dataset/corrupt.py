@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,14 @@ from restem.audio.level import active_frames
 from restem.audio.writer import write_blocks
 from restem.dataset.measure import Measured, measure
 from restem.dataset.mixdown import Sound, check_summable, sum_blocks
-from restem.dataset.names import song_folders
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.errors import DatasetError, UsageError
+from restem.executing.processes import Processes
+from restem.file_names import song_folders
 from restem.files import write_json, written_aside
-from restem.parallel import available_workers, map_unordered
+from restem.progress import Progress, stage
 from restem.taxonomy import Taxonomy
 
 DESCRIPTION_FILE = "corrupt.json"
@@ -63,11 +64,11 @@ def corrupt(
     among: Collection[str] | None = None,
     extension: str = "flac",
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Writes a noisy copy of `dataset` to the folder `out` and returns it. What the kinds do says `plan_noise`.
 
-    extension: `flac` (24 bits) or `wav` (24 bits). progress: called with the songs done and in all.
+    extension: `flac` (24 bits) or `wav` (24 bits). progress: called with the stage, the songs done and in all.
     The result does not depend on `workers`. Called again with the same arguments it keeps finished songs and goes on.
     Raises UsageError for arguments out of range; DatasetError when `out` lies in the dataset, or is not empty and not
     the unfinished result of the same call; AudioError for a source that cannot be decoded, or cannot be added to
@@ -97,10 +98,10 @@ def corrupt(
         record = out / _PROGRESS_FOLDER / f"{number}.json"
         jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, record))
     results: list[dict[str, Any]] = [{}] * len(jobs)
-    for done, (index, result) in enumerate(map_unordered(_corrupt_song, jobs, workers or available_workers()), start=1):
+    report = stage(progress, "corrupting")
+    for done, (index, result) in enumerate(Processes.of(workers).map_unordered(_corrupt_song, jobs), start=1):
         results[index] = result
-        if progress is not None:
-            progress(done, len(jobs))
+        report(done, len(jobs))
     _finish(out, kind, description, results)
     return out
 

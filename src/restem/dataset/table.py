@@ -100,6 +100,11 @@ def split_stem_name(name: str) -> tuple[str, int | None]:
     return name, None
 
 
+def within_song(song: str, stem: str) -> str:
+    """`stem` without the folder of its song, where it lies in it: (`take1`, `take1/bass.ogg`) -> `bass.ogg`."""
+    return stem.removeprefix(f"{song}/") or stem
+
+
 def check_relative(path: str, source: str) -> str:
     """`path` if it stays inside its dataset: relative, with `/`, without `..`; `source` names where it was read.
 

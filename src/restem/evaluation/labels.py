@@ -16,19 +16,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
-from rich.style import Style
-from rich.table import Table
-from rich.text import Text
 
-from restem.dataset.run import VERDICTS, Run
 from restem.dataset.truth import read_truth
 from restem.errors import DatasetError, RunError
 from restem.evaluation.metrics import Agreement, Flags, agreement, auroc, average_precision, ratio
-from restem.evaluation.terminal import bare_table, counted, decimal
+from restem.runs.run import Run
 from restem.taxonomy import Taxonomy
-
-SURE = ("kept", "changed")
+from restem.verdicts import SURE, VERDICTS
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ def score_against_decisions(run: Run, decided: Run) -> LabelScore:
 
 
 def score_labels(labels: pl.DataFrame, truth: pl.DataFrame, taxonomy: Taxonomy) -> LabelScore:
-    """Scores a run's labels table (see `restem.dataset.run`) against a truth table `song,stem,given,true`.
+    """Scores a run's labels table (see `restem.runs.run`) against a truth table `song,stem,given,true`.
 
     The tables are joined on song and stem, in any order. A stem of the truth may be written relative to its song:
     `take001,vocals.ogg` is the run's `take001,take001/vocals.ogg`.
@@ -180,71 +174,3 @@ def _flags(column: pl.Series, taxonomy: Taxonomy) -> Flags:
     """(stem, class): which classes each of the written label sets holds."""
     flags = [taxonomy.to_flags(taxonomy.parse(text or "")) for text in column]
     return np.array(flags, dtype=bool).reshape(len(column), len(taxonomy))
-
-
-def print_score(score: LabelScore, console: Console) -> None:
-    """Prints a run's labels against the truth: before and after, per class, and how well wrong stems were found."""
-    console.print(_agreement_table(score))
-    console.print(_class_score_table(score))
-    console.print(_finding_table(score))
-    verdicts = ", ".join(f"{share:.1%} {name}" for name, share in score.verdicts.items() if share)
-    console.print(f"\nVerdicts: {verdicts}", highlight=False)
-    if score.other_given:
-        console.print(
-            f"{score.other_given} of {score.stems} stems were given other labels in the truth table than in the run: "
-            "is it the truth of this dataset?",
-            style="yellow",
-        )
-
-
-def _agreement_table(score: LabelScore) -> Table:
-    table = bare_table(f"\nLabels against the truth, {counted(score.stems, 'stem')}")
-    table.add_column("")
-    for name in ("given", "refined", "change", "sure only"):
-        table.add_column(name, justify="right")
-    given, refined = score.given, score.refined
-    for name, before, after, sure in (
-        ("label accuracy", given.label_accuracy, refined.label_accuracy, score.sure_label_accuracy),
-        ("exact-match accuracy", given.exact_accuracy, refined.exact_accuracy, score.sure_exact_accuracy),
-        ("macro F1", given.macro_f1, refined.macro_f1, None),
-    ):
-        table.add_row(name, decimal(before), decimal(after), _difference(before, after), decimal(sure, ""))
-    return table
-
-
-def _class_score_table(score: LabelScore) -> Table:
-    table = bare_table("\nPer class, given → refined")
-    table.add_column("class")
-    table.add_column("in truth", justify="right")
-    for name in ("accuracy", "precision", "recall", "F1"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for before, after in zip(score.given.classes, score.refined.classes, strict=True):
-        cells = (f"{decimal(getattr(before, key))} → {decimal(getattr(after, key))}" for key in _CLASS_METRICS)
-        table.add_row(before.name, f"{before.present:,}", *cells)
-    return table
-
-
-_CLASS_METRICS = ("accuracy", "precision", "recall", "f1")
-
-
-def _finding_table(score: LabelScore) -> Table:
-    finding = score.finding
-    table = bare_table("\nFinding the wrong stems")
-    table.show_header = False
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_row("wrong stems", f"{finding.wrong:,}")
-    table.add_row("stems given other labels", f"{finding.found:,}")
-    table.add_row("precision", decimal(finding.precision))
-    table.add_row("recall", decimal(finding.recall))
-    table.add_row("AUROC of 1 - quality", decimal(finding.auroc))
-    table.add_row("average precision of 1 - quality", decimal(finding.average_precision))
-    if finding.unscored:
-        table.add_row("stems without a quality, left out of the last two", f"{finding.unscored:,}")
-    return table
-
-
-def _difference(before: float, after: float) -> Text:
-    change = round(after - before, 3)
-    style = Style(color="green" if change > 0 else "red" if change < 0 else None, dim=change == 0)
-    return Text(f"{change:+.3f}" if change else "0.000", style)

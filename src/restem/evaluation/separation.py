@@ -18,16 +18,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
 
 from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
-from restem.dataset.names import safe_name
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.measured import Measured
 from restem.evaluation.sdr import SdrMeter
-from restem.evaluation.terminal import bare_table, counted
+from restem.file_names import safe_name
 from restem.files import write_json, written_aside
+from restem.progress import Progress
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
@@ -75,7 +74,7 @@ def evaluate(
     out: Path | str | None = None,
     *,
     made_by: Mapping[str, Any] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
 
@@ -143,42 +142,6 @@ def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) ->
     drawn = np.random.default_rng(seed).integers(len(values), size=(10_000, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
-
-
-def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataFrame | None = None) -> None:
-    """Prints the summary; against: another result, with which the songs that both have are compared."""
-    table = bare_table("Separation, dB")
-    for heading in ("", "songs", "SDR", "SDR of\nthe mixture", "median SDR\n(BSSEval v4)", "SI-SDR"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    other = None
-    if against is not None:
-        table.add_column("SDR against\nthe other (95 %)", justify="right", no_wrap=True)
-        other = evaluation.songs.join(against, on=["song", "class"], suffix="_other").drop_nulls(["sdr", "sdr_other"])
-    for name, row in evaluation.summary().items():
-        cells = [
-            name,
-            str(row["songs"]),
-            *(_decibels(row[key]) for key in ("sdr", "mixture_sdr", "sdr_frames", "si_sdr")),
-        ]
-        if other is not None:
-            mine = other if name == "all" else other.filter(pl.col("class") == name)
-            gains = mine.group_by("song").agg((pl.col("sdr") - pl.col("sdr_other")).mean()).sort("song")["sdr"]
-            cells.append(_compared(gains.to_numpy()))
-        table.add_row(*cells)
-    console.print(table)
-    if other is not None:
-        console.print(f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
-    for song, reason in evaluation.failed.items():
-        console.print(f"Not measured: {song}: {reason}", markup=False, soft_wrap=True)
-
-
-def _compared(gains: np.ndarray) -> str:
-    """The mean gain over songs and its interval, which takes more than one."""
-    if not len(gains):
-        return "–"
-    # Adding zero makes 0 of -0.
-    mean, low, high = (round(value, 2) + 0.0 for value in paired_interval(gains))
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if len(gains) > 1 else f"{mean:+.2f}"
 
 
 def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:
@@ -279,7 +242,3 @@ def _mean(values: list[float | None]) -> float | None:
 def _plain(value: float | None) -> float | None:
     """JSON knows no infinity."""
     return value if value is None or np.isfinite(value) else None
-
-
-def _decibels(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import logit
 
 from restem.labelling.calibration import Calibration, calibrate
-from restem.labelling.placing import Placed, Rates, place, unplaced
+from restem.labelling.song_model import Placed, Rates, place, unplaced
 
 # A label is changed when it is wrong with at least this probability, and doubted from the second on.
 CHANGE_ABOVE = 0.6
@@ -38,7 +38,7 @@ _SCORE_CLIP = 1e-5
 
 
 @dataclass(frozen=True)
-class Decisions:
+class Outcome:
     """What became of every stem's labels.
 
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(given label set right).
@@ -53,7 +53,7 @@ class Decisions:
     calibrations: tuple[Calibration, ...]
     rates: tuple[Rates, ...]
 
-    def among(self, sounding: np.ndarray) -> Decisions:
+    def among(self, sounding: np.ndarray) -> Outcome:
         """The same about all stems, of which those that the flags `sounding` (stem,) mark were decided about.
 
         The others hold nothing.
@@ -64,10 +64,10 @@ class Decisions:
         refined[sounding], probabilities[sounding], quality[sounding] = self.refined, self.probabilities, self.quality
         decided = iter(self.verdicts)
         verdicts = tuple(next(decided) if sounds else "silent" for sounds in sounding)
-        return Decisions(refined, probabilities, quality, verdicts, self.calibrations, self.rates)
+        return Outcome(refined, probabilities, quality, verdicts, self.calibrations, self.rates)
 
 
-def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: np.ndarray | None = None) -> Decisions:
+def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: np.ndarray | None = None) -> Outcome:
     """Refined labels of stems that sound.
 
     scores: (stem, class) in [0, 1]. given: flags of the same shape. songs: the song of each stem.
@@ -86,7 +86,7 @@ def decide(scores: np.ndarray, given: np.ndarray, songs: Sequence[str], known: n
     doubted = ~refined.any(axis=1) | emptied | ((wrong >= DOUBT_ABOVE) & (refined == given)).any(axis=1)
     verdicts = np.select([changed, doubted], ["changed", "unsure"], "kept")
     quality = placed.agreement(given)
-    return Decisions(refined, placed.probabilities, quality, tuple(verdicts.tolist()), calibrations, placed.rates)
+    return Outcome(refined, placed.probabilities, quality, tuple(verdicts.tolist()), calibrations, placed.rates)
 
 
 def _to_logits(scores: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from restem.audio.level import db_to_power
 from restem.audio.store import Source, gather_power
 from restem.errors import RestemError
-from restem.labelling.effects import DRAWS, EffectSettings, apply_effects
+from restem.labelling.augmentation import DRAWS, EffectSettings, apply_effects
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class MixingSettings:
 
 
 @dataclass(frozen=True)
-class Material:
+class SegmentPool:
     """The segments that mixtures are made of.
 
     sources: the stems. gains: (stem,) what brings each one's active power to 1.
@@ -61,25 +61,25 @@ class Material:
     start: np.ndarray
     targets: np.ndarray
 
-    def of_stems(self, chosen: np.ndarray) -> Material:
+    def of_stems(self, chosen: np.ndarray) -> SegmentPool:
         """The part that belongs to the stems that the flags `chosen` (stem,) mark."""
         number = np.cumsum(chosen) - 1
         mine = chosen[self.stem]
         sources = tuple(source for source, keep in zip(self.sources, chosen, strict=True) if keep)
-        return Material(sources, self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine])
+        return SegmentPool(sources, self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine])
 
 
 class Mixer:
-    """Draws batches of mixtures from `material`.
+    """Draws batches of mixtures from `pool`.
 
     rows: the features of each of its stems. hop_s: the time between frames. A class that no segment carries is
     never drawn.
     """
 
     def __init__(
-        self, material: Material, rows: Sequence[np.ndarray], settings: MixingSettings, hop_s: float, seed: int
+        self, pool: SegmentPool, rows: Sequence[np.ndarray], settings: MixingSettings, hop_s: float, seed: int
     ) -> None:
-        self.material = material
+        self.pool = pool
         self.rows = rows
         self.settings = settings
         self.length = max(1, round(settings.segment_s / hop_s))
@@ -89,10 +89,10 @@ class Mixer:
         stems = len(rows)
         # For every class: the stems that carry it, and for each of these its segments that do.
         self._by_class: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for targets in material.targets.T[: settings.drawn]:
+        for targets in pool.targets.T[: settings.drawn]:
             segments = np.flatnonzero(targets >= 0.5)
-            segments = segments[np.argsort(material.stem[segments], kind="stable")]
-            counts = np.bincount(material.stem[segments], minlength=stems)
+            segments = segments[np.argsort(pool.stem[segments], kind="stable")]
+            counts = np.bincount(pool.stem[segments], minlength=stems)
             carriers = np.flatnonzero(counts)
             if len(carriers):
                 offsets = np.concatenate(([0], np.cumsum(counts)))[carriers]
@@ -126,7 +126,7 @@ class Mixer:
         Returns mel power (example, frame, band) and targets (example, class), float32.
         """
         numbers = self.uniforms(epoch, first, count)
-        settings, material = self.settings, self.material
+        settings, pool = self.settings, self.pool
         sizes = 1 + np.minimum(np.searchsorted(self._count_edges, numbers[:, 0], "right"), self._slots - 1)
         order = np.argsort(numbers[:, 2 : 2 + len(self._by_class)], axis=1)
         example, slot = np.nonzero(np.arange(self._slots) < sizes[:, None])
@@ -135,10 +135,10 @@ class Mixer:
         drawn = per_slot[example, slot]
         segment = self._draw_segments(order[example, slot], drawn[:, 0], drawn[:, 1])
 
-        power = gather_power(self.rows, material.stem[segment], material.start[segment], self.length)
+        power = gather_power(self.rows, pool.stem[segment], pool.start[segment], self.length)
         if settings.effects:
             power = apply_effects(power, drawn[:, self._curve_ends :], settings.effects, self.hop_s)
-        gain = material.gains[material.stem[segment]] * db_to_power(-settings.level_range_db * drawn[:, 2])
+        gain = pool.gains[pool.stem[segment]] * db_to_power(-settings.level_range_db * drawn[:, 2])
         curve = ((2.0 * drawn[:, 5 : self._curve_ends] - 1.0) * settings.curve_db) @ self._interpolation
         factors = (gain[:, None] * db_to_power(curve)).astype(np.float32)
         limited = drawn[:, 3] < settings.limit_share
@@ -151,7 +151,7 @@ class Mixer:
         floor = db_to_power(low_db + (high_db - low_db) * numbers[:, 1]) / self.bands
         mixtures += floor.astype(np.float32)[:, None, None]
         # A class is absent from the mixture only if it is absent from every segment.
-        targets = 1.0 - np.multiply.reduceat(1.0 - material.targets[segment], firsts, axis=0)
+        targets = 1.0 - np.multiply.reduceat(1.0 - pool.targets[segment], firsts, axis=0)
         return mixtures, targets.astype(np.float32)
 
     def _draw_segments(self, which: np.ndarray, stem_draw: np.ndarray, segment_draw: np.ndarray) -> np.ndarray:

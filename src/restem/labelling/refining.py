@@ -2,7 +2,7 @@
 
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
 changes. Trainings start from a classifier that comes with restem (`prior`), and one round of them is enough. Every stem
-is scored by a classifier that never heard its song (`folds`), since a classifier confirms what it has memorised; so
+is scored by a classifier that never features its song (`folds`), since a classifier confirms what it has memorised; so
 scores the prior. Their evidence is averaged, and weighed against the given label and the rest of the song instead of
 replacing it (`deciding`). Later rounds, and the final classifier, learn what was found in each segment.
 
@@ -29,28 +29,27 @@ from scipy.special import expit
 from restem._version import __version__
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
-from restem.dataset.decided import Decided, decided_labels, decided_segments
-from restem.dataset.run import CLASSIFIER_FOLDER, Run, write_run
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
+from restem.executing.interface import Executor
+from restem.executing.processes import Processes, available_cores
 from restem.labelling.calibration import Calibration
-from restem.labelling.certain import Certain, certain, describe
 from restem.labelling.classifier import SIZES, ClassifierConfig
-from restem.labelling.deciding import Decisions, calibrate_segments, decide
-from restem.labelling.hearing import Heard, hear
+from restem.labelling.deciding import Outcome, calibrate_segments, decide
+from restem.labelling.features import Features, load_features
+from restem.labelling.known_labels import Certain, certain, describe
 from restem.labelling.mixing import MixingSettings
-from restem.labelling.prior import FOLDER as PRIOR_FOLDER
-from restem.labelling.prior import has_prior, knows
+from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
+from restem.labelling.pretrained import has_pretrained, knows
 from restem.labelling.requests import WORK_FOLDER, begin
 from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings, TrainingTask, steps_done, train_classifier
-from restem.parallel import available_workers, map_unordered, polling
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how much of it is done, and how much it is in all."""
+from restem.progress import Progress, polling
+from restem.runs.decided import Decided, decided_labels, decided_segments
+from restem.runs.run import CLASSIFIER_FOLDER, Run, write_run
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
 _LARGEST_SEED = 4_000_000
@@ -83,7 +82,7 @@ class RefineSettings:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
         if min(one for one in (self.rounds, self.folds, self.training.steps) if one is not None) < 1:
             raise UsageError("rounds, folds and steps must be at least 1.")
-        if self.training.start == "prior" and not has_prior(self.classifier(())):
+        if self.training.start == "pretrained" and not has_pretrained(self.classifier(())):
             raise UsageError(f"There is no prior of size {self.size!r} with these features; use --start scratch.")
 
     def classifier(self, classes: tuple[str, ...], dataset: str = "", licence: str = "") -> ClassifierConfig:
@@ -129,25 +128,25 @@ def refine_labels(
     if (finished := begin(out, request)) is not None:
         return finished
     store = Store(cache, settings.mel)
-    workers = workers or available_workers()
+    executor = Processes.of(workers)
     timed = Timed(progress)
     with timed("features") as report:
-        heard = hear(dataset, store, settings.mixing.segment_s, settings.hop_s, workers, report)
+        features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
-    refinement = Refinement(heard, out, settings, device, workers, config)
-    known = certain(heard, decided)
-    targets = known.over_segments(known.over_stems(heard.given)[heard.segments.stem])
-    # No classifier heard the songs it scores, so all of them are witnesses; their mean errs less than each.
-    evidence = [refinement.ask_prior(timed)] if refinement.prior_judges else []
+    refinement = Refinement(features, out, settings, device, executor, config)
+    known = certain(features, decided)
+    targets = known.over_segments(known.over_stems(features.given)[features.segments.stem])
+    # No classifier features the songs it scores, so all of them are witnesses; their mean errs less than each.
+    evidence = [refinement.score_with_pretrained(timed)] if refinement.uses_pretrained else []
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
-        judged = judge(heard, np.mean(evidence, axis=0), settings.pool_quantile, known)
-        targets = known.over_segments(segment_targets(heard.segments, judged.over_time, judged.decisions))
+        judged = judge(features, np.mean(evidence, axis=0), settings.pool_quantile, known)
+        targets = known.over_segments(segment_targets(features.segments, judged.over_time, judged.outcome))
     refinement.train_final(targets, timed)
 
-    labels = decided_labels(labels_table(heard, judged.decisions), known.decided, dataset.taxonomy)
-    segments = decided_segments(segments_table(heard, judged.over_time), known.decided, dataset.taxonomy)
-    failures = {dataset.stems[index].name: reason for index, reason in sorted(heard.failures.items())}
+    labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
+    segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
+    failures = {dataset.stems[index].name: reason for index, reason in sorted(features.failures.items())}
     description = _description(request, dataset, device, timed.seconds, judged, failures)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
@@ -158,23 +157,30 @@ class Refinement:
     """One run of `refine_labels`: what its stages share."""
 
     def __init__(
-        self, heard: Heard, out: Path, settings: RefineSettings, device: str, workers: int, config: ClassifierConfig
+        self,
+        features: Features,
+        out: Path,
+        settings: RefineSettings,
+        device: str,
+        executor: Executor,
+        config: ClassifierConfig,
     ) -> None:
-        self.heard = heard
+        self.features = features
         self.out = out
         self.settings = settings
         self.device = device
-        self.workers = workers if device == "cpu" else 1  # a GPU is not shared between trainings
+        self.executor = executor
+        self.gpus = 0 if device == "cpu" else 1  # that one training uses
         self.config = config
-        self.fold = assign_folds(heard.songs, heard.teaching, settings.folds, settings.seed)
+        self.fold = assign_folds(features.songs, features.teaching, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
-        # The prior never heard any of the songs.
-        self.prior_judges = settings.training.starts(config) == "prior" and knows(config.classes)
-        self.rounds = settings.rounds or (1 if self.prior_judges else 2)
+        # The prior never features any of the songs.
+        self.uses_pretrained = settings.training.starts(config) == "pretrained" and knows(config.classes)
+        self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
 
-    def ask_prior(self, timed: Timed) -> np.ndarray:
+    def score_with_pretrained(self, timed: Timed) -> np.ndarray:
         """What the prior hears: logits (segment, class), 0 where a stem is not active."""
-        return self._listen("prior: listening", [PRIOR_FOLDER for _ in self.folds], timed)
+        return self._score("pretrained: scoring", [PRETRAINED_FOLDER for _ in self.folds], timed)
 
     def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:
         """Trains a classifier for every fold on the other folds, and listens.
@@ -185,7 +191,7 @@ class Refinement:
         name = f"round {number} of {self.rounds}"
         tasks = [self._training(folder, targets, index) for index, folder in enumerate(folders)]
         self._train(f"{name}: training", tasks, timed)
-        return self._listen(f"{name}: listening", folders, timed)
+        return self._score(f"{name}: scoring", folders, timed)
 
     def train_final(self, targets: np.ndarray, timed: Timed) -> None:
         """Trains the classifier that is kept, on all songs."""
@@ -195,36 +201,36 @@ class Refinement:
         with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
             with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
-                for _ in map_unordered(train_classifier, tasks, self.workers):
+                for _ in self.executor.map_unordered(train_classifier, tasks, gpus=self.gpus):
                     pass
 
-    def _listen(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
+    def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
         """Each fold is scored by the classifier in its folder."""
-        segments = self.heard.segments
+        segments = self.features.segments
         logits = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
         with timed(stage) as progress:
             mine = [segments.of_stems(self.fold == index) for index in self.folds]
             jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
             progress(0, len(jobs))
-            for done, (index, found) in enumerate(map_unordered(score_segments, jobs, self.workers), 1):
+            for done, (index, found) in enumerate(self.executor.map_unordered(score_segments, jobs, gpus=self.gpus), 1):
                 logits[mine[index]] = found
                 progress(done, len(jobs))
         return logits
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
-        material, held_out = self.heard.material(targets), None
+        pool, held_out = self.features.segment_pool(targets), None
         if fold is not None and len(self.folds) > 1:
-            inside = material.of_stems(self.fold == fold)
+            inside = pool.of_stems(self.fold == fold)
             held_out = inside if (inside.targets >= 0.5).any() else None
-            material = material.of_stems(self.fold != fold)
+            pool = pool.of_stems(self.fold != fold)
         return TrainingTask(
             folder=folder,
-            store=self.heard.store,
-            material=material,
+            store=self.features.store,
+            pool=pool,
             held_out=held_out,
             mixing=self.settings.mixing,
-            training=self.settings.training.resolved(material, self.settings.mixing, self.config),
+            training=self.settings.training.resolved(pool, self.settings.mixing, self.config),
             config=self.config,
             seed=1000 * self.settings.seed + (0 if fold is None else 1 + fold),
             accelerator=self.device,
@@ -232,14 +238,14 @@ class Refinement:
         )
 
     def _scoring(self, folder: Path, segments: np.ndarray) -> ScoringTask:
-        laid = self.heard.segments
+        laid = self.features.segments
         return ScoringTask(
             folder=folder,
-            store=self.heard.store,
-            sources=self.heard.sources,
+            store=self.features.store,
+            sources=self.features.sources,
             stem=laid.stem[segments],
             start=laid.start[segments],
-            length=self.heard.length,
+            length=self.features.length,
             classes=self.config.classes,
             accelerator=self.device,
             threads=self._threads,
@@ -252,7 +258,7 @@ class Refinement:
         One thread each for parallel trainings is both faster than all threads for one, and not slowed by other programs
         on the same cores.
         """
-        return max(1, available_workers() // max(2, self.settings.folds))
+        return max(1, available_cores() // max(2, self.settings.folds))
 
 
 class Timed:
@@ -304,9 +310,9 @@ def _description(
             name: {"stems": asdict(stems), "segments": asdict(segments), "rates": asdict(rates)}
             for name, stems, segments, rates in zip(
                 taxonomy.classes,
-                judged.decisions.calibrations,
+                judged.outcome.calibrations,
                 judged.calibrations,
-                judged.decisions.rates,
+                judged.outcome.rates,
                 strict=True,
             )
         },
@@ -321,23 +327,23 @@ class Judged:
     calibrations: what the logits of segments mean, one a class.
     """
 
-    decisions: Decisions
+    outcome: Outcome
     over_time: np.ndarray
     calibrations: tuple[Calibration, ...]
 
 
-def judge(heard: Heard, logits: np.ndarray, pool_quantile: float, known: Certain) -> Judged:
+def judge(features: Features, logits: np.ndarray, pool_quantile: float, known: Certain) -> Judged:
     """Decides about every stem from the logits (segment, class) of its segments; silent stems take no part in it.
 
     The probabilities of what is known are 1 and 0.
     """
-    segments = heard.segments
+    segments = features.segments
     active = segments.active
     stem = segments.stem[active]
-    pooled = pool_scores(expit(logits[active]), stem, len(heard.indices), pool_quantile)
+    pooled = pool_scores(expit(logits[active]), stem, len(features.indices), pool_quantile)
     sounding = segments.active_frames > 0
-    songs = [song for song, sounds in zip(heard.songs, sounding, strict=True) if sounds]
-    decisions = decide(pooled[sounding], heard.given[sounding], songs, known.stems[sounding]).among(sounding)
+    songs = [song for song, sounds in zip(features.songs, sounding, strict=True) if sounds]
+    decisions = decide(pooled[sounding], features.given[sounding], songs, known.stems[sounding]).among(sounding)
     decisions = replace(decisions, probabilities=known.over_stems(decisions.probabilities))
     calibrations = calibrate_segments(logits[active], stem, decisions.probabilities)
     over_time = np.zeros(logits.shape)
@@ -346,13 +352,13 @@ def judge(heard: Heard, logits: np.ndarray, pool_quantile: float, known: Certain
     return Judged(decisions, over_time, calibrations)
 
 
-def segment_targets(segments: Segments, scores: np.ndarray, decisions: Decisions) -> np.ndarray:
-    """What the next round is taught: (segment, class) in [0, 1], from segment scores and the decisions about stems.
+def segment_targets(segments: Segments, scores: np.ndarray, outcome: Outcome) -> np.ndarray:
+    """What the next round is taught: (segment, class) in [0, 1], from segment scores and the outcome about stems.
 
     A class is taught with the probability that the stem holds it; where a stem holds several, a segment is taught those
     that were found in it, and always the clearest.
     """
-    stem = decisions.probabilities[segments.stem]
+    stem = outcome.probabilities[segments.stem]
     several = (stem >= 0.5).sum(axis=1) > 1
     clearest = np.where(stem >= 0.5, scores, -1.0).argmax(axis=1)
     found = scores >= 0.5

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from restem.dataset.decided import Decided
-from restem.dataset.run import Run
 from restem.errors import RunError
 from restem.labelling.calibration import Calibration
-from restem.labelling.certain import known_flags
 from restem.labelling.deciding import decide
+from restem.labelling.known_labels import known_flags
+from restem.runs.decided import Decided
+from restem.runs.run import Run
 
 
 def refit(run: Run, decided: Mapping[str, Decided]) -> pl.DataFrame:

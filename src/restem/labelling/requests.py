@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restem.dataset.run import DESCRIPTION_FILE, LABELS_FILE, SEGMENTS_FILE, Run, open_run
 from restem.errors import RunError
 from restem.files import write_json
+from restem.runs.run import DESCRIPTION_FILE, LABELS_FILE, SEGMENTS_FILE, Run, open_run
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from restem.dataset.run import labels_schema, segments_schema
-from restem.labelling.deciding import Decisions
-from restem.labelling.hearing import Heard
+from restem.labelling.deciding import Outcome
+from restem.labelling.features import Features
+from restem.runs.run import labels_schema, segments_schema
 
 
-def labels_table(heard: Heard, decisions: Decisions) -> pl.DataFrame:
+def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
     """`labels.csv`, with the stems that failed and those that are silent."""
-    dataset, seconds = heard.dataset, heard.seconds.tolist()
+    dataset, seconds = features.dataset, features.seconds.tolist()
     taxonomy = dataset.taxonomy
-    position = {index: row for row, index in enumerate(heard.indices)}
-    active_seconds = (heard.segments.active_frames * heard.store.settings.hop_s).tolist()
+    position = {index: row for row, index in enumerate(features.indices)}
+    active_seconds = (features.segments.active_frames * features.store.settings.hop_s).tolist()
     rows: list[tuple[object, ...]] = []
     for index, stem in enumerate(dataset.stems):
         given = taxonomy.format(stem.given)
@@ -29,24 +29,24 @@ def labels_table(heard: Heard, decisions: Decisions) -> pl.DataFrame:
             scores = [0.0] * len(taxonomy)
             rows.append((stem.song, stem.name, given, "", "silent", quality, *scores, seconds[row], 0.0))
             continue
-        refined = taxonomy.format(taxonomy.from_flags(decisions.refined[row].tolist()))
-        scores = decisions.probabilities[row].tolist()
-        quality = float(decisions.quality[row])
-        verdict = decisions.verdicts[row]
+        refined = taxonomy.format(taxonomy.from_flags(outcome.refined[row].tolist()))
+        scores = outcome.probabilities[row].tolist()
+        quality = float(outcome.quality[row])
+        verdict = outcome.verdicts[row]
         rows.append((stem.song, stem.name, given, refined, verdict, quality, *scores, seconds[row], active_s))
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 
 
-def segments_table(heard: Heard, scores: np.ndarray) -> pl.DataFrame:
+def segments_table(features: Features, scores: np.ndarray) -> pl.DataFrame:
     """`segments.parquet`; scores: (segment, class), 0 where a stem is not active."""
-    segments, hop_s = heard.segments, heard.store.settings.hop_s
-    taxonomy = heard.dataset.taxonomy
-    stems = [heard.dataset.stems[heard.indices[row]] for row in segments.stem.tolist()]
+    segments, hop_s = features.segments, features.store.settings.hop_s
+    taxonomy = features.dataset.taxonomy
+    stems = [features.dataset.stems[features.indices[row]] for row in segments.stem.tolist()]
     columns: dict[str, object] = {
         "song": [stem.song for stem in stems],
         "stem": [stem.name for stem in stems],
         "start_s": segments.start * hop_s,
-        "end_s": np.minimum(segments.stop * hop_s, heard.seconds[segments.stem]),
+        "end_s": np.minimum(segments.stop * hop_s, features.seconds[segments.stem]),
         "level_db": segments.level_db,
         **{name: scores[:, index] for index, name in enumerate(taxonomy.classes)},
     }

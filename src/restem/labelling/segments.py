@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restem.audio.level import active_frames, power_to_db
-from restem.audio.store import Features
+from restem.audio.store import StemFeatures
 
 # A segment counts as active when a stem sounds for this share of it. In a stem without any such segment, those count
 # in which it sounds at all.
@@ -40,7 +40,7 @@ class Segments:
         return np.flatnonzero(self.active & chosen[self.stem])
 
 
-def lay_segments(stems: Sequence[Features], length: int, hop: int) -> Segments:
+def lay_segments(stems: Sequence[StemFeatures], length: int, hop: int) -> Segments:
     """Lays windows of `length` frames, `hop` apart, over every stem; the last one ends with the stem.
 
     A stem shorter than `length` is one segment.
@@ -70,7 +70,7 @@ class _Laid:
     active_frames: int
 
 
-def _lay(features: Features, length: int, hop: int) -> _Laid:
+def _lay(features: StemFeatures, length: int, hop: int) -> _Laid:
     power = features.frame_power().astype(np.float64)
     sounding = active_frames(power)
     start = np.arange(0, max(1, len(power) - length + 1), hop)

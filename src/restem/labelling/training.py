@@ -21,13 +21,13 @@ from torch.nn import functional
 from restem import fitting
 from restem.audio.store import Store
 from restem.labelling.classifier import Classifier, ClassifierConfig, save_classifier
-from restem.labelling.mixing import Material, Mixer, MixingSettings
-from restem.labelling.prior import has_prior, start_from_prior
+from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
+from restem.labelling.pretrained import has_pretrained, start_from_pretrained
 
-Start = Literal["prior", "scratch"]
+Start = Literal["pretrained", "scratch"]
 
 # How often every segment is heard by default, and at what rate is learned: what is known already needs little of both.
-_BY_START: Mapping[Start, tuple[float, float]] = {"prior": (10.0, 5e-4), "scratch": (30.0, 2e-3)}
+_BY_START: Mapping[Start, tuple[float, float]] = {"pretrained": (10.0, 5e-4), "scratch": (30.0, 2e-3)}
 
 # However little there is to learn from, and however much.
 _STEPS_RANGE = (100, 100_000)
@@ -60,16 +60,16 @@ class TrainingSettings:
 
     def starts(self, config: ClassifierConfig) -> Start:
         """Where the training of such a classifier starts."""
-        return self.start or ("prior" if has_prior(config) else "scratch")
+        return self.start or ("pretrained" if has_pretrained(config) else "scratch")
 
-    def resolved(self, material: Material, mixing: MixingSettings, config: ClassifierConfig) -> TrainingSettings:
-        """These settings with nothing left open, for this material and this classifier."""
+    def resolved(self, pool: SegmentPool, mixing: MixingSettings, config: ClassifierConfig) -> TrainingSettings:
+        """These settings with nothing left open, for this pool and this classifier."""
         start = self.starts(config)
         usual_passes, usual_rate = _BY_START[start]
         passes, steps = self.passes or usual_passes, self.steps
         if steps is None:
             drawn = np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts)
-            steps = int(np.clip(passes * len(material.stem) / (self.batch * float(drawn)), *_STEPS_RANGE))
+            steps = int(np.clip(passes * len(pool.stem) / (self.batch * float(drawn)), *_STEPS_RANGE))
         rate = self.learning_rate or usual_rate
         return replace(self, start=start, steps=steps, passes=passes, learning_rate=rate)
 
@@ -78,14 +78,14 @@ class TrainingSettings:
 class TrainingTask:
     """Everything a training depends on, in a form that can be sent to a worker process.
 
-    folder: where the classifier is left. held_out: material of other songs, to watch the loss on, or None.
+    folder: where the classifier is left. held_out: pool of other songs, to watch the loss on, or None.
     accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU; the last digits of the result depend on them.
     """
 
     folder: Path
     store: Store
-    material: Material
-    held_out: Material | None
+    pool: SegmentPool
+    held_out: SegmentPool | None
     mixing: MixingSettings
     training: TrainingSettings
     config: ClassifierConfig
@@ -113,8 +113,8 @@ def train_classifier(task: TrainingTask) -> None:
     fitting.prepare(task.accelerator, task.threads, task.seed)
     settings = task.training
     classifier = task.config.build()
-    if settings.start == "prior":
-        start_from_prior(classifier, task.config)
+    if settings.start == "pretrained":
+        start_from_pretrained(classifier, task.config)
     module = _TrainingModule(classifier, settings, task.steps)
     loop = fitting.Loop(
         task.folder,
@@ -128,7 +128,7 @@ def train_classifier(task: TrainingTask) -> None:
     )
     validation = _draw(task, task.held_out) if task.held_out is not None else None
     validation_batches = -(-settings.validation_mixtures // settings.batch)
-    if fitting.fit(module, loop, _draw(task, task.material), validation, validation_batches):
+    if fitting.fit(module, loop, _draw(task, task.pool), validation, validation_batches):
         save_classifier(task.folder, module.classifier, task.config)
         fitting.finish(task.folder)
 
@@ -167,10 +167,10 @@ class _TrainingModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _draw(task: TrainingTask, material: Material) -> fitting.Draw:
-    """Draws the batches of a training from `material`."""
-    rows = [task.store.require(source).rows for source in material.sources]
-    mixer = Mixer(material, rows, task.mixing, task.store.settings.hop_s, task.seed)
+def _draw(task: TrainingTask, pool: SegmentPool) -> fitting.Draw:
+    """Draws the batches of a training from `pool`."""
+    rows = [task.store.require(source).rows for source in pool.sources]
+    mixer = Mixer(pool, rows, task.mixing, task.store.settings.hop_s, task.seed)
 
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
         power, targets = mixer.batch(epoch, first, task.training.batch)

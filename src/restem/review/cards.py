@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from restem.dataset.run import SEGMENTS_FILE, Run, segments_schema
+from restem.dataset.table import within_song
 from restem.errors import RunError
-from restem.evaluation.findings import failure_reason
-from restem.evaluation.names import within_song
 from restem.review.markup import change, duration, name, table, text
 from restem.review.timeline import picture
+from restem.runs.findings import failure_reason
+from restem.runs.run import SEGMENTS_FILE, Run, segments_schema
 from restem.taxonomy import Taxonomy
 
 MOST_CARDS = 200

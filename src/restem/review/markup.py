@@ -8,9 +8,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from restem.evaluation.findings import REST, set_name
-from restem.evaluation.names import printable
+from restem.runs.findings import REST
 from restem.taxonomy import LabelSet, Taxonomy
+from restem.wording import printable, set_name
 
 
 def text(value: object) -> str:

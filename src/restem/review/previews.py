@@ -10,11 +10,11 @@ import soundfile
 
 from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
-from restem.dataset.run import Run
 from restem.dataset.table import split_stem_name
 from restem.errors import AudioError, RunError
 from restem.review.markup import clock, text
 from restem.review.queue import stretch
+from restem.runs.run import Run
 
 RATE_HZ = 24000  # enough to tell instruments apart, and a rate that MP3 has
 

@@ -14,14 +14,14 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from restem.dataset.run import REPORT_FILE, Run
-from restem.evaluation.terminal import counted
 from restem.files import written_aside
 from restem.review import sections
 from restem.review.cards import cards, lines, select
 from restem.review.markup import text
 from restem.review.previews import previews
 from restem.review.timeline import AXIS_HEIGHT, COLOURS, LEVEL_HEIGHT, STRIP_GAP, STRIP_HEIGHT
+from restem.runs.run import REPORT_FILE, Run
+from restem.wording import counted
 
 
 def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Path:

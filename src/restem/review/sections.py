@@ -9,8 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from restem.dataset.run import DESCRIPTION_FILE, VERDICTS, Run
-from restem.evaluation.findings import (
+from restem.dataset.table import within_song
+from restem.review.markup import change, defined, duration, label_set, name, table, text
+from restem.review.timeline import COLOURS
+from restem.runs.findings import (
     REST,
     WrongShare,
     class_findings,
@@ -19,11 +21,10 @@ from restem.evaluation.findings import (
     verdict_counts,
     wrong_shares,
 )
-from restem.evaluation.names import within_song
-from restem.evaluation.terminal import counted
-from restem.review.markup import change, defined, duration, label_set, name, table, text
-from restem.review.timeline import COLOURS
+from restem.runs.run import DESCRIPTION_FILE, Run
 from restem.taxonomy import Taxonomy
+from restem.verdicts import VERDICTS
+from restem.wording import counted
 
 MEANINGS = {
     "kept": "given labels fit",

@@ -1,4 +1,4 @@
-"""The review page's server: a few addresses around a `Desk`, behind a `Gate`, on this machine only."""
+"""The review page's server: a few addresses around a `ReviewSession`, behind a `AccessGuard`, on this machine only."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
-from restem.dataset.run import Run
 from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
-from restem.review.desk import Desk, UnreachableError
-from restem.review.gate import App, Gate
+from restem.review.access import AccessGuard, App
+from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
+from restem.runs.run import Run
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 24
@@ -54,7 +54,7 @@ class UndoAsked(_Asked):
     number: int | None = None
 
 
-def make_app(desk: Desk, token: str, hosts: frozenset[str], person: str = "") -> App:
+def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> App:
     """The ASGI application: everything lies below `/<token>/`. person: who decides unless the page says otherwise."""
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
@@ -77,43 +77,43 @@ def make_app(desk: Desk, token: str, hosts: frozenset[str], person: str = "") ->
 
     @api.get("/api/run")
     def run() -> dict[str, Any]:
-        return {**desk.describe(), "person": person}
+        return {**session.describe(), "person": person}
 
     @api.get("/api/stems")
     def stems() -> JSONResponse:
-        return JSONResponse(desk.stems())
+        return JSONResponse(session.stems())
 
     @api.get("/api/stems/{index}")
     def stem(index: int) -> JSONResponse:
-        return JSONResponse(desk.stem(index))
+        return JSONResponse(session.stem(index))
 
     @api.get("/api/spectra/{index}")
     def spectra(index: int) -> JSONResponse:
-        return JSONResponse(desk.spectra(index))
+        return JSONResponse(session.spectra(index))
 
     @api.get("/api/changes")
     def changes(since: int) -> dict[str, Any]:
-        return desk.changes(since)
+        return session.changes(since)
 
     @api.post("/api/decisions")
     def decide(asked: DecisionAsked) -> dict[str, Any]:
-        made = desk.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
-        _refit(desk)
+        made = session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
+        _refit(session)
         return made
 
     @api.post("/api/undo", response_model=None)
     def undo(asked: UndoAsked) -> dict[str, Any] | JSONResponse:
-        undone = desk.undo(asked.person.strip() or person, asked.number)
+        undone = session.undo(asked.person.strip() or person, asked.number)
         return undone or JSONResponse({"error": "There is nothing to undo."}, 404)
 
     @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
     def sound(index: int, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
-        path, number = desk.source(index)
-        if kind := media_type(probe(path, number), desk.several(index)):
+        path, number = session.source(index)
+        if kind := media_type(probe(path, number), session.several(index)):
             return FileResponse(path, media_type=kind)
         return _made(MadeWav.of(path, number), range, head=request.method == "HEAD")
 
-    return Gate(api, token, hosts)
+    return AccessGuard(api, token, hosts)
 
 
 def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
@@ -129,9 +129,9 @@ def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
     return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
 
 
-def _refit(desk: Desk) -> None:
-    if desk.refit_due():
-        threading.Thread(target=desk.refit, daemon=True).start()
+def _refit(session: ReviewSession) -> None:
+    if session.refit_due():
+        threading.Thread(target=session.refit, daemon=True).start()
 
 
 def serve(
@@ -149,8 +149,8 @@ def serve(
     port: 0 for any that is free. browser: open it there. say: called with the address.
     Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
-    desk = Desk(run, cache or default_cache(), follow_links)
-    _refit(desk)
+    session = ReviewSession(run, cache or default_cache(), follow_links)
+    _refit(session)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -160,9 +160,9 @@ def serve(
         except OSError as error:
             raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
-        app = make_app(desk, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
+        app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
         address = f"http://{own}/{token}/"
-        say(f"Review {run.path} at {address}\nDecisions are kept in {desk.ledger.path}. Ctrl-C ends.")
+        say(f"Review {run.path} at {address}\nDecisions are kept in {session.ledger.path}. Ctrl-C ends.")
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(

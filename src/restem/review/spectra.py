@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from restem.audio.level import power_to_db
-from restem.audio.store import Features, Source, Store
+from restem.audio.store import Source, StemFeatures, Store
 
 COLUMNS = 1200  # at most: more than a wide screen shows
 RANGE_DB = 70.0  # of the spectrogram, below its own loudest tenth of a percent
@@ -41,7 +41,7 @@ def spectra(store: Store, source: Source) -> dict[str, Any]:
     }
 
 
-def _reduced(features: Features, edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _reduced(features: StemFeatures, edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean mel power (column, band) and the power of the loudest frame (column,)."""
     mel, peak = [], []
     for start, count in zip(edges.tolist(), counts.tolist(), strict=True):

@@ -47,7 +47,7 @@ class Curves:
 
 
 def curves(segments: pl.DataFrame, taxonomy: Taxonomy) -> Curves:
-    """The curves of one stem's segments (see `segments.parquet` in `restem.dataset.run`), at most `MOST_POINTS` points.
+    """The curves of one stem's segments (see `segments.parquet` in `restem.runs.run`), at most `MOST_POINTS` points.
 
     Neighbours that share a point are represented by their highest level and scores, so that nothing heard for a
     moment gets lost.

@@ -70,7 +70,7 @@ def _of_mel_roformer(shape: Shape) -> dict[str, Any]:
 
 
 MODELS: Mapping[str, Family] = {
-    "band": Family("restem.separation.band:BandSplit", _of_band, 2.0),
+    "band": Family("restem.separation.band_split:BandSplit", _of_band, 2.0),
     "hdemucs": Family("demucs.hdemucs:HDemucs", _of_demucs, 10.0),
     "htdemucs": Family("demucs.htdemucs:HTDemucs", _of_demucs, 7.8),
     "bs_roformer": Family("bs_roformer:BSRoformer", _of_roformer, 8.0, {"dim": 256, "depth": 6}),

@@ -25,10 +25,11 @@ from restem.audio.pcm import to_channels
 from restem.audio.reader import open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
-from restem.dataset.names import Names, safe_name
 from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
+from restem.file_names import Names, safe_name
 from restem.files import write_json
+from restem.progress import Progress
 from restem.separation.separator import Separator, load_separator
 from restem.separation.streaming import check_pieces, separate_blocks
 
@@ -105,7 +106,7 @@ def separate(
     format: Format = "wav",
     depth: Depth = "16",
     device: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SeparationSummary:
     """Takes songs apart into `out`, a folder each.
 

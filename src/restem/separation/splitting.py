@@ -20,9 +20,9 @@ from restem.audio.pcm import to_channels
 from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
-from restem.dataset.export import Split
 from restem.devices import choose_device
 from restem.errors import RestemError
+from restem.runs.export import Split
 from restem.separation.separator import Separator, load_separator
 from restem.separation.streaming import separate_blocks
 from restem.taxonomy import Taxonomy
@@ -46,7 +46,7 @@ class Splitter(Separator):
 
 
 def make_split(folder: Path, taxonomy: Taxonomy, device: str = "auto") -> Split:
-    """What takes stems apart with the separator in `folder`, for `restem.dataset.export`.
+    """What takes stems apart with the separator in `folder`, for `restem.runs.export`.
 
     Estimates are written at the separator's rate and with its channels. Raises RestemError when the separator cannot be
     used, or lacks a class of the taxonomy.

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from restem.audio.writer import write_audio
-from restem.parallel import map_unordered
+from restem.executing.processes import Processes
 from restem.synth import effects
 from restem.synth.bass import play_bass
 from restem.synth.drums import play_drums
@@ -238,7 +238,7 @@ def render_band(
     seconds: float = 16.0,
     seed: int = 0,
     rate_hz: int = 44100,
-    workers: int = 1,
+    workers: int | None = 1,
     extension: str = "flac",
     classes: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -257,7 +257,7 @@ def render_band(
         progress(done, songs)
     settings = (seed, seconds, rate_hz, extension, dict(classes or {}))
     render = partial(_render_folder, out, *settings)
-    for _ in map_unordered(render, missing, workers):
+    for _ in Processes.of(workers).map_unordered(render, missing):
         done += 1
         if progress is not None:
             progress(done, songs)

@@ -1,0 +1,314 @@
+"""What the commands print: what a scan, a refinement, a comparison with the truth and an evaluation found.
+
+Names from the disk are printed literally: never as markup, never as terminal escapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from restem.dataset.table import Dataset, within_song
+from restem.evaluation.separation import paired_interval
+from restem.runs.findings import class_findings, failure_reason, verdict_counts
+from restem.runs.run import REPORT_FILE, Run
+from restem.verdicts import MEANINGS, Verdict
+from restem.wording import counted, decimal, printable, set_name, shortened
+
+if TYPE_CHECKING:
+    from restem.dataset.scan import ScanSummary
+    from restem.demo.demo import DemoResult
+    from restem.evaluation.labels import LabelScore
+    from restem.evaluation.separation import Evaluation
+
+WORST = 20  # stems of lowest quality that the summary of a refinement names
+SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CSV of a scan holds all
+BAR_WIDTH = 24
+GAP = 3  # characters between two columns
+VERDICT_STYLES: Mapping[Verdict, str] = {
+    "kept": "green",
+    "changed": "cyan",
+    "unsure": "yellow",
+    "silent": "bright_black",
+    "failed": "red",
+}
+
+
+def bare_table(title: str) -> Table:
+    """An empty table with a bold title, a rule under its head and no frame."""
+    return Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, console: Console) -> None:
+    """Prints a scan to a rich console: the numbers, then failed stems, then skipped files with the reason for each."""
+    out = Table("class", "stems", "hours")
+    for column in out.columns[1:]:
+        column.justify = "right"
+    for name, stems in summary.stems_per_class.items():
+        out.add_row(name, str(stems), f"{summary.seconds_per_class[name] / 3600.0:.2f}")
+    console.print(f"{escape(str(summary.root))}: layout {summary.layout}", soft_wrap=True, highlight=False)
+    console.print(f"{summary.songs} songs, {summary.stems} stems, {summary.hours:.2f} h")
+    console.print(out)
+    for title, counts in (
+        ("rates (Hz)", summary.rates_hz),
+        ("channels", summary.channels),
+        ("encodings", summary.encodings),
+    ):
+        console.print(f"{title}: " + ", ".join(f"{value} ({count} stems)" for value, count in counts.items()))
+    console.print(f"silent: {summary.silent}   failed: {summary.failed}   skipped: {len(dataset.skipped)} files")
+    failed = table.filter(pl.col("error") != "")["error"].to_list()
+    skipped = [f"{item.path}: {item.reason}" for item in dataset.skipped]
+    for title, lines in (("failed", failed), ("skipped", skipped)):
+        if lines:
+            console.print(f"\n[bold]{title}[/bold]")
+        for line in lines[:SHOWN_FILES]:
+            console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+        if len(lines) > SHOWN_FILES:
+            console.print(f"  ... and {len(lines) - SHOWN_FILES} more")
+
+
+def print_summary(run: Run, console: Console) -> None:
+    """Prints stems per verdict, what was found per class, and the worst stems of a run.
+
+    Names from the disk are printed literally: never as markup, never as terminal escapes.
+    """
+    labels = run.labels
+    console.print(_verdict_table(labels))
+    console.print(_class_table(run))
+    worst = labels.filter(pl.col("quality").is_not_null()).sort("quality", maintain_order=True).head(WORST)
+    if len(worst):
+        console.print(_stem_table(worst, _worst_title(len(worst)), console.width))
+    failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
+    if len(failed):
+        console.print(_failed_table(run, failed, _failed_title(labels)))
+
+
+def _verdict_table(labels: pl.DataFrame) -> Table:
+    table = bare_table(f"\n{counted(len(labels), 'stem')} in {counted(labels['song'].n_unique(), 'song')}")
+    table.add_column("verdict")
+    table.add_column("stems", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("", no_wrap=True)
+    table.add_column("meaning", style="dim")
+    for verdict, count in verdict_counts(labels).items():
+        share = count / max(1, len(labels))
+        # Rounded up, so that a single stem among thousands is still seen.
+        bar = "█" * -int(-share * BAR_WIDTH // 1)
+        style = VERDICT_STYLES[verdict]
+        table.add_row(Text(verdict, style), f"{count:,}", f"{share:.1%}", Text(bar, style), MEANINGS[verdict].short)
+    return table
+
+
+def _class_table(run: Run) -> Table:
+    table = bare_table("\nStems per class")
+    table.add_column("class")
+    for name in ("given", "removed", "added", "refined"):
+        table.add_column(name, justify="right")
+    for one in class_findings(run.labels, run.taxonomy):
+        table.add_row(
+            one.name, f"{one.given:,}", _signed("-", one.removed), _signed("+", one.added), f"{one.refined:,}"
+        )
+    return table
+
+
+def _worst_title(count: int) -> str:
+    return f"\nThe {count} stems of lowest label quality" if count > 1 else "\nThe stem of lowest label quality"
+
+
+def _failed_title(labels: pl.DataFrame) -> str:
+    failed = verdict_counts(labels)["failed"]
+    return f"\n{counted(failed, 'stem')} could not be read" + (f"; the first {WORST}" if failed > WORST else "")
+
+
+def _failed_table(run: Run, failed: pl.DataFrame, title: str) -> Table:
+    """The stems that could not be read, and why."""
+    table = bare_table(title)
+    table.add_column("stem", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for stem in failed["stem"]:
+        table.add_row(Text(printable(stem)), Text(printable(failure_reason(run, stem)), "dim"))
+    return table
+
+
+def _stem_table(rows: pl.DataFrame, title: str, width: int) -> Table:
+    """One line a stem in at most `width` characters."""
+    songs = [printable(song) for song in rows["song"]]
+    stems = [printable(within_song(song, stem)) for song, stem in zip(rows["song"], rows["stem"], strict=True)]
+    changes = [_change(row) for row in rows.iter_rows(named=True)]
+    fixed = len("quality") + len("verdict") + 2 * GAP
+    room = max(20, width - fixed - 2 * GAP - min(max(map(len, changes)), width // 3))
+    # Stem names are short, as a rule, and get what they need before the song's name does.
+    stem_width = min(max(map(len, stems)), max(room * 3 // 5, room - max(map(len, songs))))
+    table = bare_table(title)
+    table.add_column("quality", justify="right", no_wrap=True, min_width=len("quality"))
+    table.add_column("verdict", no_wrap=True, min_width=len("verdict"))
+    for name in ("song", "stem", "given → refined"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for i, row in enumerate(rows.iter_rows(named=True)):
+        verdict = Text(row["verdict"], VERDICT_STYLES[row["verdict"]])
+        song, stem = Text(shortened(songs[i], room - stem_width)), Text(shortened(stems[i], stem_width))
+        table.add_row(Text(f"{row['quality']:.3f}"), verdict, song, stem, changes[i])
+    return table
+
+
+def _change(row: Mapping[str, Any]) -> Text:
+    given, refined = set_name(row["given"]), set_name(row["refined"])
+    return Text(given, "dim") if given == refined else Text.assemble(given, " → ", (refined, "bold"))
+
+
+def _signed(sign: str, count: int) -> Text:
+    return Text(f"{sign}{count:,}") if count else Text("·", "dim")
+
+
+def print_score(score: LabelScore, console: Console) -> None:
+    """Prints a run's labels against the truth: before and after, per class, and how well wrong stems were found."""
+    console.print(_agreement_table(score))
+    console.print(_class_score_table(score))
+    console.print(_finding_table(score))
+    verdicts = ", ".join(f"{share:.1%} {name}" for name, share in score.verdicts.items() if share)
+    console.print(f"\nVerdicts: {verdicts}", highlight=False)
+    if score.other_given:
+        console.print(
+            f"{score.other_given} of {score.stems} stems were given other labels in the truth table than in the run: "
+            "is it the truth of this dataset?",
+            style="yellow",
+        )
+
+
+def _agreement_table(score: LabelScore) -> Table:
+    table = bare_table(f"\nLabels against the truth, {counted(score.stems, 'stem')}")
+    table.add_column("")
+    for name in ("given", "refined", "change", "sure only"):
+        table.add_column(name, justify="right")
+    given, refined = score.given, score.refined
+    for name, before, after, sure in (
+        ("label accuracy", given.label_accuracy, refined.label_accuracy, score.sure_label_accuracy),
+        ("exact-match accuracy", given.exact_accuracy, refined.exact_accuracy, score.sure_exact_accuracy),
+        ("macro F1", given.macro_f1, refined.macro_f1, None),
+    ):
+        table.add_row(name, decimal(before), decimal(after), _difference(before, after), decimal(sure, ""))
+    return table
+
+
+def _class_score_table(score: LabelScore) -> Table:
+    table = bare_table("\nPer class, given → refined")
+    table.add_column("class")
+    table.add_column("in truth", justify="right")
+    for name in ("accuracy", "precision", "recall", "F1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for before, after in zip(score.given.classes, score.refined.classes, strict=True):
+        cells = (f"{decimal(getattr(before, key))} → {decimal(getattr(after, key))}" for key in _CLASS_METRICS)
+        table.add_row(before.name, f"{before.present:,}", *cells)
+    return table
+
+
+_CLASS_METRICS = ("accuracy", "precision", "recall", "f1")
+
+
+def _finding_table(score: LabelScore) -> Table:
+    finding = score.finding
+    table = bare_table("\nFinding the wrong stems")
+    table.show_header = False
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("wrong stems", f"{finding.wrong:,}")
+    table.add_row("stems given other labels", f"{finding.found:,}")
+    table.add_row("precision", decimal(finding.precision))
+    table.add_row("recall", decimal(finding.recall))
+    table.add_row("AUROC of 1 - quality", decimal(finding.auroc))
+    table.add_row("average precision of 1 - quality", decimal(finding.average_precision))
+    if finding.unscored:
+        table.add_row("stems without a quality, left out of the last two", f"{finding.unscored:,}")
+    return table
+
+
+def _difference(before: float, after: float) -> Text:
+    change = round(after - before, 3)
+    style = Style(color="green" if change > 0 else "red" if change < 0 else None, dim=change == 0)
+    return Text(f"{change:+.3f}" if change else "0.000", style)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataFrame | None = None) -> None:
+    """Prints the summary; against: another result, with which the songs that both have are compared."""
+    table = bare_table("Separation, dB")
+    for heading in ("", "songs", "SDR", "SDR of\nthe mixture", "median SDR\n(BSSEval v4)", "SI-SDR"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    other = None
+    if against is not None:
+        table.add_column("SDR against\nthe other (95 %)", justify="right", no_wrap=True)
+        other = evaluation.songs.join(against, on=["song", "class"], suffix="_other").drop_nulls(["sdr", "sdr_other"])
+    for name, row in evaluation.summary().items():
+        cells = [
+            name,
+            str(row["songs"]),
+            *(_decibels(row[key]) for key in ("sdr", "mixture_sdr", "sdr_frames", "si_sdr")),
+        ]
+        if other is not None:
+            mine = other if name == "all" else other.filter(pl.col("class") == name)
+            gains = mine.group_by("song").agg((pl.col("sdr") - pl.col("sdr_other")).mean()).sort("song")["sdr"]
+            cells.append(_compared(gains.to_numpy()))
+        table.add_row(*cells)
+    console.print(table)
+    if other is not None:
+        console.print(f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
+    for song, reason in evaluation.failed.items():
+        console.print(f"Not measured: {song}: {reason}", markup=False, soft_wrap=True)
+
+
+def _compared(gains: np.ndarray) -> str:
+    """The mean gain over songs and its interval, which takes more than one."""
+    if not len(gains):
+        return "–"
+    # Adding zero makes 0 of -0.
+    mean, low, high = (round(value, 2) + 0.0 for value in paired_interval(gains))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if len(gains) > 1 else f"{mean:+.2f}"
+
+
+def _decibels(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def print_demo(result: DemoResult, console: Console) -> None:
+    """Prints what was found, how right it is, and where to look next."""
+    print_summary(result.run, console)
+    print_score(result.labels, console)
+    table = Table(title="\nA classifier on songs it never heard", title_justify="left", box=None)
+    table.add_column("trained on")
+    table.add_column("accuracy on mixtures", justify="right")
+    for name, accuracy in result.mixtures.items():
+        table.add_row(f"{name} labels", f"{accuracy:.3f}")
+    console.print(table)
+    if result.separators:
+        console.print()
+        print_separators(result.separators, console)
+        console.print(f"\nA song taken apart: {result.out / 'separated'}", markup=False, soft_wrap=True)
+    report = result.run.path / REPORT_FILE
+    console.print(
+        f"\nThe refined dataset is in {result.out / 'refined'}, done in {result.seconds:.0f} s.", markup=False
+    )
+    console.print(f"Open the report: {report.resolve()}", markup=False, soft_wrap=True)
+
+
+def print_separators(measured: Mapping[str, pl.DataFrame], console: Console) -> None:
+    """Prints the SDR under given and refined labels, and what lies between them."""
+    table = bare_table("Separators on songs they never heard: SDR in dB")
+    for heading in ("", "the mixture\nitself", "given\nlabels", "refined\nlabels", "difference (95 %)"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    both = measured["given"].join(measured["refined"], on=["song", "class"], suffix="_refined").drop_nulls()
+    classes = both["class"].unique(maintain_order=True).to_list()
+    for name in [*classes, "all"]:
+        mine = both if name == "all" else both.filter(pl.col("class") == name)
+        songs = mine.group_by("song").agg(pl.col("mixture_sdr", "sdr", "sdr_refined").mean()).sort("song")
+        gain, low, high = paired_interval((songs["sdr_refined"] - songs["sdr"]).to_numpy())
+        means = songs.select("mixture_sdr", "sdr", "sdr_refined").mean().row(0)
+        table.add_row(name, *(f"{value:.2f}" for value in means), f"{gain:+.2f} ({low:+.2f} to {high:+.2f})")
+    console.print(table)

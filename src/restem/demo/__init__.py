@@ -1,0 +1,1 @@
+"""The whole method on a generated band whose truth is known."""

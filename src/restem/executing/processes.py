@@ -1,0 +1,91 @@
+"""The executor for one machine: worker processes, through joblib."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from restem.errors import RestemError, UsageError
+from restem.executing.interface import Item, Result
+
+_WATCH_S = 0.5
+
+
+def available_cores() -> int:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Processes:
+    """An `Executor` (see `restem.executing.interface`) with up to `workers` processes; with one, it is this process.
+
+    Calls that use a GPU run in this process, one after the other: a GPU is not shared between trainings.
+    Raises UsageError for less than one worker.
+    """
+
+    workers: int = field(default_factory=available_cores)
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"`workers` must be at least 1, not {self.workers}.")
+
+    @classmethod
+    def of(cls, workers: int | None) -> Processes:
+        """An executor with so many processes, by default one per available core."""
+        return cls() if workers is None else cls(workers)
+
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, cpus: int = 1, gpus: int = 0, chunk: int = 1
+    ) -> Iterator[tuple[int, Result]]:
+        """See `Executor.map_unordered`."""
+        at_once = 1 if gpus else min(max(1, self.workers // cpus), len(items))
+        if at_once <= 1:
+            for index, item in enumerate(items):
+                yield index, function(item)
+            return
+        # joblib rather than the standard pool: its workers do not import the caller's script again, so the Python API
+        # needs no `if __name__ == "__main__"`, and it notices a worker that was killed.
+        from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        jobs = (delayed(_numbered)(function, index, item, os.getpid()) for index, item in enumerate(items))
+        try:
+            with warnings.catch_warnings():
+                # A worker that has grown is replaced between two jobs; no work is lost.
+                warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+                yield from Parallel(n_jobs=at_once, return_as="generator_unordered", batch_size=chunk)(jobs)
+        except TerminatedWorkerError as error:
+            raise RestemError(
+                "A worker process died, perhaps for lack of memory; try again with `workers=1`."
+            ) from error
+
+
+IN_THIS_PROCESS = Processes(1)
+
+
+def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent: int) -> tuple[int, Result]:
+    _end_with(parent)
+    return index, function(item)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this worker process soon after `parent`, which started it, has died.
+
+    A worker of a killed command would go on with what it was at, in the way of the same command started again.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

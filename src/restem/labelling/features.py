@@ -1,0 +1,94 @@
+"""A dataset as the labelling hears it: features and segments of the stems that can be decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from restem.audio.store import Source, Store
+from restem.dataset.table import Dataset
+from restem.errors import DatasetError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
+from restem.labelling.mixing import SegmentPool
+from restem.labelling.segments import Segments, lay_segments
+from restem.progress import Report
+
+
+@dataclass(frozen=True)
+class Features:
+    """The stems of `dataset` that were decoded.
+
+    failures: index of a stem -> why it was not. indices: (stem,) the others, in dataset order; `sources`, `seconds`,
+    `given` (stem, class) and `segments` are about these.
+    """
+
+    dataset: Dataset
+    store: Store
+    failures: dict[int, str]
+    indices: tuple[int, ...]
+    sources: tuple[Source, ...]
+    seconds: np.ndarray
+    given: np.ndarray
+    segments: Segments
+    length: int
+
+    @property
+    def songs(self) -> list[str]:
+        """The song of every stem."""
+        return [self.dataset.stems[index].song for index in self.indices]
+
+    @property
+    def teaching(self) -> np.ndarray:
+        """(stem,) flags: the stems that mixtures can be made of, because they sound and have a label."""
+        return (self.segments.active_frames > 0) & self.given.any(axis=1)
+
+    def segment_pool(self, targets: np.ndarray, stems: np.ndarray | None = None) -> SegmentPool:
+        """What mixtures can be made of: the active segments of the stems flagged in `stems`, by default of all.
+
+        targets: (segment, class) in [0, 1], for all segments.
+        """
+        active = self.segments.active
+        stem, start = self.segments.stem[active], self.segments.start[active]
+        whole = SegmentPool(self.sources, self.segments.gains, stem, start, targets[active].astype(np.float32))
+        return whole if stems is None else whole.of_stems(stems)
+
+
+def load_features(
+    dataset: Dataset,
+    store: Store,
+    segment_s: float,
+    hop_s: float,
+    executor: Executor = IN_THIS_PROCESS,
+    report: Report | None = None,
+) -> Features:
+    """Fills the store with what it lacks and lays segments over every stem.
+
+    Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
+    """
+    sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
+    failures = store.fill(sources, executor, report)
+    indices = tuple(index for index in range(len(sources)) if index not in failures)
+    if not indices:
+        reason = f"; the first: {failures[0]}" if failures else ""
+        raise DatasetError(f"{dataset.root}: no stem can be decoded{reason}")
+    stems = [store.require(sources[index]) for index in indices]
+    length = max(1, round(segment_s / store.settings.hop_s))
+    segments = lay_segments(stems, length, max(1, round(hop_s / store.settings.hop_s)))
+    if not segments.active.any():
+        raise DatasetError(f"{dataset.root}: every stem is silent; there is nothing to learn from.")
+    given = np.array([dataset.taxonomy.to_flags(dataset.stems[index].given) for index in indices])
+    if not given[segments.stem[segments.active]].any():
+        raise DatasetError(f"{dataset.root}: no stem that sounds has a label; there is nothing to learn from.")
+    return Features(
+        dataset,
+        store,
+        failures,
+        indices,
+        tuple(sources[index] for index in indices),
+        np.array([one.seconds for one in stems]),
+        given,
+        segments,
+        length,
+    )

@@ -1,0 +1,58 @@
+"""The pretrained classifier that comes with restem: where trainings start, and the first evidence about every stem.
+
+It was trained on generated songs only (`python -m restem.pretraining`), for the default classes and for the families
+of instruments that `other` is made of. Where it knows all classes of a dataset it also scores every stem: it was
+trained on none of the songs, so its scores are out of sample.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from restem.errors import UsageError
+from restem.labelling.classifier import Classifier, ClassifierConfig, load_classifier
+from restem.taxonomy import DEFAULT_CLASSES
+
+FOLDER = Path(__file__).parent / "pretrained_weights"
+
+
+def has_pretrained(config: ClassifierConfig) -> bool:
+    """Whether there are pretrained weights for classifiers of this size and these mel bands, whatever their classes."""
+    _, known = _pretrained()
+    return (config.network, config.mel, config.segment_s) == (known.network, known.mel, known.segment_s)
+
+
+def knows(classes: tuple[str, ...]) -> bool:
+    """Whether the pretrained classifier was trained for all of these classes, so that its scores mean something.
+
+    What `other` means depends on what else there is: it is known among the default classes only.
+    """
+    _, known = _pretrained()
+    return set(classes) <= set(known.classes) and ("other" not in classes or set(classes) == set(DEFAULT_CLASSES))
+
+
+def start_from_pretrained(classifier: Classifier, config: ClassifierConfig) -> None:
+    """Gives `classifier` the pretrained weights; the output weights of classes that it was not trained for stay random.
+
+    Raises UsageError when there are none of this shape.
+    """
+    if not has_pretrained(config):
+        raise UsageError("There is no pretrained classifier of this shape; use `start='scratch'`.")
+    pretrained, known = _pretrained()
+    weights = pretrained.state_dict()
+    for name in ("head.weight", "head.bias"):
+        own = classifier.state_dict()[name].clone()
+        for row, one in enumerate(config.classes):
+            if one in known.classes:
+                own[row] = weights[name][known.classes.index(one)]
+        weights[name] = own
+    with torch.no_grad():
+        classifier.load_state_dict(weights)
+
+
+@lru_cache(maxsize=1)
+def _pretrained() -> tuple[Classifier, ClassifierConfig]:
+    return load_classifier(FOLDER)

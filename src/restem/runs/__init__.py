@@ -1,0 +1,1 @@
+"""What a refinement leaves: the run folder, people's decisions, findings, exports."""

@@ -1,0 +1,256 @@
+"""Making a dataset out of a run: the same audio under the refined labels.
+
+    table     OUT/stems.csv  path,labels,song,given,verdict,quality,<class>...; restem reads this back, label sets and
+              OUT/<song>/<file>                                                all
+    songs     OUT/<song>/<class>.<ext>                  Demucs, Open-Unmix, MSST type 1
+    classes   OUT/<class>/<song>__<name>.<ext>          MSST type 2
+
+In every layout OUT/restem.json tells where it came from. Audio is linked or copied, never altered; only a stem that
+is one stream of a `.stem.mp4` has to be decoded, to WAV.
+
+`songs` and `classes` can only say one class a file, so stems with several labels, with none, or `unsure` are left out.
+Stems with several labels can be split instead, by a separator: each becomes one file a class, whose sum is the stem.
+Such files are estimates, and are marked as such in the manifest, and in the column `estimate` of the table.
+A second stem of a class in one song becomes `vocals_2.wav`; programs that look for exactly `vocals.wav` will not see it
+(restem, and MSST type 2 from `classes`, do), since adding the two up would alter audio.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import polars as pl
+
+from restem._version import __version__
+from restem.dataset.stems_csv import TABLE_FILE
+from restem.dataset.table import split_stem_name
+from restem.errors import DatasetError, UsageError
+from restem.file_names import Names, safe_name, song_folders
+from restem.files import write_json
+from restem.progress import Progress, stage
+from restem.runs.links import LINKS, Link, place, place_stream
+from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
+from restem.taxonomy import LabelSet
+
+ExportLayout = Literal["table", "songs", "classes"]
+EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
+
+MANIFEST_FILE = "restem.json"
+
+Split = Callable[[Path, int, Mapping[str, Path]], None]
+"""(file, audio stream, class -> target): writes an estimate of each class of a stem; they add up to the stem."""
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What became of an export. left_out: reason -> stems."""
+
+    path: Path
+    layout: ExportLayout
+    written: int
+    left_out: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """One or two lines for the terminal."""
+        stems = "stem is" if self.written == 1 else "stems are"
+        lines = f"{self.written} {stems} in {self.path} (layout {self.layout})."
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            lines += f"\nLeft out: {sum(self.left_out.values())} ({reasons})."
+        return lines
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A file to be exported: the row of its stem, its labels, and where it goes, relative to OUT.
+
+    estimate: it is what one class of the stem is estimated to be, not the stem itself.
+    """
+
+    row: Mapping[str, Any]
+    labels: LabelSet
+    source: Path
+    stream: int | None
+    target: str
+    estimate: bool = False
+
+
+def export(
+    run: Run | Path | str,
+    out: Path | str,
+    *,
+    layout: ExportLayout = "table",
+    link: Link = "symlink",
+    licence: str = "",
+    split: Split | None = None,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
+
+    Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
+    `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
+    original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
+    labels apart, see `Split`. progress: called with the stage, the files done and
+    in all.
+
+    `out` appears when it is complete. Nothing is written to the source.
+    Raises UsageError for an unknown layout or link; DatasetError when the source dataset or a stem of it is missing,
+    `out` holds something or lies in the source, nothing is left to export, or a link cannot be made.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    licence = licence or str(run.description.get("licence", ""))
+    if layout not in EXPORT_LAYOUTS:
+        raise UsageError(f"Nothing can be exported as {layout!r}; use one of {', '.join(EXPORT_LAYOUTS)}.")
+    if link not in LINKS:
+        raise UsageError(f"Stems cannot be placed by {link!r}; use one of {', '.join(LINKS)}.")
+    out = Path(out).expanduser().absolute()
+    root = run.dataset_root.absolute()
+    if not root.is_dir():
+        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose a folder outside of it.")
+
+    items, left_out = _choose(run, root, layout, splitting=split is not None)
+    summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
+    if not items:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
+        raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
+    with _appearing_whole(out) as folder:
+        done, report = 0, stage(progress, "exporting")
+        for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
+            parts = list(files)
+            if not source.is_file():
+                raise DatasetError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
+            if split is not None and parts[0].estimate:
+                split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
+            elif stream is None:
+                place(source, folder / parts[0].target, link)
+            else:
+                place_stream(source, stream, folder / parts[0].target)
+            done += len(parts)
+            report(done, len(items))
+        if layout == "table":
+            _stems_table(run, items).write_csv(folder / TABLE_FILE, float_precision=6)
+        write_json(
+            folder / MANIFEST_FILE,
+            _manifest(run, items, summary, link, licence),
+        )
+    return summary
+
+
+def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
+    """The files to be exported, those of a stem side by side, and how many stems are left out for which reason."""
+    left_out: Counter[str] = Counter()
+    items: list[_Item] = []
+    folders = song_folders(run.labels["song"])
+    names = Names()
+    for row in run.labels.iter_rows(named=True):
+        labels = run.taxonomy.parse(row["given" if row["verdict"] == "unsure" else "refined"])
+        splits = splitting and len(labels) > 1 and row["verdict"] not in ("unsure", "failed", "silent")
+        if not splits and (reason := _why_not(row["verdict"], labels, layout)):
+            left_out[reason] += 1
+            continue
+        path, stream = split_stem_name(row["stem"])
+        base, extension = PurePosixPath(path).stem, PurePosixPath(path).suffix
+        if stream is not None:
+            base, extension = f"{base.removesuffix('.stem')}-{stream}", ".wav"
+        # An estimate is a new file, whatever the format of its stem.
+        for part in [frozenset({name}) for name in run.taxonomy.classes if name in labels] if splits else [labels]:
+            class_name = run.taxonomy.format(part)
+            own = f"{base}.{class_name}.estimate" if splits else base
+            name = {
+                "table": f"{folders[row['song']]}/{safe_name(own)}",
+                "songs": f"{folders[row['song']]}/{class_name}",
+                "classes": f"{class_name}/{safe_name(row['song'] + '__' + own)}",
+            }[layout]
+            target = _take(names, layout, name, ".wav" if splits else extension)
+            items.append(_Item(row, part, root / path, stream, target, estimate=splits))
+    return items, left_out
+
+
+def _take(names: Names, layout: ExportLayout, name: str, extension: str) -> str:
+    """`name` + `extension`, or a numbered one that is free; in `songs`, `vocals.wav` takes `vocals.flac` as well."""
+    return names.take(name) + extension if layout == "songs" else names.take(name, extension)
+
+
+def _why_not(verdict: str, labels: LabelSet, layout: ExportLayout) -> str:
+    """Why a stem is left out of an export, or nothing."""
+    if verdict in ("failed", "silent"):
+        return verdict
+    if layout == "table":
+        return ""
+    if verdict == "unsure":
+        return verdict
+    return "" if len(labels) == 1 else "several labels" if labels else "no label"
+
+
+def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
+    """The table of the layout `table`."""
+    kept = ("song", "given", "verdict", "quality", *run.taxonomy.classes)
+    rows = [
+        {"path": item.target, "labels": run.taxonomy.format(item.labels), **{name: item.row[name] for name in kept}}
+        | ({"estimate": "yes" if item.estimate else ""} if any(item.estimate for item in items) else {})
+        for item in items
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, licence: str) -> dict[str, Any]:
+    model = run.path / CLASSIFIER_FOLDER / "model.safetensors"
+    return {
+        "restem": __version__,
+        "licence": licence,
+        "layout": summary.layout,
+        "link": link,
+        "source": str(run.dataset_root.absolute()),
+        "fingerprint": run.description["dataset"].get("fingerprint"),
+        "run": str(run.path.absolute()),
+        "model_sha256": _sha256(model) if model.is_file() else None,
+        "classes": list(run.taxonomy.classes),
+        "left_out": dict(summary.left_out),
+        "stems": [
+            {
+                "path": item.target,
+                **({"estimate": run.taxonomy.format(item.labels)} if item.estimate else {}),
+                **{name: item.row[name] for name in ("song", "stem", "given", "refined", "verdict", "quality")},
+                "scores": {name: item.row[name] for name in run.taxonomy.classes},
+            }
+            for item in items
+        ],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _appearing_whole(out: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `out` to fill, and renames it to `out` at the end; on an error it is removed.
+
+    Raises DatasetError when `out` is a file or a folder that holds something.
+    """
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    except OSError as error:
+        raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+    finally:
+        # Removes links, never what they lead to.
+        shutil.rmtree(aside, ignore_errors=True)

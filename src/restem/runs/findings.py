@@ -1,0 +1,162 @@
+"""What a run found, as the few small tables that the terminal summary and the report both show.
+
+All but the reasons of failures are computed from `labels.csv` (see `restem.runs.run` for its columns).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from restem.runs.run import Run
+from restem.taxonomy import LabelSet, Taxonomy
+from restem.verdicts import VERDICTS, Verdict
+from restem.wording import set_name
+
+REST = "the rest"
+
+
+@dataclass(frozen=True)
+class ClassFinding:
+    """How many stems were labelled with one class before and after.
+
+    given, refined: stems labelled with it; added, removed: stems that gained or lost it.
+    given - removed + added = refined.
+    """
+
+    name: str
+    given: int
+    refined: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Given against refined label sets: `counts[i][j]` stems were given `rows[i]` and are now `columns[j]`.
+
+    The names are label sets, `nothing` for the empty one; beyond the most frequent ones, `the rest`.
+    failed: stems nobody could listen to; they are not counted.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    failed: int
+
+
+@dataclass(frozen=True)
+class SongFinding:
+    """A song with stems to look at: `changed` were given other labels than they now have, `unsure` may have been."""
+
+    song: str
+    stems: int
+    changed: int
+    unsure: int
+
+
+@dataclass(frozen=True)
+class WrongShare:
+    """How many of the given labels of one class are wrong, as a share of the stems that could be judged.
+
+    share: the expected one, the mean over stems of P(the given label, or its absence, is wrong). low, high: the 95 %
+    interval of the number of wrong labels if those probabilities are right and independent (normal approximation of the
+    Poisson binomial distribution), as shares. A stem that a person decided about has no part in its width.
+    """
+
+    name: str
+    share: float
+    low: float
+    high: float
+
+
+def wrong_shares(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[WrongShare]:
+    """One entry a class, in taxonomy order; none when no stem has scores."""
+    judged = labels.filter(pl.col("verdict") != "failed")
+    if judged.is_empty():
+        return []
+    given = parsed(judged["given"], taxonomy)
+    found = []
+    for name in taxonomy.classes:
+        labelled = np.array([name in one for one in given])
+        present = judged[name].to_numpy()
+        wrong = np.where(labelled, 1.0 - present, present)
+        around = 1.96 * float(np.sqrt((wrong * (1.0 - wrong)).sum())) / len(wrong)
+        share = float(wrong.mean())
+        found.append(WrongShare(name, share, max(0.0, share - around), min(1.0, share + around)))
+    return found
+
+
+def verdict_counts(labels: pl.DataFrame) -> dict[Verdict, int]:
+    """Stems per verdict, all five in their fixed order."""
+    counted = Counter(labels["verdict"])
+    return {name: counted[name] for name in VERDICTS}
+
+
+def class_findings(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[ClassFinding]:
+    """One entry a class, in taxonomy order."""
+    given, refined = (parsed(labels[name], taxonomy) for name in ("given", "refined"))
+    pairs = list(zip(given, refined, strict=True))
+    return [
+        ClassFinding(
+            name,
+            given=sum(name in before for before, _ in pairs),
+            refined=sum(name in after for _, after in pairs),
+            added=sum(name in after - before for before, after in pairs),
+            removed=sum(name in before - after for before, after in pairs),
+        )
+        for name in taxonomy.classes
+    ]
+
+
+def confusion(labels: pl.DataFrame, taxonomy: Taxonomy, most: int = 10) -> Confusion:
+    """The table of given against refined label sets.
+
+    most: rows and columns at most; where there are more label sets, the last one gathers the least frequent. Both
+    axes name the same sets, so that whatever is off the diagonal did change.
+    """
+    heard = labels.filter(pl.col("verdict") != "failed")
+    given, refined = (parsed(heard[name], taxonomy) for name in ("given", "refined"))
+    frequency = Counter([*given, *refined])
+
+    def place(one: LabelSet) -> tuple[int, list[int]]:
+        """Small sets first, each size in taxonomy order, and `nothing` at the end: so the diagonal shows."""
+        members = [i for i, name in enumerate(taxonomy.classes) if name in one]
+        return len(members) or len(taxonomy) + 1, members
+
+    by_frequency = sorted(frequency, key=lambda one: (-frequency[one], place(one)))
+    frequent = by_frequency if len(by_frequency) <= most else by_frequency[: most - 1]
+    names = {one: set_name(taxonomy.format(one)) for one in sorted(frequent, key=place)}
+    before, after = ([names.get(one, REST) for one in column] for column in (given, refined))
+    rows, columns = (tuple(name for name in (*names.values(), REST) if name in axis) for axis in (before, after))
+    counted = Counter(zip(before, after, strict=True))
+    counts = tuple(tuple(counted[row, column] for column in columns) for row in rows)
+    return Confusion(rows, columns, counts, failed=len(labels) - len(heard))
+
+
+def songs_to_look_at(labels: pl.DataFrame, least: int = 2) -> list[SongFinding]:
+    """The songs with at least `least` stems whose labels changed or are unsure, those with most of them first."""
+    changed, unsure = pl.col("given") != pl.col("refined"), pl.col("verdict") == "unsure"
+    songs = (
+        labels.group_by("song", maintain_order=True)
+        .agg(stems=pl.len(), changed=changed.sum(), unsure=(unsure & ~changed).sum())
+        .filter(pl.col("changed") + pl.col("unsure") >= least)
+        .sort(pl.col("changed") + pl.col("unsure"), pl.col("changed"), descending=True, maintain_order=True)
+    )
+    return [SongFinding(**row) for row in songs.iter_rows(named=True)]
+
+
+def failure_reason(run: Run, stem: str) -> str:
+    """Why a stem could not be read, without the path that errors begin with."""
+    failures = run.description.get("failures")
+    reason = failures.get(stem) if isinstance(failures, Mapping) else None
+    return str(reason).removeprefix(f"{run.dataset_root / stem}: ") if reason else "the file could not be read"
+
+
+def parsed(column: pl.Series, taxonomy: Taxonomy) -> list[LabelSet]:
+    """The label sets written in a column."""
+    return [taxonomy.parse(text or "") for text in column]

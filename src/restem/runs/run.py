@@ -1,0 +1,238 @@
+"""A run folder: everything one refinement found, as tables.
+
+    RUN/labels.csv         one row a stem: song, stem, given, refined, verdict, quality,
+                           <class>..., seconds, active_seconds
+    RUN/segments.parquet   one row a segment: song, stem, start_s, end_s, level_db, <class>...
+    RUN/classifier/        model.safetensors, config.json
+    RUN/run.json           configuration, seed, versions, dataset, wall time of each stage
+    RUN/report.html
+    RUN/decisions.sqlite   what people decided, see `restem.runs.ledger`; with the first decision also
+    RUN/found.csv          labels.csv as the classifiers left it; labels.csv then has the decisions in it
+
+`<class>...` are the scores, one column a class in taxonomy order. A stem that failed has no scores, no quality and
+no times (empty cells), and keeps its given labels.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from restem.dataset.table import check_relative
+from restem.errors import DatasetError, RestemError, RunError
+from restem.files import write_json, written_aside
+from restem.runs.decided import Decided, decided_labels, decided_segments, settle
+from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions
+from restem.taxonomy import Taxonomy
+from restem.verdicts import VERDICTS
+
+LABELS_FILE = "labels.csv"
+FOUND_FILE = "found.csv"
+SEGMENTS_FILE = "segments.parquet"
+DESCRIPTION_FILE = "run.json"
+CLASSIFIER_FOLDER = "classifier"
+REPORT_FILE = "report.html"
+
+
+def labels_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
+    """The columns of `labels.csv` and their types, in order."""
+    return {
+        "song": pl.String,
+        "stem": pl.String,
+        "given": pl.String,
+        "refined": pl.String,
+        "verdict": pl.String,
+        "quality": pl.Float64,
+        **dict.fromkeys(taxonomy.classes, pl.Float64),
+        "seconds": pl.Float64,
+        "active_seconds": pl.Float64,
+    }
+
+
+def segments_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
+    """The columns of `segments.parquet` and their types, in order."""
+    return {
+        "song": pl.String,
+        "stem": pl.String,
+        "start_s": pl.Float64,
+        "end_s": pl.Float64,
+        "level_db": pl.Float32,
+        **dict.fromkeys(taxonomy.classes, pl.Float32),
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back. `labels` and `segments` have the columns above, and hold what people decided.
+
+    What the classifiers found, without that, is in `found` and `found_segments`. decisions: those that stood when the
+    run was opened, in the order in which they were made.
+    """
+
+    path: Path
+    taxonomy: Taxonomy
+    description: Mapping[str, Any]
+    labels: pl.DataFrame
+    decisions: tuple[Decision, ...] = ()
+
+    @cached_property
+    def decided(self) -> dict[str, Decided]:
+        """What the decisions say about each stem they name."""
+        return settle(self.decisions, self.taxonomy)
+
+    @cached_property
+    def segments(self) -> pl.DataFrame:
+        """The scores over time."""
+        return decided_segments(self.found_segments, self.decided, self.taxonomy)
+
+    @cached_property
+    def found(self) -> pl.DataFrame:
+        """The labels as the classifiers left them."""
+        return _read_found(self.path, self.taxonomy)
+
+    @cached_property
+    def found_segments(self) -> pl.DataFrame:
+        """The scores over time as the classifiers left them."""
+        try:
+            return pl.read_parquet(self.path / SEGMENTS_FILE)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RunError(f"{self.path / SEGMENTS_FILE}: cannot be read; run `restem refine` again.") from error
+
+    @property
+    def dataset_root(self) -> Path:
+        """The root of the refined dataset."""
+        return Path(self.description["dataset"]["root"])
+
+
+def open_run(path: Path | str) -> Run:
+    """Reads the run folder `path`.
+
+    Raises RunError when it is no run folder, unfinished, or its tables do not hold what they must.
+    """
+    path = Path(path)
+    description_path = path / DESCRIPTION_FILE
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder; make one with `restem refine DATASET --out {path}`.")
+    try:
+        description = json.loads(description_path.read_text(encoding="utf-8"))
+        dataset = description["dataset"]
+        taxonomy = Taxonomy(tuple(dataset["classes"]), dataset["aliases"])
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path}: holds no finished run ({DESCRIPTION_FILE} is missing); run `restem refine` again to go on."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RestemError) as error:
+        raise RunError(f"{description_path}: is damaged; run `restem refine` again.") from error
+    # Not labels.csv: should it have been edited, or not been written to the end, the database is what holds.
+    found = _read_found(path, taxonomy)
+    decisions = Ledger(path).standing()
+    labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    return Run(path, taxonomy, description, labels, decisions)
+
+
+def record(run: Run, decisions: Sequence[Decision]) -> list[int]:
+    """Records `decisions` about `run` and writes its `labels.csv` anew; returns their numbers in the ledger."""
+    numbers = Ledger(run.path).add(decisions)
+    write_decided(run)
+    return numbers
+
+
+def write_decided(run: Run) -> None:
+    """Writes `labels.csv` of `run` as what the classifiers found and the decisions that stand now."""
+    ledger = Ledger(run.path)
+    # One after the other, or else an older table could come to lie over a newer one.
+    with ledger.writing():
+        if not (run.path / FOUND_FILE).exists():
+            with written_aside(run.path / FOUND_FILE) as aside:
+                shutil.copyfile(run.path / LABELS_FILE, aside)
+        labels = decided_labels(run.found, settle(ledger.standing(), run.taxonomy), run.taxonomy)
+        with written_aside(run.path / LABELS_FILE) as aside:
+            labels.write_csv(aside, float_precision=6)
+
+
+def export_decisions(run: Run | Path | str, path: Path | str) -> int:
+    """Writes the decisions about `run` that stand to the CSV `path`, and returns how many there are."""
+    run = run if isinstance(run, Run) else open_run(run)
+    decisions = Ledger(run.path).standing()
+    write_decisions(Path(path), decisions)
+    return len(decisions)
+
+
+def import_decisions(run: Run | Path | str, path: Path | str) -> int:
+    """Adds the decisions in the CSV `path` to those about `run`, and returns how many were new.
+
+    A decision that is there already is not added again, so the same file may be imported twice. Raises DatasetError
+    when the file cannot be read or is about a stem that the run lacks.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    decisions = read_decisions(Path(path), run.taxonomy)
+    stems = set(zip(run.found["song"], run.found["stem"], strict=True))
+    if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:
+        raise DatasetError(
+            f"{path}: the run {run.path} has no stem {unknown[0].stem!r} in a song {unknown[0].song!r}; "
+            "import the decisions of the same dataset."
+        )
+    added = Ledger(run.path).add_new(decisions)
+    write_decided(run)
+    return added
+
+
+def _read_found(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
+    """The labels of the run in `path` as the classifiers left them."""
+    if not (path / FOUND_FILE).exists():
+        labels = _read_labels(path / LABELS_FILE, taxonomy)
+        # Unless somebody has made the first decision meanwhile.
+        if not (path / FOUND_FILE).exists():
+            return labels
+    return _read_labels(path / FOUND_FILE, taxonomy)
+
+
+def _read_labels(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
+    schema = labels_schema(taxonomy)
+    try:
+        labels = pl.read_csv(path, schema_overrides=schema)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "unreadable"
+        raise RunError(f"{path}: cannot be read ({reason}); run `restem refine` again.") from error
+    if missing := [name for name in schema if name not in labels.columns]:
+        raise RunError(f"{path}: the column {missing[0]!r} is missing; run `restem refine` again.")
+    labels = labels.with_columns(pl.col("given", "refined").fill_null(""))
+    try:
+        for stem in labels["stem"]:
+            check_relative(stem, str(path))
+        for text in {*labels["given"], *labels["refined"]}:
+            taxonomy.parse(text)
+    except RestemError as error:
+        raise RunError(f"{path}: {error}") from error
+    if unknown := set(labels["verdict"]).difference(VERDICTS):
+        raise RunError(f"{path}: {unknown.pop()!r} is no verdict; use one of {', '.join(VERDICTS)}.")
+    return labels.select(list(schema))
+
+
+def write_run(
+    path: Path, taxonomy: Taxonomy, labels: pl.DataFrame, segments: pl.DataFrame, description: Mapping[str, Any]
+) -> Run:
+    """Writes the tables and then the description of a run to `path`; the description, last, marks it finished.
+
+    description: must hold `dataset` with `root`, `classes` and `aliases`.
+    """
+    labels = _conform(labels, labels_schema(taxonomy))
+    segments = _conform(segments, segments_schema(taxonomy))
+    (path / FOUND_FILE).unlink(missing_ok=True)  # of what was here before
+    with written_aside(path / LABELS_FILE) as aside:
+        labels.write_csv(aside, float_precision=6)
+    with written_aside(path / SEGMENTS_FILE) as aside:
+        segments.write_parquet(aside)
+    write_json(path / DESCRIPTION_FILE, description)
+    return open_run(path)
+
+
+def _conform(table: pl.DataFrame, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    return table.select(pl.col(name).cast(kind) for name, kind in schema.items())

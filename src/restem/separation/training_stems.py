@@ -1,0 +1,181 @@
+"""What a separator can be taught, and where: which stems, with which classes in them, at which times.
+
+The input is a dataset, whose given labels are taken as they are, or a run, whose refined labels are; stems that are
+`failed`, `silent` or (unless they are asked for) `unsure` teach nothing.
+
+A run also knows how sure it is, and what is in a stem over time, and there a class is in the label set of a place
+unless it can be ruled out, for the stem or for the place: where `bass+drums` has no drums, it teaches the bass alone,
+and where `bass` may have drums, it teaches the sum of both. A set that names too much costs sharpness; one that names
+too little teaches something wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from restem.audio.level import active_frames
+from restem.audio.pcm import LEVEL_S, PcmStore
+from restem.audio.store import Source
+from restem.dataset.table import Dataset, split_stem_name
+from restem.errors import DatasetError
+from restem.runs.run import Run
+
+# Examples start on a grid, and up to one step later.
+GRID_S = 0.5
+
+# A place teaches when the stem sounds for this share of it: with less, an example is mostly silence.
+_ACTIVE_SHARE = 0.25
+
+# A class is ruled out in a stem in which it has less than this probability, and in a segment in which it has less than
+# these: one that the refined labels of the stem name needs more proof than one that they do not. On the runs that
+# benchmarks/separation.py trains on, 27 to 33 % of the places lack a sounding class by the given labels, 5 to 6 % by
+# these sets and by the refined labels as a whole, of which these name fewer classes, 1.2 on average, as many as sound.
+_STEM_RULED_OUT_BELOW = 0.1
+_NAMED_RULED_OUT_BELOW = 0.1
+_OTHER_RULED_OUT_BELOW = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingStem:
+    """A stem that teaches something.
+
+    labels: (class,) flags, of the stem as a whole. start_s, stop_s: (segment,) and scores: (segment, class), 0 for what
+    the stem cannot hold, where a run has looked closer; else None.
+    """
+
+    source: Source
+    song: str
+    name: str
+    labels: np.ndarray
+    start_s: np.ndarray | None = None
+    stop_s: np.ndarray | None = None
+    scores: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places where examples can start, place after place.
+
+    stem: (place,) index of the training_stem. step: (place,) start on the grid, in units of `GRID_S`.
+    labels: (place, class) flags: what may sound in an example that starts there.
+    """
+
+    stem: np.ndarray
+    step: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.stem)
+
+
+def training_stems_of_dataset(dataset: Dataset) -> list[TrainingStem]:
+    """Every stem that has a label, under its given labels."""
+    return [
+        TrainingStem(
+            (dataset.file(stem), stem.stream or 0),
+            stem.song,
+            stem.name,
+            np.array(dataset.taxonomy.to_flags(stem.given)),
+        )
+        for stem in dataset.stems
+        if stem.given
+    ]
+
+
+def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
+    """The stems of a run that were kept or changed, under their refined labels, and over time; `unsure`, those, too.
+
+    Raises DatasetError when the dataset of the run has gone.
+    """
+    root = run.dataset_root
+    if not root.is_dir():
+        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+    classes = list(run.taxonomy.classes)
+    segments = {key[0]: part for key, part in run.segments.partition_by("stem", as_dict=True).items()}
+    wanted = {"kept", "changed", *(["unsure"] if unsure else [])}
+    training_stems = []
+    for row in run.labels.filter(pl.col("verdict").is_in(list(wanted))).iter_rows(named=True):
+        labels = np.array(run.taxonomy.to_flags(run.taxonomy.parse(row["refined"])))
+        if not labels.any():
+            continue
+        path, stream = split_stem_name(row["stem"])
+        training_stem = TrainingStem((root / path, stream or 0), row["song"], row["stem"], labels)
+        # What is in an unsure stem is uncertain at all times: it teaches as a whole.
+        part = segments.get(row["stem"]) if row["verdict"] != "unsure" else None
+        if part is not None:
+            times = part.select("start_s", "end_s").to_numpy()
+            possible = labels | (np.array([row[name] for name in classes]) >= _STEM_RULED_OUT_BELOW)
+            scores = part.select(classes).to_numpy() * possible
+            training_stem = TrainingStem(
+                training_stem.source, training_stem.song, training_stem.name, labels, times[:, 0], times[:, 1], scores
+            )
+        training_stems.append(training_stem)
+    return training_stems
+
+
+def find_places(training_stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
+    """The places of all training_stems for examples of `segment_s`; the store must hold them.
+
+    A stem without a place in which it sounds long enough has one where it sounds longest; a silent one has none, nor
+    has one that may hold every class.
+    """
+    stems, steps, labels = [], [], []
+    for index, training_stem in enumerate(training_stems):
+        active = _active_steps(store.require(training_stem.source).power, segment_s)
+        sets = _labels_at(training_stem, active * GRID_S, segment_s + GRID_S)
+        # What may hold everything is a mixture, and teaches nothing (unless there is only one class).
+        useful = ~sets.all(axis=1) | (sets.shape[1] == 1)
+        stems.append(np.full(int(useful.sum()), index))
+        steps.append(active[useful])
+        labels.append(sets[useful])
+    return Places(np.concatenate(stems), np.concatenate(steps), np.concatenate(labels))
+
+
+def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
+    """The steps of the grid at which a stem can start to be heard. power: (frame,) mean square of every `LEVEL_S`."""
+    active = active_frames(power)
+    if not active.any():
+        return np.zeros(0, np.int64)
+    length = max(1, round(segment_s / LEVEL_S))
+    hop = round(GRID_S / LEVEL_S)
+    last = max(0, -(-(len(active) - length) // hop))
+    starts = np.arange(last + 1) * hop
+    so_far = np.concatenate(([0], np.cumsum(active)))
+    sounding = so_far[np.minimum(starts + length, len(active))] - so_far[np.minimum(starts, len(active))]
+    enough = np.flatnonzero(sounding >= _ACTIVE_SHARE * length)
+    return enough if len(enough) else np.array([int(np.argmax(sounding))])
+
+
+def _labels_at(training_stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.ndarray:
+    """What may sound within `length_s` from each of `start_s`, (place, class) flags."""
+    whole = np.tile(training_stem.labels, (len(start_s), 1))
+    if training_stem.scores is None or training_stem.start_s is None or training_stem.stop_s is None:
+        return whole
+    possible = training_stem.scores >= np.where(training_stem.labels, _NAMED_RULED_OUT_BELOW, _OTHER_RULED_OUT_BELOW)
+    # Segments are in order, so those that a place touches lie side by side.
+    first = np.searchsorted(training_stem.stop_s, start_s, "right")
+    stop = np.searchsorted(training_stem.start_s, start_s + length_s, "left")
+    so_far = np.concatenate((np.zeros((1, whole.shape[1]), np.int64), np.cumsum(possible, axis=0)))
+    labels = np.not_equal(so_far[np.maximum(first, stop)], so_far[first])
+    # The stem sounds there, so something must: what, only its own labels can tell.
+    return np.where(labels.any(axis=1, keepdims=True), labels, whole)
+
+
+def fold_out(
+    training_stems: Sequence[TrainingStem], share: float, seed: int
+) -> tuple[list[TrainingStem], list[TrainingStem]]:
+    """The training_stems split by song: those to learn from, and those of about `share` of the songs, to check with.
+
+    With fewer than two songs, or a share of 0, there is nothing to check with.
+    """
+    songs = sorted({training_stem.song for training_stem in training_stems})
+    count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
+    chosen = set(np.random.default_rng([seed, 0x5E1F]).permutation(songs)[:count]) if count > 0 else set()
+    return (
+        [training_stem for training_stem in training_stems if training_stem.song not in chosen],
+        [training_stem for training_stem in training_stems if training_stem.song in chosen],
+    )

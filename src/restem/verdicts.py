@@ -1,0 +1,39 @@
+"""What can become of a stem's labels, and what each verdict means: the only place where this is worded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Verdict = Literal["kept", "changed", "unsure", "silent", "failed"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+SURE: tuple[Verdict, ...] = ("kept", "changed")
+"""The verdicts with which a stem's refined labels are trusted."""
+
+WITHOUT_SOUND: tuple[Verdict, ...] = ("silent", "failed")
+"""The verdicts of stems in which nothing can be heard."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """short: a few words, for tables. full: one or two sentences, for help and hover texts."""
+
+    short: str
+    full: str
+
+
+MEANINGS: Mapping[Verdict, Meaning] = {
+    "kept": Meaning("given labels fit", "The given labels stand."),
+    "changed": Meaning(
+        "other labels found",
+        "Other labels were found, or decided by a person, and are clear enough to replace the given ones.",
+    ),
+    "unsure": Meaning(
+        "left as given; listen",
+        "Something speaks against the given labels, but not clearly enough: they stand. Listen to the stem.",
+    ),
+    "silent": Meaning("nothing to hear", "There is nothing to hear in the stem; the refined label set is empty."),
+    "failed": Meaning("could not be read", "The file cannot be decoded; its labels stand."),
+}

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from restem import __version__, cli
+from restem.cli.main import run_command
+from restem.errors import DatasetError
+
+COMMANDS = (
+    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "train", "separate", "evaluate",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., Path]) -> Path:
+    return band_writer(tmp_path_factory.mktemp("cli") / "songs", songs=2, seconds=4.0)
+
+
+@pytest.fixture(scope="module")
+def run(songs: Path) -> Path:
+    out = songs.parent / "run"
+    command = ["refine", str(songs), "--out", str(out), "--cache", str(songs.parent / "cache"), "--rounds", "1",
+               "--folds", "1", "--steps", "3", "--workers", "1"]  # fmt: skip
+    assert run_command(command) == 0
+    return out
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_has_an_example(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command([command, "--help"]) == 0
+        assert f"restem {command}" in capsys.readouterr().out.split("Example", 1)[1]
+
+    def test_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["--help"]) == 0
+        output = capsys.readouterr().out
+        for command in COMMANDS:
+            assert command in output
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["--version"]) == 0
+        assert capsys.readouterr().out.strip() == __version__
+
+    def test_loads_nothing_heavy(self, run_python: Callable) -> None:
+        program = """
+import sys
+from restem.cli.main import run_command
+for arguments in (["--help"], ["refine", "--help"]):
+    assert run_command(arguments) == 0
+print("loaded", sorted({"torch", "polars", "numpy", "scipy", "lightning", "soundfile", "av"} & set(sys.modules)))
+"""
+        assert run_python(program).stdout.splitlines()[-1] == "loaded []"
+
+
+class TestExitStatus:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nonsense"],
+            ["scan"],
+            ["refine", "x"],
+            ["scan", "x", "--nonsense"],
+            ["scan", "x", "--layout", "heap"],
+            ["corrupt", "x", "y", "--rate", "much"],
+            ["refine", "x", "--out", "y", "--size", "huge"],
+            ["refine", "x", "--out", "y", "--seed", "half"],
+            ["refine", "x", "--out", "y", "--device", "abacus"],
+            ["train", "x", "--out", "y", "--set", "width"],
+            ["train", "x", "--out", "y", "--model", "unet"],
+            ["train", "x", "--out", "y", "--segment", "-1"],
+            ["train", "x", "--out", "y", "--max-time", "soon"],
+            ["separate", "x", "--out", "y"],
+            ["separate", "x", "z.wav", "--out", "y", "--overlap", "1"],
+            ["separate", "x", "z.wav", "--out", "y", "--shifts", "-1"],
+            ["evaluate", "x"],
+        ],
+    )
+    def test_bad_usage_is_2(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(arguments) == 2
+        assert_short_error(capsys)
+
+    @pytest.mark.parametrize("option", [["--rounds", "0"], ["--folds", "0"], ["--steps", "0"], ["--seed", "-1"]])
+    def test_settings_out_of_range_are_2(
+        self, songs: Path, tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["refine", str(songs), "--out", str(tmp_path / "run"), "--cache", str(songs.parent / "cache")]
+        assert run_command([*command, "--workers", "1", *option]) == 2
+        assert_short_error(capsys)
+
+    @pytest.mark.parametrize("workers", ["0", "-3"])
+    def test_workers_out_of_range(self, songs: Path, workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["scan", str(songs), "--workers", workers]) in (0, 2)
+        assert "fault in restem" not in capsys.readouterr().err
+
+    def test_what_fails_is_1(self, tmp_path: Path, songs: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "truth.csv").write_text("song,stem\n")
+        nowhere = str(tmp_path / "nowhere")
+        for arguments in (
+            ["scan", nowhere],
+            ["scan", str(tmp_path / "empty")],
+            ["refine", nowhere, "--out", str(tmp_path / "run")],
+            ["refine", str(songs), "--out", str(run)],
+            ["score", nowhere, nowhere],
+            ["score", str(run), nowhere],
+            ["score", str(run), str(tmp_path / "truth.csv")],
+            ["report", nowhere],
+            ["export", nowhere, str(tmp_path / "out")],
+            ["scan", str(songs), "--classes", "Vocals!"],
+        ):
+            assert run_command(arguments) in (1, 2), arguments
+            assert_short_error(capsys)
+
+    def test_the_folder_of_a_run_cannot_be_made(
+        self, tmp_path: Path, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        assert run_command(["refine", str(songs), "--out", str(tmp_path / "file" / "run")]) == 1
+        assert_short_error(capsys)
+
+    def test_interrupted(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(cli, "open_stems", raising(KeyboardInterrupt()))
+        assert run_command(["scan", "x"]) == 130
+        assert "goes on from here" in capsys.readouterr().err
+
+    def test_a_fault_in_restem_says_so(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError("division by zero")))
+        assert run_command(["scan", "x"]) == 1
+        error = assert_short_error(capsys)
+        assert "A fault in restem itself: ZeroDivisionError" in error and "--debug" in error
+
+    def test_main_exits(self) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["nonsense"])
+        assert caught.value.code == 2
+
+    def test_as_a_program(self, start_python: Callable, tmp_path: Path) -> None:
+        process = start_python("-m", "restem.cli.main", "scan", tmp_path / "nowhere")
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert output.startswith("restem: ") and "nowhere" in output and "Traceback" not in output
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def function(*_: object, **__: object) -> None:
+        raise error
+
+    return function
+
+
+def assert_short_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """One or two lines, without a traceback."""
+    error = capsys.readouterr().err
+    lines = [line for line in error.strip().splitlines() if not line.endswith(" ...")]
+    assert 1 <= len(lines) <= 2 and lines[0].startswith("restem: "), error
+    assert "Traceback" not in error
+    return error
+
+
+class TestDebug:
+    def test_shows_where_an_error_comes_from(self, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError):
+            run_command(["scan", str(tmp_path / "nowhere"), "--debug"])
+        with pytest.raises(DatasetError):
+            run_command(["--debug", "scan", str(tmp_path / "nowhere")])
+
+    def test_also_of_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError()))
+        with pytest.raises(ZeroDivisionError):
+            run_command(["scan", "x", "--debug"])
+
+    def test_and_of_bad_usage(self) -> None:
+        with pytest.raises(Exception, match="nonsense"):
+            run_command(["nonsense", "--debug"])
+
+
+class TestCommands:
+    def test_scan(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["scan", str(songs), "--csv", str(tmp_path / "stems.csv"), "--workers", "1"]) == 0
+        assert "2 songs" in capsys.readouterr().out
+        assert len(pl.read_csv(tmp_path / "stems.csv")) == 8
+
+    def test_refine_says_what_it_found_and_where(
+        self, songs: Path, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["refine", str(songs), "--out", str(run), "--rounds", "1", "--folds", "1", "--steps", "3"]
+        assert run_command(command) == 0
+        output = capsys.readouterr().out
+        assert "kept" in output and "labels.csv" in output.replace("\n", "")
+
+    def test_corrupt_score_and_export(self, songs: Path, run: Path, tmp_path: Path) -> None:
+        noisy = tmp_path / "noisy"
+        assert run_command(["corrupt", str(songs), str(noisy), "--rate", "0.5", "--workers", "1"]) == 0
+        truth = pl.read_csv(noisy / "truth.csv")
+        assert truth.columns == ["song", "stem", "given", "true"]
+
+        labels = pl.read_csv(run / "labels.csv")
+        labels.select("song", "stem", "given", true="given").write_csv(tmp_path / "truth.csv")
+        command = ["score", str(run), str(tmp_path / "truth.csv"), "--json", str(tmp_path / "score.json")]
+        assert run_command(command) == 0
+        assert json.loads((tmp_path / "score.json").read_text())
+
+        assert run_command(["export", str(run), str(tmp_path / "refined"), "--link", "copy", "--licence", "CC0"]) == 0
+        assert run_command(["scan", str(tmp_path / "refined"), "--workers", "1"]) == 0
+
+    def test_report(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["report", str(run), "--out", str(tmp_path / "r.html")]) == 0
+        assert "r.html" in capsys.readouterr().out and (tmp_path / "r.html").exists()
+
+    def test_decisions_in_and_out(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        mine = tmp_path / "run"
+        shutil.copytree(run, mine)
+        assert run_command(["score", str(mine), "--decisions", str(mine)]) == 1
+        assert "restem review" in assert_short_error(capsys)
+        (tmp_path / "in.csv").write_text("song,stem,new\nSong 1,Song 1/bass.wav,drums\n")
+        assert run_command(["review", str(mine), "--import", str(tmp_path / "in.csv")]) == 0
+        assert run_command(["review", str(mine), "--export", str(tmp_path / "out.csv")]) == 0
+        assert "in.csv: 1." in capsys.readouterr().out.replace("\n", "")
+        assert pl.read_csv(tmp_path / "out.csv")["new"].to_list() == ["drums"]
+        assert pl.read_csv(mine / "labels.csv").filter(stem="Song 1/bass.wav")["refined"].to_list() == ["drums"]
+        assert run_command(["score", str(mine), "--decisions", str(mine)]) == 0
+        assert "1 stem" in capsys.readouterr().out
+        assert run_command(["score", str(mine)]) == 2
+
+    def test_refining_with_decisions(self, songs: Path, run: Path, tmp_path: Path) -> None:
+        first, second = tmp_path / "run", tmp_path / "second"
+        shutil.copytree(run, first)
+        rows = ["Song 1/bass.wav,drums,,", "Song 2/other.wav,vocals,1.0,4.0", "Song 2/drums.wav,bass+drums,,"]
+        (tmp_path / "in.csv").write_text(
+            "song,stem,new,start_s,end_s\n" + "\n".join(f"{r[:6]},{r}" for r in rows) + "\n"
+        )
+        assert run_command(["review", str(first), "--import", str(tmp_path / "in.csv")]) == 0
+        command = ["refine", str(songs), "--out", str(second), "--cache", str(songs.parent / "cache"), "--rounds", "2",
+                   "--folds", "2", "--steps", "3", "--workers", "1"]  # fmt: skip
+        assert run_command([*command, "--decisions", str(first)]) == 0
+        rows_of = {row["stem"]: row for row in pl.read_csv(second / "labels.csv").to_dicts()}
+        assert rows_of["Song 1/bass.wav"]["refined"] == "drums" and rows_of["Song 1/bass.wav"]["quality"] == 0.0
+        assert rows_of["Song 2/drums.wav"]["refined"] == "drums+bass"
+        assert "vocals" in rows_of["Song 2/other.wav"]["refined"]
+        # The same request is the same run, and one without the decisions is another.
+        assert run_command([*command, "--decisions", str(first)]) == 0
+        assert run_command(command) == 1
+
+    def test_classes_of_ones_own(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        taxonomy = tmp_path / "mine.yaml"
+        taxonomy.write_text("singing: [vocals]\nrhythm: [drums, bass]\n")
+        assert run_command(["scan", str(songs), "--classes", str(taxonomy), "--workers", "1"]) == 0
+        output = capsys.readouterr().out
+        assert "singing" in output and "rhythm" in output

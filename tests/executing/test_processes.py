@@ -1,0 +1,116 @@
+"""Functions of the standard library stand in for work: a worker process cannot import a test module."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from restem.errors import RestemError, UsageError
+from restem.executing.processes import Processes, available_cores
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_every_item_once_with_its_index(workers: int, count: int) -> None:
+    items = [float(n * n) for n in range(count)]
+    assert sorted(Processes(workers).map_unordered(math.sqrt, items)) == [(n, float(n)) for n in range(count)]
+
+
+def test_results_come_as_they_are_ready() -> None:
+    order = [index for index, _ in Processes(2).map_unordered(time.sleep, [1.5, 0.0, 0.0])]
+    assert order[-1] == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"gpus": 1}, {"cpus": 2}])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_call_at_a_time_is_made_in_this_process(workers: int, settings: dict[str, int]) -> None:
+    """Nothing is pickled: a function made here would not survive it."""
+    if workers > 1 and not settings:
+        pytest.skip("two processes")
+    assert list(Processes(workers).map_unordered(lambda item: (item, os.getpid()), [3, 4], **settings)) == [
+        (0, (3, os.getpid())),
+        (1, (4, os.getpid())),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10])
+def test_items_can_be_handed_over_several_at_once(chunk: int) -> None:
+    found = sorted(Processes(2).map_unordered(math.sqrt, [float(n * n) for n in range(7)], chunk=chunk))
+    assert found == [(n, float(n)) for n in range(7)]
+
+
+@pytest.mark.parametrize("workers", [0, -3])
+def test_no_workers_are_refused(workers: int) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        Processes(workers)
+
+
+def test_one_worker_does_no_more_than_is_asked_for() -> None:
+    done = []
+    results = Processes(1).map_unordered(done.append, [1, 2, 3])
+    next(results)
+    assert done == [1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_through(workers: int) -> None:
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+        list(Processes(workers).map_unordered(math.sqrt, [1.0, -1.0, 4.0]))
+
+
+def test_a_worker_that_dies_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(RestemError, match="workers=1"):
+        list(Processes(2).map_unordered(os._exit, [1, 1, 1]))
+    # The next call starts new ones.
+    assert sorted(Processes(2).map_unordered(math.sqrt, [1.0, 4.0])) == [(0, 1.0), (1, 2.0)]
+
+
+def test_a_script_needs_no_main_guard(tmp_path_factory: pytest.TempPathFactory, start_python: Callable) -> None:
+    script = tmp_path_factory.mktemp("script") / "script.py"
+    script.write_text(
+        "import math\n"
+        "from restem.executing.processes import Processes\n"
+        "print(sorted(Processes(2).map_unordered(math.sqrt, [1.0, 4.0, 9.0])))\n"
+    )
+    output, _ = start_python(script).communicate(timeout=60)
+    assert output == "[(0, 1.0), (1, 2.0), (2, 3.0)]\n"
+
+
+def test_workers_end_with_the_process_that_started_them(start_python: Callable) -> None:
+    program = """
+import time
+from restem.executing.processes import Processes
+list(Processes(2).map_unordered(time.sleep, [60, 60]))
+"""
+    parent = start_python("-c", program)
+    workers = _eventually(lambda: psutil.Process(parent.pid).children(), lambda found: len(found) >= 2)
+    time.sleep(3.0)  # until both are at work
+    parent.send_signal(signal.SIGKILL)
+    assert _eventually(lambda: psutil.wait_procs(workers, timeout=0)[1], lambda alive: not alive) == []
+
+
+def _eventually(look: Callable[[], list], good: Callable[[list], bool]) -> list:
+    """What `look` finds once it is `good`, or after 20 s."""
+    for _ in range(200):
+        if good(found := look()):
+            break
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_cores_of_this_process(run_python: Callable) -> None:
+    program = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from restem.executing.processes import available_cores
+print(available_cores())
+"""
+    assert run_python(program).stdout == "1\n"
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)

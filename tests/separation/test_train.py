@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import soundfile
+import torch
+
+from restem.dataset.table import Dataset
+from restem.errors import DatasetError, RestemError, RunError, UsageError
+from restem.separation import remixing
+from restem.separation.losses import set_sdr
+from restem.separation.separator import load_separator
+from restem.separation.train import (
+    TrainSettings,
+    one_cycle,
+    parse_quantiles,
+    parse_seconds,
+    train,
+)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two separators are the same to the last bit."""
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_learns_to_separate(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    settings = replace(quick, steps=60, batch=4, epoch_steps=60, learning_rate=1e-2)
+    separator = train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    stems = torch.stack(
+        [
+            torch.from_numpy(soundfile.read(songs.root / "song0" / f"{name}.wav", dtype="float32")[0].T)
+            for name in songs.taxonomy.classes
+        ]
+    )[None]
+    one_each = torch.eye(4)[None]
+    with torch.inference_mode():
+        outputs = separator(stems.sum(dim=1))
+    mixture = stems.sum(dim=1, keepdim=True).expand_as(stems)
+    assert set_sdr(outputs, one_each, stems) > set_sdr(mixture, one_each, stems) + 8.0
+
+
+class TestFolder:
+    def test_what_it_leaves(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        out, seen = tmp_path / "out", []
+        train(
+            songs, out, quick, cache=tmp_path / "cache", device="cpu", licence="CC0", workers=1,
+            progress=lambda *report: seen.append(report),
+        )  # fmt: skip
+        assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "training.json", "log"}
+        config = load_separator(out).config
+        assert config.licence == "CC0" and config.dataset == songs.fingerprint()
+        assert config.classes == songs.taxonomy.classes and config.parameters["width"] == 16
+        record = json.loads((out / "training.json").read_text())
+        assert record["finished"] and record["stems"] == {"learned": 20, "kept_aside": 4, "failed": {}}
+        assert {stage for stage, _, _ in seen} == {"decoding", "training"}
+        assert seen[-1] == ("training", 12, 12)
+
+        # Asked for again, it is read back; for anything else, the folder is taken.
+        before = (out / "model.safetensors").stat().st_mtime_ns
+        train(songs, out, quick, cache=tmp_path / "cache", device="cpu", licence="CC0")
+        assert (out / "model.safetensors").stat().st_mtime_ns == before
+        with pytest.raises(RunError, match="other settings"):
+            train(songs, out, replace(quick, seed=1), cache=tmp_path / "cache", device="cpu")
+
+    def test_refused(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError, match="never written to"):
+            train(songs, songs.root / "out", quick)
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "letter.txt").write_text("dear")
+        with pytest.raises(RunError, match="is not empty"):
+            train(songs, tmp_path / "full", quick, cache=tmp_path / "cache")
+        for options in ({"threads": 0}, {"nodes": 0}, {"strategy": "nonsense"}):
+            with pytest.raises(UsageError):
+                train(songs, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu", **options)
+
+    def test_broken_stems_are_left_out(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        (songs.root / "song0" / "bass.wav").write_bytes(b"RIFF")
+        train(songs, tmp_path / "out", replace(quick, steps=1), cache=tmp_path / "cache", device="cpu", workers=1)
+        failed = json.loads((tmp_path / "out" / "training.json").read_text())["stems"]["failed"]
+        assert list(failed) == ["song0/bass.wav"]
+        for path in songs.root.rglob("*.wav"):
+            path.write_bytes(b"")
+        with pytest.raises(DatasetError, match="nothing to learn from"):
+            train(songs, tmp_path / "none", quick, cache=tmp_path / "other", device="cpu", workers=1)
+
+
+def test_the_same_twice_and_another_for_another_seed(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        train(songs, tmp_path / name, replace(quick, seed=seed, steps=4), cache=tmp_path / "cache", device="cpu")
+    assert same(tmp_path / "one", tmp_path / "again")
+    assert not same(tmp_path / "one", tmp_path / "other")
+
+
+TRAIN = """
+import os, pickle, sys
+from pathlib import Path
+from restem.separation import mixing, training
+
+dataset, out, settings, cache, at = pickle.loads(Path(sys.argv[1]).read_bytes())
+calls = 0
+original = remixing.Remixer.batch
+
+def killing(*arguments):
+    global calls
+    calls += 1
+    if calls == at:
+        os.kill(os.getpid(), 9)
+    return original(*arguments)
+
+remixing.Remixer.batch = killing
+training.train(dataset, out, settings, cache=cache, device="cpu")
+"""
+
+
+def test_killed_and_resumed_is_as_uninterrupted(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    train(songs, tmp_path / "whole", quick, cache=cache, device="cpu")
+    # Killed in the third epoch: two are done, and the separator of the second is there to be used.
+    task = tmp_path / "task"
+    task.write_bytes(pickle.dumps((songs, tmp_path / "cut", quick, cache, 12)))
+    done = subprocess.run([sys.executable, "-c", TRAIN, str(task)], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not json.loads((tmp_path / "cut" / "training.json").read_text())["finished"]
+    load_separator(tmp_path / "cut")
+    train(songs, tmp_path / "cut", quick, cache=cache, device="cpu")
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_interrupted_and_resumed_is_as_uninterrupted(
+    songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, which Lightning answers by ending the process, and by ignoring the next one."""
+    original, calls = remixing.Remixer.batch, iter(range(1000))
+
+    def interrupting(*arguments: object) -> object:
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    answering = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(remixing.Remixer, "batch", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train(songs, tmp_path / "cut", quick, cache=tmp_path / "cache", device="cpu")
+    assert signal.getsignal(signal.SIGINT) is answering
+    assert (tmp_path / "cut" / "last.ckpt").exists()
+    train(songs, tmp_path / "cut", quick, cache=tmp_path / "cache", device="cpu")
+    train(songs, tmp_path / "whole", quick, cache=tmp_path / "cache", device="cpu")
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_batches_are_accumulated(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    """Two batches of two are the step of one batch of four, over the same examples."""
+    settings = replace(quick, steps=1, batch=4, validation=0.0)
+    one = train(songs, tmp_path / "one", settings, cache=tmp_path / "cache", device="cpu")
+    halves = replace(settings, batch=2, accumulate=2)
+    two = train(songs, tmp_path / "two", halves, cache=tmp_path / "cache", device="cpu")
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+    record = json.loads((tmp_path / "two" / "training.json").read_text())
+    assert record["steps"] == 1
+
+
+def test_stops_when_it_gets_no_better(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    settings = replace(quick, steps=400, epoch_steps=2, patience=2, learning_rate=1e-12)
+    train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["finished"] and record["steps"] < 100
+
+
+def test_weights_that_become_nan_are_not_kept(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    with pytest.raises(RestemError, match="lower --learning-rate"):
+        train(songs, tmp_path / "out", replace(quick, learning_rate=1e30), cache=tmp_path / "cache", device="cpu")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+class TestFewStems:
+    def test_one_song(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        one = replace(songs, stems=songs.stems[:4])
+        train(one, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        record = json.loads((tmp_path / "out" / "training.json").read_text())
+        assert record["stems"] == {"learned": 4, "kept_aside": 0, "failed": {}}
+
+    def test_only_several_labels(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        """Stems of two classes each teach sums; what the single outputs are, nothing says."""
+        pair, other_pair = songs.taxonomy.parse("drums+bass"), songs.taxonomy.parse("vocals+other")
+        labels = {
+            stem.name: pair if "bass" in stem.path or "drums" in stem.path else other_pair for stem in songs.stems
+        }
+        separator = train(songs.with_labels(labels), tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        assert all(weight.isfinite().all() for weight in separator.parameters())
+
+    def test_without_labels_the_folder_stays_free(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        without = songs.with_labels({stem.name: frozenset() for stem in songs.stems})
+        with pytest.raises(DatasetError, match=f"{songs.root}: there is nothing to learn from: no stem has a label"):
+            train(without, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+        train(songs, tmp_path / "out", replace(quick, steps=1), cache=tmp_path / "cache", device="cpu")
+
+
+def test_a_time_budget_ends_the_training(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    settings = replace(quick, steps=100_000, max_seconds=1.5, validation=0.0)
+    train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["finished"] and 1 <= record["steps"] < 10_000
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"loss": "l3"}, {"truncate": (0.0,)}, {"truncate": (1.2,)}, {"validation": 1.0}, {"steps": 0},
+            {"channels": 6}, {"seed": -1}, {"segment_s": 0.0}, {"segment_s": -1.0}, {"max_seconds": 0.0},
+            {"learning_rate": -1.0}, {"learning_rate": float("nan")},
+        ],
+    )  # fmt: skip
+    def test_refused(self, changes: dict) -> None:
+        with pytest.raises(UsageError):
+            TrainSettings(**changes)
+
+    def test_times_and_quantiles(self) -> None:
+        assert [parse_seconds(text) for text in ("90", "90s", "30m", "2h", "1h30m", "0.5h")] == [
+            90.0, 90.0, 1800.0, 7200.0, 5400.0, 1800.0,
+        ]  # fmt: skip
+        assert parse_quantiles("0.7,0.5,0.3") == (0.7, 0.5, 0.3)
+        for text in ("", "soon", "3d", "h"):
+            with pytest.raises(UsageError):
+                parse_seconds(text)
+        with pytest.raises(UsageError):
+            parse_quantiles("0.7;0.5")
+
+    def test_the_rate_rises_and_falls(self) -> None:
+        rates = [one_cycle(share / 100) for share in range(101)]
+        assert rates[5] == pytest.approx(1.0) == max(rates)
+        assert rates[:6] == sorted(rates[:6]) and rates[5:] == sorted(rates[5:], reverse=True)
+        assert rates[-1] == pytest.approx(0.0, abs=1e-9)
