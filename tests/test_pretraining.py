@@ -1,4 +1,4 @@
-"""Making the prior, on three songs and a few steps."""
+"""Making the pretrained classifier, on three songs and a few steps."""
 
 from __future__ import annotations
 

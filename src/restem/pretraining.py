@@ -1,11 +1,11 @@
-"""Makes the prior: the classifier that comes with restem, trained on a large generated band.
+"""Makes the pretrained classifier that comes with restem, from generated songs only.
 
     python -m restem.pretraining OUT [--songs 400] [--steps 6000] [--workers 1]
 
     OUT/songs/      the stems, rendered: one of every instrument family of a song, and what the accompaniment sums to
     OUT/stems.csv   their labels: `drums`, `other+guitar`, `other+piano+strings`
     OUT/features/   their mel power
-    OUT/prior/      the classifier; its two files are what `restem/labelling/pretrained_weights` holds
+    OUT/classifier/ the classifier; its two files are what `restem/labelling/pretrained_weights` holds
 
 Nothing but restem's own songs goes into it, and no seed that a demo or a benchmark uses. A refinement starts from these
 weights instead of random ones (`restem.labelling.pretrained`). What is there from an earlier call is kept.
@@ -42,7 +42,7 @@ _RATE_HZ = 44100
 
 _FAMILIES = tuple(family for family, name in DEFAULT_CLASSES.items() if name == "other")
 CLASSES = (*FOUR_CLASSES, *_FAMILIES)
-"""What the prior tells apart: the default classes, and the families that `other` is made of."""
+"""What the pretrained classifier tells apart: the default classes, and the families that `other` is made of."""
 
 # More varied than the mixtures of a refinement: what comes after it are sounds that the band does not make.
 MIXING = MixingSettings(
@@ -56,7 +56,7 @@ MIXING = MixingSettings(
 
 
 def render_stems(out: Path, songs: int, workers: int, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Renders what the prior learns from, and returns the table of it, `out/stems.csv`."""
+    """Renders the songs to train on, and returns the table of their stems, `out/stems.csv`."""
     (out / "songs").mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(songs) if not _folder(out, number).is_dir()]
     for done, _ in enumerate(
@@ -96,7 +96,7 @@ def _render(out: Path, number: int) -> None:
 
 
 def train_pretrained(out: Path, songs: int, steps: int, workers: int) -> Path:
-    """Renders what is missing, trains the prior, and returns its folder, `out/prior`."""
+    """Renders what is missing, trains the classifier, and returns its folder, `out/classifier`."""
     dataset = open_dataset(render_stems(out, songs, workers), taxonomy=Taxonomy(CLASSES))
     store = Store(out / "features")
     features = load_features(dataset, store, MIXING.segment_s, RefineSettings().hop_s, Processes(workers))

@@ -1,10 +1,11 @@
-"""The rounds: train on what the labels say, listen, relabel, train on what was found.
+"""The rounds: train on what the labels say, score every stem, relabel, train on what was found.
 
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
-changes. Trainings start from a classifier that comes with restem (`prior`), and one round of them is enough. Every stem
-is scored by a classifier that never features its song (`folds`), since a classifier confirms what it has memorised; so
-scores the prior. Their evidence is averaged, and weighed against the given label and the rest of the song instead of
-replacing it (`deciding`). Later rounds, and the final classifier, learn what was found in each segment.
+changes. Trainings start from a pretrained classifier that comes with restem, and one round of them is enough. Every stem
+is scored out of fold: by a classifier that was not trained on its song, since a classifier confirms what it has
+memorised. The logits of these classifiers and of the pretrained one are averaged, and weighed against the given label
+and the rest of the song instead of replacing it (`deciding`). Later rounds, and the final classifier, are trained on
+what was found in each segment.
 
 What a run has done so far lies in `OUT/.work`: classifiers, one folder each. Killed and started again it goes on from
 there; the folder is removed when the run is finished.
@@ -60,7 +61,7 @@ class RefineSettings:
     """Everything a refinement depends on besides the dataset; kept in `run.json`.
 
     size: of the classifier, `tiny`, `small` or `base`. rounds: of training, listening and relabelling, after which the
-    final classifier is trained; by default 1 where the prior knows the classes, and 2 without it.
+    final classifier is trained; by default 1 where the pretrained classifier knows the classes, else 2.
     folds: groups of songs, each scored by a classifier of the others; 1 scores training stems, as the paper does.
     hop_s: from one segment to the next. pool_quantile: of the active segments' scores, the score of the stem.
     """
@@ -83,7 +84,7 @@ class RefineSettings:
         if min(one for one in (self.rounds, self.folds, self.training.steps) if one is not None) < 1:
             raise UsageError("rounds, folds and steps must be at least 1.")
         if self.training.start == "pretrained" and not has_pretrained(self.classifier(())):
-            raise UsageError(f"There is no prior of size {self.size!r} with these features; use --start scratch.")
+            raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
 
     def classifier(self, classes: tuple[str, ...], dataset: str = "", licence: str = "") -> ClassifierConfig:
         """What a classifier is like that is trained with these settings."""
@@ -174,12 +175,12 @@ class Refinement:
         self.config = config
         self.fold = assign_folds(features.songs, features.teaching, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
-        # The prior never features any of the songs.
+        # It was trained on none of the songs.
         self.uses_pretrained = settings.training.starts(config) == "pretrained" and knows(config.classes)
         self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
 
     def score_with_pretrained(self, timed: Timed) -> np.ndarray:
-        """What the prior hears: logits (segment, class), 0 where a stem is not active."""
+        """The pretrained classifier's logits (segment, class), 0 where a stem is not active."""
         return self._score("pretrained: scoring", [PRETRAINED_FOLDER for _ in self.folds], timed)
 
     def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:

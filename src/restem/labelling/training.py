@@ -37,8 +37,8 @@ _STEPS_RANGE = (100, 100_000)
 class TrainingSettings:
     """How a classifier is trained.
 
-    start: `prior`, from the weights that come with restem, or `scratch`, from random ones; by default from the prior
-    where there is one of the classifier's shape.
+    start: `pretrained`, from the weights that come with restem, or `scratch`, from random ones; by default `pretrained`
+    where there are weights for the classifier's shape.
     steps: of the optimiser; by default as many as let every segment be heard `passes` times. More passes memorise
     wrong labels, fewer leave the classifier blunt.
     batch: mixtures in a step. The rate rises to `learning_rate` and falls to zero (one cycle; Smith, 2018).
