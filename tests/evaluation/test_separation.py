@@ -21,7 +21,6 @@ from restem.evaluation.separation import (
     Estimate,
     evaluate,
     paired_interval,
-    print_evaluation,
     read_evaluation,
 )
 

@@ -1,7 +1,7 @@
 """The rounds: train on what the labels say, score every stem, relabel, train on what was found.
 
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
-changes. Trainings start from a pretrained classifier that comes with restem, and one round of them is enough. Every stem
+changes. Trainings start from a pretrained classifier that comes with restem; one round of them is enough. Every stem
 is scored out of fold: by a classifier that was not trained on its song, since a classifier confirms what it has
 memorised. The logits of these classifiers and of the pretrained one are averaged, and weighed against the given label
 and the rest of the song instead of replacing it (`deciding`). Later rounds, and the final classifier, are trained on
