@@ -14,6 +14,7 @@ from restem.runs.run import REPORT_FILE, Run, open_run
 if TYPE_CHECKING:
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
+    from restem.labelling.classifier import Size
     from restem.labelling.training import Start
     from restem.progress import Progress
     from restem.runs.export import ExportLayout, ExportSummary
@@ -25,7 +26,7 @@ def refine(
     dataset: Dataset,
     out: Path | str,
     *,
-    size: str = "tiny",
+    size: Size = "tiny",
     start: Start | None = None,
     rounds: int | None = None,
     folds: int | None = None,
@@ -50,15 +51,10 @@ def refine(
     `out` lies in the dataset, UsageError for a setting.
     """
     from restem.labelling.refining import RefineSettings, refine_labels
-    from restem.labelling.training import TrainingSettings
 
-    settings = RefineSettings(size=size, seed=seed, training=TrainingSettings(start=start))
-    if rounds is not None:
-        settings = replace(settings, rounds=rounds)
+    settings = RefineSettings(size=size, start=start, rounds=rounds, steps=steps, seed=seed)
     if folds is not None:
         settings = replace(settings, folds=folds)
-    if steps is not None:
-        settings = replace(settings, training=replace(settings.training, steps=steps))
     decided = None if decisions is None else _opened(decisions).decided
     run = refine_labels(
         dataset, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,

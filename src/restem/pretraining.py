@@ -14,7 +14,6 @@ weights instead of random ones (`restem.labelling.pretrained`). What is there fr
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from restem.audio.store import Store
 from restem.audio.writer import write_audio
 from restem.dataset.layouts import open_dataset
 from restem.executing.processes import Processes
-from restem.files import written_aside
+from restem.files import folder_written_aside, written_aside
 from restem.labelling.features import load_features
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.refining import RefineSettings
@@ -87,12 +86,9 @@ def _render(out: Path, number: int) -> None:
     if len(accompaniment := [family for family in _FAMILIES if family in stems]) > 1:
         stems["+".join(accompaniment)] = np.sum([stems[family] for family in accompaniment], axis=0)
     folder = _folder(out, number)
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)  # left there by a rendering that was killed
-    aside.mkdir()
-    for name, sound in stems.items():
-        write_audio(aside / f"{name}.flac", sound, _RATE_HZ, "PCM_16")
-    aside.rename(folder)
+    with folder_written_aside(folder) as aside:
+        for name, sound in stems.items():
+            write_audio(aside / f"{name}.flac", sound, _RATE_HZ, "PCM_16")
 
 
 def train_pretrained(out: Path, songs: int, steps: int, workers: int) -> Path:
@@ -102,8 +98,8 @@ def train_pretrained(out: Path, songs: int, steps: int, workers: int) -> Path:
     features = load_features(dataset, store, MIXING.segment_s, RefineSettings().hop_s, Processes(workers))
     config = RefineSettings(mixing=MIXING).classifier(CLASSES, dataset.fingerprint(), licence="MIT")
     pool = features.segment_pool(features.given[features.segments.stem])
-    training = TrainingSettings(start="scratch", steps=steps, learning_rate=2e-3, averaged_share=0.02, epoch_steps=250)
-    task = TrainingTask(out / "pretrained", store, pool, None, MIXING, training, config, SEED)
+    training = TrainingSettings(learning_rate=2e-3, averaged_share=0.02, epoch_steps=250)
+    task = TrainingTask(out / "pretrained", store, pool, None, MIXING, training, config, "scratch", steps, SEED)
     train_classifier(task)
     return task.folder
 

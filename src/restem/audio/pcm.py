@@ -67,8 +67,7 @@ class Pcm:
     def _samples(self, first: int, stop: int) -> np.ndarray:
         """(frame, channel) float32."""
         if self.copy is not None:
-            scaled: np.ndarray = self.copy[first:stop].astype(np.float32) * np.float32(self.scale)
-            return scaled
+            return self.copy[first:stop].astype(np.float32) * np.float32(self.scale)
         try:
             samples, _ = soundfile.read(self.path, stop - first, first, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
@@ -179,8 +178,7 @@ def to_channels(sound: np.ndarray, channels: int) -> np.ndarray:
     if have == channels:
         return sound
     if have < channels:
-        repeated: np.ndarray = sound[np.arange(channels) % have]
-        return repeated
+        return sound[np.arange(channels) % have]
     return np.stack([sound[which::channels].mean(axis=0) for which in range(channels)])
 
 

@@ -32,11 +32,12 @@ from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
-from restem.errors import DatasetError, UsageError
+from restem.errors import UsageError
 from restem.executing.processes import Processes
 from restem.file_names import song_folders
 from restem.files import write_json, written_aside
 from restem.progress import Progress, stage
+from restem.resuming import WorkRecord
 from restem.taxonomy import Taxonomy
 
 DESCRIPTION_FILE = "corrupt.json"
@@ -70,8 +71,8 @@ def corrupt(
 
     extension: `flac` (24 bits) or `wav` (24 bits). progress: called with the stage, the songs done and in all.
     The result does not depend on `workers`. Called again with the same arguments it keeps finished songs and goes on.
-    Raises UsageError for arguments out of range; DatasetError when `out` lies in the dataset, or is not empty and not
-    the unfinished result of the same call; AudioError for a source that cannot be decoded, or cannot be added to
+    Raises UsageError for arguments out of range; DatasetError when `out` lies in the dataset; RunError when it holds
+    anything but the result of the same call; AudioError for a source that cannot be decoded, or cannot be added to
     another one (different rates).
     """
     out = Path(out).expanduser().absolute()
@@ -90,19 +91,22 @@ def corrupt(
         "among": None if among is None else sorted(set(among)),
         "extension": extension,
     }
-    if _prepare(dataset, out, description):
+    dataset.check_outside(out)
+    record = WorkRecord(out, DESCRIPTION_FILE, description, "noisy copy")
+    if record.begin():
         return out
+    record.note()
 
     jobs = []
     for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
-        record = out / _PROGRESS_FOLDER / f"{number}.json"
-        jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, record))
+        done = out / _PROGRESS_FOLDER / f"{number}.json"
+        jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
     results: list[dict[str, Any]] = [{}] * len(jobs)
     report = stage(progress, "corrupting")
-    for done, (index, result) in enumerate(Processes.of(workers).map_unordered(_corrupt_song, jobs), start=1):
+    for count, (index, result) in enumerate(Processes.of(workers).map_unordered(_corrupt_song, jobs), start=1):
         results[index] = result
-        report(done, len(jobs))
-    _finish(out, kind, description, results)
+        report(count, len(jobs))
+    _finish(out, kind, record, results)
     return out
 
 
@@ -119,30 +123,7 @@ class _Job:
     record: Path
 
 
-def _prepare(dataset: Dataset, out: Path, description: dict[str, Any]) -> bool:
-    """Makes or checks the folder `out`; true when it is finished already."""
-    if out.resolve().is_relative_to(dataset.root.resolve()):
-        raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose a folder outside of it.")
-    if out.exists() and not out.is_dir():
-        raise DatasetError(f"{out}: is a file; choose another folder.")
-    description_path = out / DESCRIPTION_FILE
-    # A call that was killed right at its start may have left a file it was writing aside.
-    if not out.is_dir() or all(path.name.startswith(f".{DESCRIPTION_FILE}.") for path in out.iterdir()):
-        write_json(description_path, description)
-        return False
-    try:
-        found = json.loads(description_path.read_text(encoding="utf-8"))
-        same = {name: found.get(name) for name in description} == description
-    except (OSError, ValueError, AttributeError):
-        same = False
-    if not same:
-        raise DatasetError(
-            f"{out}: is not empty, and was not made by this call; choose another folder, or empty it first."
-        )
-    return "songs" in found
-
-
-def _finish(out: Path, kind: Kind, description: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, Any]]) -> None:
     """Writes the truth of all songs, then the description that marks the copy finished."""
     rows = [row for result in results for row in result["truth"]]
     with written_aside(out / TRUTH_FILE) as aside:
@@ -152,7 +133,7 @@ def _finish(out: Path, kind: Kind, description: dict[str, Any], results: list[di
         with written_aside(out / SEGMENTS_TRUTH_FILE) as aside:
             pl.DataFrame(stretches, schema=_SEGMENT_SCHEMA, orient="row").write_csv(aside, float_precision=4)
     gains = {result["song"]: result["gain"] for result in results if result["gain"] != 1.0}
-    write_json(out / DESCRIPTION_FILE, {**description, "songs": len(results), "gains": gains})
+    record.finish(songs=len(results), gains=gains)
     shutil.rmtree(out / _PROGRESS_FOLDER, ignore_errors=True)
 
 

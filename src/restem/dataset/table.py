@@ -64,6 +64,10 @@ class Dataset:
         """The songs, each once, in dataset order."""
         return tuple(dict.fromkeys(stem.song for stem in self.stems))
 
+    def check_outside(self, *paths: Path | str) -> None:
+        """Raises DatasetError when one of the paths lies in the dataset, which is never written to."""
+        check_outside(self.root, *paths)
+
     def with_labels(self, labels: Mapping[str, LabelSet]) -> Dataset:
         """The dataset with other given labels; `labels` maps stem names to label sets, stems it lacks stay."""
         stems = tuple(replace(stem, given=labels.get(stem.name, stem.given)) for stem in self.stems)
@@ -98,6 +102,13 @@ def split_stem_name(name: str) -> tuple[str, int | None]:
     if match := re.fullmatch(r"(.+\.(?:mp4|m4a))#(\d+)", name, re.IGNORECASE | re.DOTALL):
         return match[1], int(match[2])
     return name, None
+
+
+def check_outside(root: Path, *paths: Path | str) -> None:
+    """Raises DatasetError when a path that is to be written lies in the dataset at `root`, which is never written to."""
+    for path in paths:
+        if Path(path).resolve().is_relative_to(root.resolve()):
+            raise DatasetError(f"{path}: lies in the dataset, which is never written to; choose a place outside of it.")
 
 
 def within_song(song: str, stem: str) -> str:

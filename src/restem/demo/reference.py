@@ -38,9 +38,14 @@ def train_on_labels(
         features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
         pool = features.segment_pool(features.given[features.segments.stem])
         config = settings.classifier(dataset.taxonomy.classes, dataset.fingerprint())
-        training = settings.training.resolved(pool, settings.mixing, config)
+        start = settings.start_of(config)
+        steps = settings.steps or settings.training.steps_for(pool, settings.mixing, start)
         seed = 1000 * settings.seed
-        tasks.append(TrainingTask(folder, store, pool, None, settings.mixing, training, config, seed, device))
+        tasks.append(
+            TrainingTask(
+                folder, store, pool, None, settings.mixing, settings.training, config, start, steps, seed, device
+            )
+        )
     for _ in executor.map_unordered(train_classifier, tasks, gpus=0 if device == "cpu" else 1):
         pass
 

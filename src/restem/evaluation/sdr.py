@@ -87,8 +87,7 @@ class SdrMeter:
         return np.where(signal > 0, ratio, np.nan)
 
     def _total(self) -> np.ndarray:
-        total: np.ndarray = np.sum([*self._frames, self._current], axis=0)
-        return total
+        return np.sum([*self._frames, self._current], axis=0)
 
 
 def _sums(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:

@@ -22,11 +22,11 @@ import polars as pl
 from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
-from restem.evaluation.measured import Measured
 from restem.evaluation.sdr import SdrMeter
 from restem.file_names import safe_name
 from restem.files import write_json, written_aside
 from restem.progress import Progress
+from restem.resuming import ResumableRows
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
@@ -34,6 +34,7 @@ Estimate = Callable[[str, Blocks, int, int], Blocks]
 
 SONGS_FILE = "songs.csv"
 SUMMARY_FILE = "summary.json"
+_MEASURED_FILE = ".measured.json"
 FIGURES = ("sdr", "sdr_frames", "si_sdr", "mixture_sdr")
 
 # Encoders may add or cut a little at the end.
@@ -87,8 +88,7 @@ def evaluate(
     if not dataset.songs:
         raise DatasetError(f"{dataset.root}: holds no song to measure on.")
     if out is not None:
-        if Path(out).resolve().is_relative_to(dataset.root.resolve()):
-            raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose one outside of it.")
+        dataset.check_outside(out)
         Path(out).mkdir(parents=True, exist_ok=True)
     if not callable(estimates):
         folder = Path(estimates)
@@ -99,8 +99,8 @@ def evaluate(
     for stem in dataset.stems:
         by_song.setdefault(stem.song, []).append(stem)
     rows, failed = [], {}
-    keeps = Path(out) if out is not None and made_by is not None else None
-    measured = Measured(keeps, {"dataset": dataset.fingerprint(), "made_by": dict(made_by or {})})
+    file = Path(out) / _MEASURED_FILE if out is not None and made_by is not None else None
+    measured = ResumableRows(file, {"dataset": dataset.fingerprint(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
         if progress is not None:
             progress("evaluating", done, len(by_song))

@@ -68,8 +68,7 @@ def compress(power: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """
     level = power.sum(axis=2, keepdims=True)
     relative = np.maximum(level / np.maximum(level.mean(axis=1, keepdims=True), 1e-20), 1e-6)
-    squeezed: np.ndarray = power * relative ** slope[:, None, None].astype(np.float32)
-    return squeezed
+    return power * relative ** slope[:, None, None].astype(np.float32)
 
 
 def decay(power: np.ndarray, axis: int, keep: np.ndarray, amount: np.ndarray) -> np.ndarray:
@@ -92,5 +91,4 @@ def _stretches(where: np.ndarray, how_long: np.ndarray, size: int, longest: floa
     length = how_long * longest * size
     first = where * (size - length)
     places = np.arange(size)
-    inside: np.ndarray = (places >= first[:, None]) & (places < (first + length)[:, None])
-    return inside
+    return (places >= first[:, None]) & (places < (first + length)[:, None])

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -38,7 +38,8 @@ class ClassifierSettings:
     drop_path: float = 0.0
 
 
-SIZES: Mapping[str, ClassifierSettings] = {
+Size = Literal["tiny", "small", "base"]
+SIZES: Mapping[Size, ClassifierSettings] = {
     "tiny": ClassifierSettings(depths=(1, 1, 2, 1), widths=(32, 64, 128, 192), patch=(4, 8)),
     "small": ClassifierSettings(depths=(2, 2, 4, 2), widths=(64, 128, 256, 384), patch=(4, 4), drop_path=0.05),
     "base": ClassifierSettings(depths=(3, 3, 9, 3), widths=(96, 192, 384, 768), patch=(4, 4), drop_path=0.1),
@@ -77,8 +78,7 @@ class Classifier(nn.Module):
         x = _channel_norm(self.stem_norm, self.stem(x)) + self.frequency_offset
         x = self.stages(x).mean(dim=2)
         pooled = torch.cat((x.mean(dim=2), x.amax(dim=2)), dim=1)
-        logits: Tensor = self.head(self.head_norm(pooled))
-        return logits
+        return self.head(self.head_norm(pooled))
 
 
 def normalise_level(power: Tensor) -> Tensor:
@@ -109,8 +109,7 @@ class _Block(nn.Module):
         if self.training and self.drop_path > 0:
             keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop_path
             y = y * keep / (1.0 - self.drop_path)
-        mixed: Tensor = x + y.permute(0, 3, 1, 2)
-        return mixed
+        return x + y.permute(0, 3, 1, 2)
 
 
 class _Downsample(nn.Module):
@@ -122,14 +121,12 @@ class _Downsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # An odd last row or column is repeated rather than dropped.
         x = functional.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), mode="replicate")
-        halved: Tensor = self.reduce(_channel_norm(self.norm, x))
-        return halved
+        return self.reduce(_channel_norm(self.norm, x))
 
 
 def _channel_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Layer norm over the channels of (batch, channel, band, frame)."""
-    normed: Tensor = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return normed
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What people decided about stems, as the rounds use it: labels that are taught as they are, and never in doubt."""
+"""Known labels: what people decided about stems, which is taught as it is and never in doubt."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from restem.runs.decided import Decided
 from restem.taxonomy import Taxonomy
 
 
-@dataclass(frozen=True)
-class Certain:
-    """What is certain about the stems that could be features.
+@dataclass(frozen=True, eq=False)
+class KnownLabels:
+    """What people said about the stems that could be decoded.
 
     stems: (stem, class) and segments: (segment, class), 1 or 0 where it is known whether the class is there, else NaN.
     """
@@ -32,12 +32,11 @@ class Certain:
 
     def over_segments(self, values: np.ndarray) -> np.ndarray:
         """`values` (segment, class) likewise, float32."""
-        known: np.ndarray = np.where(np.isfinite(self.segments), self.segments, values).astype(np.float32)
-        return known
+        return np.where(np.isfinite(self.segments), self.segments, values).astype(np.float32)
 
 
-def certain(features: Features, decided: Mapping[str, Decided] | None) -> Certain:
-    """What `decided`, by the name of a stem, makes certain; that a person cannot tell makes nothing so."""
+def known_labels(features: Features, decided: Mapping[str, Decided] | None) -> KnownLabels:
+    """What `decided`, by the name of a stem, says is there or is not; where a person cannot tell, nothing is known."""
     kept = _telling(decided)
     segments, taxonomy = features.segments, features.dataset.taxonomy
     names = [features.dataset.stems[index].name for index in features.indices]
@@ -48,11 +47,11 @@ def certain(features: Features, decided: Mapping[str, Decided] | None) -> Certai
             inside = (segments.stem == row) & (segments.start * hop_s >= span.start_s)
             inside &= segments.stop * hop_s <= span.end_s
             over_time[inside] = taxonomy.to_flags(span.labels)
-    return Certain(kept, known_flags(names, kept, taxonomy), over_time)
+    return KnownLabels(kept, known_flags(names, kept, taxonomy), over_time)
 
 
-def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> dict[str, Any]:
-    """What `run.json` says about the decisions that a refinement was given; nothing where there were none.
+def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> list[Any]:
+    """What `run.json` says about the decisions that a refinement was given: stem, label set, ranges.
 
     Raises DatasetError when something was decided about a stem that the dataset does not have.
     """
@@ -63,7 +62,7 @@ def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> dict[st
             "refine the dataset that was reviewed."
         )
     written = dataset.taxonomy.format
-    rows = [
+    return [
         [
             name,
             None if one.labels is None else written(one.labels),
@@ -71,7 +70,6 @@ def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> dict[st
         ]
         for name, one in sorted(kept.items())
     ]
-    return {"decisions": rows} if rows else {}
 
 
 def known_flags(stems: Iterable[str], decided: Mapping[str, Decided], taxonomy: Taxonomy) -> np.ndarray:

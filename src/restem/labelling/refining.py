@@ -32,25 +32,45 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
-from restem.errors import DatasetError, UsageError
+from restem.errors import UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.calibration import Calibration
-from restem.labelling.classifier import SIZES, ClassifierConfig
+from restem.labelling.classifier import SIZES, ClassifierConfig, Size
 from restem.labelling.deciding import Outcome, calibrate_segments, decide
+from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.features import Features, load_features
-from restem.labelling.known_labels import Certain, certain, describe
+from restem.labelling.known_labels import KnownLabels, describe, known_labels
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
 from restem.labelling.pretrained import has_pretrained, knows
-from restem.labelling.requests import WORK_FOLDER, begin
 from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
-from restem.labelling.segments import Segments
-from restem.labelling.training import TrainingSettings, TrainingTask, steps_done, train_classifier
+from restem.labelling.segments import HOP_S, POOL_QUANTILE, Segments
+from restem.labelling.training import (
+    Start,
+    TrainingSettings,
+    TrainingTask,
+    default_start,
+    steps_done,
+    train_classifier,
+)  # fmt: skip
 from restem.progress import Progress, polling
+from restem.renaming import current_name
+from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
-from restem.runs.run import CLASSIFIER_FOLDER, Run, write_run
+from restem.runs.run import (
+    CLASSIFIER_FOLDER,
+    DESCRIPTION_FILE,
+    LABELS_FILE,
+    SEGMENTS_FILE,
+    Run,
+    open_run,
+    write_run,
+)  # fmt: skip
+
+WORK_FOLDER = ".work"
+_REQUEST_FILE = "request.json"
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
 _LARGEST_SEED = 4_000_000
@@ -60,31 +80,46 @@ _LARGEST_SEED = 4_000_000
 class RefineSettings:
     """Everything a refinement depends on besides the dataset; kept in `run.json`.
 
-    size: of the classifier, `tiny`, `small` or `base`. rounds: of training, listening and relabelling, after which the
-    final classifier is trained; by default 1 where the pretrained classifier knows the classes, else 2.
-    folds: groups of songs, each scored by a classifier of the others; 1 scores training stems, as the paper does.
-    hop_s: from one segment to the next. pool_quantile: of the active segments' scores, the score of the stem.
+    hop_s: from one segment to the next. pool_quantile: the score of a stem is this quantile of the scores of its active
+    segments. Raises UsageError for what cannot be.
     """
 
-    size: str = "tiny"
+    size: Size = "tiny"
+    """The classifier's size; `base` wants a GPU."""
+    start: Start | None = None
+    """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
+    `scratch`, random weights."""
     rounds: int | None = None
+    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier."""
     folds: int = 3
+    """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
+    stems, as the paper does."""
+    steps: int | None = None
+    """Optimiser steps of each training; by default they follow from the amount of audio."""
     seed: int = 0
-    hop_s: float = 1.0
-    pool_quantile: float = 0.93
+    """Random seed."""
+
+    hop_s: float = HOP_S
+    pool_quantile: float = POOL_QUANTILE
     mel: MelSettings = field(default_factory=MelSettings)
     mixing: MixingSettings = field(default_factory=MixingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    decision: DecisionSettings = field(default_factory=DecisionSettings)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "start", current_name("start", self.start, {"prior": "pretrained"}))
         if self.size not in SIZES:
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
-        if min(one for one in (self.rounds, self.folds, self.training.steps) if one is not None) < 1:
-            raise UsageError("rounds, folds and steps must be at least 1.")
-        if self.training.start == "pretrained" and not has_pretrained(self.classifier(())):
+        if min(one for one in (self.rounds, self.folds, self.steps) if one is not None) < 1:
+            raise UsageError("`rounds`, `folds` and `steps` must be at least 1.")
+        if self.start == "pretrained" and not has_pretrained(self.classifier(())):
             raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
+
+    def start_of(self, config: ClassifierConfig) -> Start:
+        """Where the training of such a classifier starts."""
+        return self.start or default_start(config)
 
     def classifier(self, classes: tuple[str, ...], dataset: str = "", licence: str = "") -> ClassifierConfig:
         """What a classifier is like that is trained with these settings."""
@@ -115,19 +150,20 @@ def refine_labels(
     settings = settings or RefineSettings()
     device = choose_device(device)
     cache = Path(cache) if cache is not None else default_cache()
-    for folder in (out, cache):
-        if folder.resolve().is_relative_to(dataset.root.resolve()):
-            raise DatasetError(
-                f"{folder}: lies in the dataset, which is never written to; choose a folder outside of it."
-            )
+    dataset.check_outside(out, cache)
     request: dict[str, Any] = {
         "settings": asdict(settings),
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
         "licence": licence,
-        **describe(decided, dataset),
+        "decisions": describe(decided, dataset),
     }
-    if (finished := begin(out, request)) is not None:
-        return finished
+    record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
+    if record.begin():
+        if all((out / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE)):
+            return open_run(out)
+        (out / DESCRIPTION_FILE).unlink()  # a table was lost since: the run is made again
+        record.content.pop("finished")
+    record.note()
     store = Store(cache, settings.mel)
     executor = Processes.of(workers)
     timed = Timed(progress)
@@ -135,13 +171,13 @@ def refine_labels(
         features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
     refinement = Refinement(features, out, settings, device, executor, config)
-    known = certain(features, decided)
+    known = known_labels(features, decided)
     targets = known.over_segments(known.over_stems(features.given)[features.segments.stem])
     # No classifier features the songs it scores, so all of them are witnesses; their mean errs less than each.
     evidence = [refinement.score_with_pretrained(timed)] if refinement.uses_pretrained else []
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))
-        judged = judge(features, np.mean(evidence, axis=0), settings.pool_quantile, known)
+        judged = judge(features, np.mean(evidence, axis=0), settings, known)
         targets = known.over_segments(segment_targets(features.segments, judged.over_time, judged.outcome))
     refinement.train_final(targets, timed)
 
@@ -149,6 +185,7 @@ def refine_labels(
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(features.failures.items())}
     description = _description(request, dataset, device, timed.seconds, judged, failures)
+    description["out_of_fold"] = len(refinement.folds) > 1
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
@@ -176,7 +213,7 @@ class Refinement:
         self.fold = assign_folds(features.songs, features.teaching, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
-        self.uses_pretrained = settings.training.starts(config) == "pretrained" and knows(config.classes)
+        self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
         self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
 
     def score_with_pretrained(self, timed: Timed) -> np.ndarray:
@@ -225,15 +262,18 @@ class Refinement:
             inside = pool.of_stems(self.fold == fold)
             held_out = inside if (inside.targets >= 0.5).any() else None
             pool = pool.of_stems(self.fold != fold)
+        settings, start = self.settings, self.settings.start_of(self.config)
         return TrainingTask(
             folder=folder,
             store=self.features.store,
             pool=pool,
             held_out=held_out,
-            mixing=self.settings.mixing,
-            training=self.settings.training.resolved(pool, self.settings.mixing, self.config),
+            mixing=settings.mixing,
+            training=settings.training,
             config=self.config,
-            seed=1000 * self.settings.seed + (0 if fold is None else 1 + fold),
+            start=start,
+            steps=settings.steps or settings.training.steps_for(pool, settings.mixing, start),
+            seed=1000 * settings.seed + (0 if fold is None else 1 + fold),
             accelerator=self.device,
             threads=self._threads,
         )
@@ -321,7 +361,7 @@ def _description(
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """What was found in stems, and over_time: (segment, class) P(present), 0 where a stem is not active.
 
@@ -333,7 +373,7 @@ class Judged:
     calibrations: tuple[Calibration, ...]
 
 
-def judge(features: Features, logits: np.ndarray, pool_quantile: float, known: Certain) -> Judged:
+def judge(features: Features, logits: np.ndarray, settings: RefineSettings, known: KnownLabels) -> Judged:
     """Decides about every stem from the logits (segment, class) of its segments; silent stems take no part in it.
 
     The probabilities of what is known are 1 and 0.
@@ -341,16 +381,17 @@ def judge(features: Features, logits: np.ndarray, pool_quantile: float, known: C
     segments = features.segments
     active = segments.active
     stem = segments.stem[active]
-    pooled = pool_scores(expit(logits[active]), stem, len(features.indices), pool_quantile)
+    pooled = pool_scores(expit(logits[active]), stem, len(features.indices), settings.pool_quantile)
     sounding = segments.active_frames > 0
     songs = [song for song, sounds in zip(features.songs, sounding, strict=True) if sounds]
-    decisions = decide(pooled[sounding], features.given[sounding], songs, known.stems[sounding]).among(sounding)
-    decisions = replace(decisions, probabilities=known.over_stems(decisions.probabilities))
-    calibrations = calibrate_segments(logits[active], stem, decisions.probabilities)
+    outcome = decide(pooled[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision)
+    outcome = outcome.among(sounding)
+    outcome = replace(outcome, probabilities=known.over_stems(outcome.probabilities))
+    calibrations = calibrate_segments(logits[active], stem, outcome.probabilities, settings.decision)
     over_time = np.zeros(logits.shape)
     for index, one in enumerate(calibrations):
         over_time[active, index] = one.probability(logits[active, index])
-    return Judged(decisions, over_time, calibrations)
+    return Judged(outcome, over_time, calibrations)
 
 
 def segment_targets(segments: Segments, scores: np.ndarray, outcome: Outcome) -> np.ndarray:

@@ -18,7 +18,14 @@ from restem.audio.store import StemFeatures
 _ACTIVE_SHARE = 0.25
 
 
-@dataclass(frozen=True)
+HOP_S = 1.0
+"""From the start of one segment to the next."""
+
+POOL_QUANTILE = 0.93
+"""Of the scores of a stem's active segments, the quantile that is the score of the stem; `benchmarks/ablations.py`."""
+
+
+@dataclass(frozen=True, eq=False)
 class Segments:
     """The segments of all stems, stem after stem.
 
@@ -88,5 +95,4 @@ def _lay(features: StemFeatures, length: int, hop: int) -> _Laid:
 
 def _window_means(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     summed = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-    means: np.ndarray = np.maximum(summed[stop] - summed[start], 0.0) / (stop - start)
-    return means
+    return np.maximum(summed[stop] - summed[start], 0.0) / (stop - start)

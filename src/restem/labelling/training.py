@@ -8,7 +8,7 @@ same weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from restem.labelling.pretrained import has_pretrained, start_from_pretrained
 
 Start = Literal["pretrained", "scratch"]
 
-# How often every segment is heard by default, and at what rate is learned: what is known already needs little of both.
+# By default, how often every segment is drawn, and the largest learning rate: pretrained weights need little of both.
 _BY_START: Mapping[Start, tuple[float, float]] = {"pretrained": (10.0, 5e-4), "scratch": (30.0, 2e-3)}
 
 # However little there is to learn from, and however much.
@@ -37,18 +37,13 @@ _STEPS_RANGE = (100, 100_000)
 class TrainingSettings:
     """How a classifier is trained.
 
-    start: `pretrained`, from the weights that come with restem, or `scratch`, from random ones; by default `pretrained`
-    where there are weights for the classifier's shape.
-    steps: of the optimiser; by default as many as let every segment be heard `passes` times. More passes memorise
-    wrong labels, fewer leave the classifier blunt.
-    batch: mixtures in a step. The rate rises to `learning_rate` and falls to zero (one cycle; Smith, 2018).
-    passes and learning_rate are by default those of the start, in `_BY_START`.
+    passes: how often every segment is drawn, where the number of steps is not given. More passes memorise wrong labels,
+    fewer leave the classifier blunt. batch: mixtures in a step. learning_rate: its peak; it rises to it and falls to
+    zero (one cycle; Smith, 2018). passes and learning_rate are by default those of the start, in `_BY_START`.
     averaged_share: the weights kept are an exponential average over about this share of the steps.
     patience: epochs (of `epoch_steps`) without a better loss on held-out songs before training stops early.
     """
 
-    start: Start | None = None
-    steps: int | None = None
     passes: float | None = None
     batch: int = 64
     learning_rate: float | None = None
@@ -58,27 +53,28 @@ class TrainingSettings:
     patience: int = 8
     validation_mixtures: int = 512
 
-    def starts(self, config: ClassifierConfig) -> Start:
-        """Where the training of such a classifier starts."""
-        return self.start or ("pretrained" if has_pretrained(config) else "scratch")
+    def steps_for(self, pool: SegmentPool, mixing: MixingSettings, start: Start) -> int:
+        """How many optimiser steps draw every segment of `pool` about `passes` times."""
+        passes = self.passes or _BY_START[start][0]
+        drawn = float(np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts))
+        return int(np.clip(passes * len(pool.stem) / (self.batch * drawn), *_STEPS_RANGE))
 
-    def resolved(self, pool: SegmentPool, mixing: MixingSettings, config: ClassifierConfig) -> TrainingSettings:
-        """These settings with nothing left open, for this pool and this classifier."""
-        start = self.starts(config)
-        usual_passes, usual_rate = _BY_START[start]
-        passes, steps = self.passes or usual_passes, self.steps
-        if steps is None:
-            drawn = np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts)
-            steps = int(np.clip(passes * len(pool.stem) / (self.batch * float(drawn)), *_STEPS_RANGE))
-        rate = self.learning_rate or usual_rate
-        return replace(self, start=start, steps=steps, passes=passes, learning_rate=rate)
+    def rate_for(self, start: Start) -> float:
+        """The largest learning rate."""
+        return self.learning_rate or _BY_START[start][1]
+
+
+def default_start(config: ClassifierConfig) -> Start:
+    """Where the training of such a classifier starts unless told otherwise."""
+    return "pretrained" if has_pretrained(config) else "scratch"
 
 
 @dataclass(frozen=True)
 class TrainingTask:
     """Everything a training depends on, in a form that can be sent to a worker process.
 
-    folder: where the classifier is left. held_out: pool of other songs, to watch the loss on, or None.
+    folder: where the classifier is left. held_out: segments of other songs, to watch the loss on, or None.
+    start: `pretrained`, from the weights that come with restem, or `scratch`, from random ones. steps: optimiser steps.
     accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU; the last digits of the result depend on them.
     """
 
@@ -89,16 +85,11 @@ class TrainingTask:
     mixing: MixingSettings
     training: TrainingSettings
     config: ClassifierConfig
+    start: Start
+    steps: int
     seed: int
     accelerator: str = "cpu"
     threads: int = 1
-
-    @property
-    def steps(self) -> int:
-        """How many steps the training takes."""
-        if self.training.steps is None:
-            raise ValueError("TrainingSettings must be resolved before a training.")
-        return self.training.steps
 
     @property
     def finished(self) -> bool:
@@ -113,9 +104,9 @@ def train_classifier(task: TrainingTask) -> None:
     fitting.prepare(task.accelerator, task.threads, task.seed)
     settings = task.training
     classifier = task.config.build()
-    if settings.start == "pretrained":
+    if task.start == "pretrained":
         start_from_pretrained(classifier, task.config)
-    module = _TrainingModule(classifier, settings, task.steps)
+    module = _TrainingModule(classifier, task)
     loop = fitting.Loop(
         task.folder,
         steps=task.steps,
@@ -141,12 +132,13 @@ def steps_done(task: TrainingTask) -> int:
 class _TrainingModule(lightning.LightningModule):
     """Binary cross-entropy a class, AdamW, one cycle."""
 
-    def __init__(self, classifier: Classifier, settings: TrainingSettings, steps: int) -> None:
+    def __init__(self, classifier: Classifier, task: TrainingTask) -> None:
         super().__init__()
         # Channels last is the layout in which these convolutions are fast, on CPUs and GPUs alike.
         self.classifier: Classifier = classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings = settings
-        self.steps = steps
+        self.steps = task.steps
+        self.rate = task.training.rate_for(task.start)
+        self.weight_decay = task.training.weight_decay
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = self._loss(batch)
@@ -161,9 +153,8 @@ class _TrainingModule(lightning.LightningModule):
         return functional.binary_cross_entropy_with_logits(self.classifier(power).float(), targets)
 
     def configure_optimizers(self) -> Any:
-        rate = self.settings.learning_rate or _BY_START["scratch"][1]
-        optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=self.settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=self.steps + 1, pct_start=0.1)
+        optimizer = torch.optim.AdamW(self.parameters(), self.rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.rate, total_steps=self.steps + 1, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import secrets
 import socket
-import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -98,7 +97,6 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
     @api.post("/api/decisions")
     def decide(asked: DecisionAsked) -> dict[str, Any]:
         made = session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
-        _refit(session)
         return made
 
     @api.post("/api/undo", response_model=None)
@@ -129,11 +127,6 @@ def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
     return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
 
 
-def _refit(session: ReviewSession) -> None:
-    if session.refit_due():
-        threading.Thread(target=session.refit, daemon=True).start()
-
-
 def serve(
     run: Run,
     *,
@@ -150,7 +143,6 @@ def serve(
     Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
-    _refit(session)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -20,7 +20,6 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Source, Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.labelling.refitting import meaning, refit
 from restem.review.queue import doubts, order, stretch
 from restem.review.spectra import spectra
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
@@ -28,7 +27,6 @@ from restem.runs.ledger import Decision, Ledger
 from restem.runs.run import Run, record, write_decided
 from restem.wording import printable
 
-REFIT_EVERY = 20  # stems that were decided about
 _COLUMNS = ("given", "refined", "verdict", "quality")
 
 
@@ -61,7 +59,6 @@ class ReviewSession:
         self.root = run.dataset_root.resolve()
         if not self.root.is_dir():
             raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
-        meaning(run)  # rather now than in the middle of a review
         settings = run.description.get("settings", {}).get("mel")
         self.store = Store(cache, MelSettings(**settings) if settings else None)
         self.found = run.found.to_dicts()
@@ -72,7 +69,6 @@ class ReviewSession:
         # What an earlier run of this dataset was told is not asked again.
         self._told = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
-        self._refitting = threading.Lock()
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # in case the last one who decided was stopped before labels.csv was written
@@ -198,22 +194,6 @@ class ReviewSession:
         self._catch_up()
         index = self._row_of[undone.stem]
         return {"number": undone.number, "index": index, "stem": self._short(index)}
-
-    def refit_due(self) -> bool:
-        """Whether enough was decided since the queue was last put in order."""
-        with self._lock:
-            return abs(len(self._decided) - self._order.learned_from) >= REFIT_EVERY
-
-    def refit(self) -> None:
-        """Puts the queue in order by what was decided so far; takes seconds, and leaves the labels as they are."""
-        with self._refitting:
-            if not self.refit_due():
-                return
-            with self._lock:
-                decided = dict(self._decided)
-            labels = refit(self.run, decided)
-            with self._lock:
-                self._order = self._ordered(labels, len(decided))
 
     def _ordered(self, labels: pl.DataFrame, learned_from: int) -> _Order:
         doubt = doubts(decided_labels(labels, self._decided, self.run.taxonomy), self.run.taxonomy)

@@ -18,8 +18,6 @@ A second stem of a class in one song becomes `vocals_2.wav`; programs that look 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +33,7 @@ from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import split_stem_name
 from restem.errors import DatasetError, UsageError
 from restem.file_names import Names, safe_name, song_folders
-from restem.files import write_json
+from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.runs.links import LINKS, Link, place, place_stream
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
@@ -116,15 +114,14 @@ def export(
     root = run.dataset_root.absolute()
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise DatasetError(f"{out}: lies in the dataset, which is never written to; choose a folder outside of it.")
+    run.check_outside(out)
 
     items, left_out = _choose(run, root, layout, splitting=split is not None)
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
-    with _appearing_whole(out) as folder:
+    with _new_folder(out) as folder:
         done, report = 0, stage(progress, "exporting")
         for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
             parts = list(files)
@@ -235,22 +232,15 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _appearing_whole(out: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `out` to fill, and renames it to `out` at the end; on an error it is removed.
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Gives a temporary folder to fill, which becomes `out` at the end.
 
-    Raises DatasetError when `out` is a file or a folder that holds something.
+    Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
     """
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
-    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
+        with folder_written_aside(out) as folder:
+            yield folder
     except OSError as error:
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        # Removes links, never what they lead to.
-        shutil.rmtree(aside, ignore_errors=True)

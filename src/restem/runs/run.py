@@ -25,7 +25,7 @@ from typing import Any
 
 import polars as pl
 
-from restem.dataset.table import check_relative
+from restem.dataset.table import check_outside, check_relative
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
@@ -68,7 +68,7 @@ def segments_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run, read back. `labels` and `segments` have the columns above, and hold what people decided.
 
@@ -109,6 +109,15 @@ class Run:
     def dataset_root(self) -> Path:
         """The root of the refined dataset."""
         return Path(self.description["dataset"]["root"])
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether every stem was scored by classifiers that were not trained on its song."""
+        return bool(self.description.get("out_of_fold", True))
+
+    def check_outside(self, *paths: Path | str) -> None:
+        """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""
+        check_outside(self.dataset_root, *paths)
 
 
 def open_run(path: Path | str) -> Run:
@@ -160,6 +169,7 @@ def write_decided(run: Run) -> None:
 def export_decisions(run: Run | Path | str, path: Path | str) -> int:
     """Writes the decisions about `run` that stand to the CSV `path`, and returns how many there are."""
     run = run if isinstance(run, Run) else open_run(run)
+    run.check_outside(path)
     decisions = Ledger(run.path).standing()
     write_decisions(Path(path), decisions)
     return len(decisions)

@@ -129,8 +129,7 @@ class _Block(nn.Module):
         around = functional.pad(self.norm(x), (0, 0, self.dilation, self.dilation))
         tokens = x.shape[2]
         near = torch.cat([around[:, :, self.dilation * i :][:, :, :tokens] for i in range(3)], dim=-1)
-        mixed: Tensor = x + self.project(functional.gelu(self.expand(near)))
-        return mixed
+        return x + self.project(functional.gelu(self.expand(near)))
 
 
 def band_edges(n_fft: int, rate_hz: int, bands: int) -> np.ndarray:

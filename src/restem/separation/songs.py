@@ -10,8 +10,6 @@ appears when it is complete; one that is there already, made by the same request
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,8 +26,9 @@ from restem.audio.writer import open_writer
 from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
 from restem.file_names import Names, safe_name
-from restem.files import write_json
+from restem.files import folder_written_aside, write_json
 from restem.progress import Progress
+from restem.resuming import WorkRecord
 from restem.separation.separator import Separator, load_separator
 from restem.separation.streaming import check_pieces, separate_blocks
 
@@ -168,23 +167,12 @@ def separate(
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:
     """Makes the folder of a song, unless it is there; returns whether anything was clipped."""
-    description = request.describe(song)
-    if folder.exists():
-        try:
-            there = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            there = None
-        if there != description:
-            raise RestemError(f"{folder}: is there already, and holds something else; choose another --out.")
+    record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
+    if record.begin():
         return False
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    with folder_written_aside(folder) as aside:
         peak = _write_stems(song, aside, request, report)
-        write_json(aside / MANIFEST_FILE, description)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
     return peak > 1.0 and request.subtype != "FLOAT"
 
 
@@ -248,10 +236,8 @@ def separate_mixture(
 def _with_channels(outputs: np.ndarray, channels: int) -> np.ndarray:
     """(class, channel, sample) with the channels of the song: one is the mean of two, more repeat them."""
     if outputs.shape[1] > channels:
-        mean: np.ndarray = outputs.mean(axis=1, keepdims=True)
-        return mean
-    repeated: np.ndarray = outputs[:, np.arange(channels) % outputs.shape[1]]
-    return repeated
+        return outputs.mean(axis=1, keepdims=True)
+    return outputs[:, np.arange(channels) % outputs.shape[1]]
 
 
 def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:

@@ -9,7 +9,6 @@ OUT/last.ckpt                        while unfinished: from here an interrupted 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import time
@@ -28,11 +27,11 @@ from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
-from restem.errors import DatasetError, RestemError, RunError, UsageError
+from restem.errors import DatasetError, RestemError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes
-from restem.files import write_json
 from restem.progress import Progress, stage
+from restem.resuming import WorkRecord
 from restem.runs.run import Run
 from restem.separation.losses import LOSSES, set_loss, set_sdr, truncation_at
 from restem.separation.models import default_parameters, family
@@ -153,11 +152,9 @@ def train(
     root, taxonomy, fingerprint = _origin(data)
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
-    for folder in (out, store.folder):
-        if folder.resolve().is_relative_to(root.resolve()):
-            raise DatasetError(f"{folder}: lies in the dataset, which is never written to; choose one outside of it.")
+    data.check_outside(out, store.folder)
     request = {"settings": asdict(settings), "dataset": {"fingerprint": fingerprint, "root": str(root.resolve())}}
-    record = _Record(out / TRAINING_FILE, request)
+    record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
 
@@ -212,7 +209,7 @@ def train(
     )
     if saving:
         save_separator(out, config, module.separator.network.state_dict())
-        record.note(finished=True)
+        record.finish()
         fitting.finish(out)
     return module.separator.eval()
 
@@ -312,7 +309,7 @@ def one_cycle(share_done: float) -> float:
 class _SaveAndReport(Callback):
     """After every epoch leaves the separator as it is by then, and says how far the training has come."""
 
-    def __init__(self, out: Path, record: _Record, report: Progress) -> None:
+    def __init__(self, out: Path, record: WorkRecord, report: Progress) -> None:
         self.out = out
         self.record = record
         self.report = report
@@ -339,37 +336,6 @@ class _SaveAndReport(Callback):
             }
             save_separator(self.out, pl_module.separator.config, averaged)
             self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1))
-
-
-class _Record:
-    """`training.json`: the request, and how far it has come."""
-
-    def __init__(self, path: Path, request: Mapping[str, Any]) -> None:
-        self.path = path
-        self.content: dict[str, Any] = {"request": json.loads(json.dumps(request)), "finished": False}
-
-    def begin(self) -> bool:
-        """Whether the training is finished already. Raises RunError when the folder holds something else.
-
-        Nothing is written before there is something to `note`, so that a request that fails does not take the folder.
-        """
-        folder = self.path.parent
-        if self.path.exists():
-            try:
-                there = json.loads(self.path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise RunError(f"{self.path}: is damaged; delete {folder} and train again.") from error
-            if there.get("request") != self.content["request"]:
-                raise RunError(f"{folder}: holds a training with other settings or data; choose another --out.")
-            self.content = there
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder}: is not empty and holds no training; choose another --out.")
-        return bool(self.content["finished"])
-
-    def note(self, **news: Any) -> None:
-        """Writes down what is new."""
-        self.content.update(news)
-        write_json(self.path, self.content)
 
 
 def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:

@@ -7,7 +7,6 @@ summed into classes last, so the same song can be had in any taxonomy.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 
 from restem.audio.writer import write_audio
 from restem.executing.processes import Processes
+from restem.files import folder_written_aside
 from restem.synth import effects
 from restem.synth.bass import play_bass
 from restem.synth.drums import play_drums
@@ -276,12 +276,6 @@ def _render_folder(
     """Render one song aside and move its folder into place."""
     stems = render_song(seed, number, seconds=seconds, rate_hz=rate_hz, classes=classes)
     folder = out / f"song{number:03d}"
-    aside = out / f".{folder.name}.part"
-    shutil.rmtree(aside, ignore_errors=True)  # left there by a rendering that was killed
-    aside.mkdir()
-    try:
+    with folder_written_aside(folder) as aside:
         for name, sound in stems.items():
             write_audio(aside / f"{name}.{extension}", sound, rate_hz)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

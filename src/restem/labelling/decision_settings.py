@@ -1,0 +1,63 @@
+"""What the decision assumes before it has seen a dataset. All of it is kept with every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from restem.errors import UsageError
+
+Counts = tuple[float, float]
+"""Imagined observations of yes and of no: a prior over a rate (beta distribution)."""
+
+
+@dataclass(frozen=True)
+class DecisionSettings:
+    """Thresholds and priors of the decision. They were chosen with `benchmarks/labels.py` on seeds 4 to 7."""
+
+    change_above: float = 0.6
+    """A label is changed when it is wrong with at least this probability."""
+    doubt_above: float = 0.3
+    """A label that stands makes its stem `unsure` when it is wrong with at least this probability."""
+
+    held: Counts = (100.0, 1.0)
+    """How often a stem holds a class that it is given."""
+    also: Counts = (0.5, 15.0)
+    """How often another stem of the song holds the class as well, where one that is given it holds it."""
+    moved: Counts = (10.0, 2.0)
+    """How often another stem of the song holds the class, where none that is given it does."""
+    unclaimed: Counts = (5.0, 2.0)
+    """How often a stem of the song holds a class that the song gives to no stem."""
+    rates_alike: float = 100.0
+    """How many stems the belief is worth that these rates are the same for all classes."""
+    further: float = 0.01
+    """How often a class that has moved is in one stem more."""
+    nothing: float = 0.02
+    """How often a stem that sounds holds none of the classes."""
+
+    mean_distance: float = 0.5
+    """How far a class moves the mean of its logits up, or its absence down, in standard deviations of all logits."""
+    means_worth: float = 5.0
+    """How many stems the belief about the means is worth."""
+    spread_worth: float = 100.0
+    """How many stems the belief is worth that the spread of the logits is one standard deviation of all of them."""
+    spreads_alike: float = 100.0
+    """How many stems the belief is worth that the spread is the same for all classes."""
+
+    believed_given: float = 0.95
+    """P(present) of a given label before any score is seen."""
+    believed_not_given: float = 0.03
+    """P(present) of a class that is not given before any score is seen."""
+    rounds: int = 15
+    """How often score distributions and posterior are estimated in turn."""
+    messages: int = 4
+    """How often, in each round, the classes of a stem and the stems of a song exchange messages."""
+    least_score: float = 1e-5
+    """Scores are clipped to this and to 1 minus this before their logit is taken."""
+    largest_ratio: float = 1e8
+    """Likelihood ratios are clipped to this and to its inverse."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.doubt_above <= self.change_above <= 1.0:
+            raise UsageError("`doubt_above` must be above 0 and at most `change_above`, which is at most 1.")
+        if min(self.rounds, self.messages) < 1:
+            raise UsageError("`rounds` and `messages` must be at least 1.")
