@@ -24,8 +24,8 @@ from common import publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.mel import mel_power
 from restem.audio.store import Store
 from restem.devices import precision
-from restem.labelling.classifier import SIZES, Classifier
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
+from restem.labelling.network import SIZES, ClassifierNetwork
 from restem.labelling.segments import lay_segments
 from restem.labelling.training import TrainingSettings
 
@@ -114,7 +114,7 @@ class TrainingStep:
 
     def __init__(self, training: TrainingSettings, mixer: Mixer) -> None:
         self.precision = precision("cpu")
-        classifier = Classifier(len(CLASSES), mixer.bands, SIZES["tiny"])
+        classifier = ClassifierNetwork(len(CLASSES), mixer.bands, SIZES["tiny"])
         self.classifier = classifier.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
             classifier.parameters(), training.learning_rate, weight_decay=training.weight_decay

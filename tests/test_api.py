@@ -63,7 +63,8 @@ def test_errors_of_the_api(tmp_path: Path, run: Run) -> None:
         restem.open_run(tmp_path / "nowhere")
     with pytest.raises(restem.RestemError):
         restem.load_classifier(tmp_path)
-    classifier, config = restem.load_classifier(run.path / "classifier")
+    classifier = restem.load_classifier(run.path / "classifier")
+    config = classifier.config
     assert not classifier.training and config.licence == "CC0"
 
 

@@ -15,7 +15,7 @@ from restem.taxonomy import Taxonomy
 def test_makes_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "SONG_SECONDS", 4.0)
     folder = pretraining.train_pretrained(tmp_path, songs=3, steps=2, workers=1)
-    _, config = load_classifier(folder)
+    config = load_classifier(folder).config
     assert config.classes == pretraining.CLASSES
 
     dataset = open_dataset(tmp_path, taxonomy=Taxonomy(pretraining.CLASSES))

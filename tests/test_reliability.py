@@ -23,7 +23,7 @@ from restem.runs.run import Run, open_run
 
 RATE_HZ = 16000
 QUICK = RefineSettings(
-    rounds=1, folds=2, training=TrainingSettings(steps=4, batch=8, epoch_steps=4, validation_mixtures=8)
+    rounds=1, folds=2, steps=4, training=TrainingSettings(batch=8, epoch_steps=4, validation_mixtures=8)
 )
 
 

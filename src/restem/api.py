@@ -14,7 +14,7 @@ from restem.runs.run import REPORT_FILE, Run, open_run
 if TYPE_CHECKING:
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
-    from restem.labelling.classifier import Size
+    from restem.labelling.network import Size
     from restem.labelling.training import Start
     from restem.progress import Progress
     from restem.runs.export import ExportLayout, ExportSummary

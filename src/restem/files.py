@@ -31,7 +31,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_aside(path: Path) -> Iterator[Path]:
-    """Gives a new temporary folder beside `path` to fill, and renames it to `path` at the end; on an error it is removed.
+    """Gives a temporary folder beside `path` to fill, and renames it to `path` at the end; on an error it is removed.
 
     `path` must not exist, or be an empty folder, when the body ends; else OSError. The temporary folder has a random
     name, and only its owner removes it: while it is filled its owner holds a lock, which a kill lets go. What killed

@@ -31,7 +31,7 @@ def config() -> ClassifierConfig:
 
 
 @pytest.fixture
-def segment_pool(tmp_path: Path) -> tuple[Store, SegmentPool]:
+def pool(tmp_path: Path) -> tuple[Store, SegmentPool]:
     """Eight stems of 4 s, every other one of a tone, the rest of noise, labelled right, in a store."""
     rng = np.random.default_rng(0)
     sources = []
@@ -66,9 +66,11 @@ def make_task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: Classifie
             held_out=whole.of_stems(outside) if held_out else None,
             mixing=MixingSettings(segment_s=1.0, counts=(0.5, 0.5), noise_db=(-100.0, -60.0)),
             training=TrainingSettings(
-                steps=steps, batch=8, learning_rate=1e-2, epoch_steps=5, validation_mixtures=16, averaged_share=0.1
+                batch=8, learning_rate=1e-2, epoch_steps=5, validation_mixtures=16, averaged_share=0.1
             ),
             config=config,
+            start="scratch",
+            steps=steps,
             seed=seed,
         )
 

@@ -10,10 +10,13 @@ from scipy.stats import norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from restem.labelling.calibration import Calibration, calibrate
+from restem.labelling.decision_settings import DecisionSettings
+
+SETTINGS = DecisionSettings()
 
 calibrations = st.builds(
     Calibration, absent=st.floats(-8, 8), present=st.floats(-8, 8), spread=st.floats(0.5, 6),
-    lapse=st.floats(0.0, 0.3), base=st.floats(0.01, 0.99),
+    base=st.floats(0.01, 0.99),
 )  # fmt: skip
 LOGITS = np.linspace(-6.0, 6.0, 25)
 
@@ -29,9 +32,8 @@ class TestCalibration:
     @given(calibrations)
     def test_the_ratio_is_that_of_the_densities(self, one: Calibration) -> None:
         there, elsewhere = (norm.pdf(LOGITS, mean, one.spread) for mean in (one.present, one.absent))
-        lapsing = ((1 - one.lapse) * there + one.lapse * elsewhere) / ((1 - one.lapse) * elsewhere + one.lapse * there)
         # A classifier that is surer of a class where it is not says nothing, rather than the contrary.
-        expected = lapsing if one.present > one.absent else np.ones_like(LOGITS)
+        expected = there / elsewhere if one.present > one.absent else np.ones_like(LOGITS)
         # Beyond a likelihood ratio of e^20 the densities themselves leave the range of numbers.
         clear = np.abs(one.log_ratio(LOGITS)) < 19
         np.testing.assert_allclose(one.ratio(LOGITS)[clear], expected[clear], rtol=1e-6)
@@ -42,28 +44,21 @@ class TestCalibration:
             assert (np.diff(values) >= 0).all() and np.isfinite(values).all()
 
     @given(calibrations)
-    def test_a_lapse_is_a_probability_and_bounds_the_ratio(self, one: Calibration) -> None:
-        for values in one.lapsed(LOGITS):
-            assert ((values >= 0) & (values <= 1)).all()
-        if one.lapse > 0:
-            bound = (1 - one.lapse) / one.lapse
-            assert ((one.ratio(LOGITS) <= bound * 1.001) & (one.ratio(LOGITS) >= 0.999 / bound)).all()
-
-    def test_probabilities_lead_back_to_the_logits(self) -> None:
-        one = Calibration(absent=-3.0, present=2.0, spread=1.8, lapse=0.02, base=0.3)
-        np.testing.assert_allclose(one.logits(one.probability(LOGITS)), LOGITS, atol=1e-6)
+    def test_the_probability_follows_from_the_ratio_by_bayes(self, one: Calibration) -> None:
+        odds = one.ratio(LOGITS) * one.base / (1 - one.base)
+        np.testing.assert_allclose(one.probability(LOGITS), odds / (1 + odds), rtol=1e-9)
 
 
 @pytest.mark.parametrize("changes", [{"spread": 0.0}, {"base": 0.0}, {"base": 1.0}, {"present": float("nan")}])
 def test_what_means_nothing_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="means nothing"):
-        Calibration(**{"absent": -1.0, "present": 1.0, "spread": 1.0, "lapse": 0.0, "base": 0.5, **changes})
+        Calibration(**{"absent": -1.0, "present": 1.0, "spread": 1.0, "base": 0.5, **changes})
 
 
 class TestCalibrate:
     def test_as_discriminant_analysis(self) -> None:
         logits, there = draw(0, 5000)
-        found = calibrate(logits, there, ~there)[0]
+        found = calibrate(logits, there, ~there, SETTINGS)[0]
         oracle = LinearDiscriminantAnalysis().fit(logits, there[:, 0])
         expected = oracle.predict_proba(LOGITS[:, None])[:, 1]
         np.testing.assert_allclose(found.probability(LOGITS), expected, atol=0.03)
@@ -73,10 +68,10 @@ class TestCalibrate:
     def test_weights_are_counts(self) -> None:
         logits, there = draw(1, 300)
         twice = np.vstack([logits, logits])
-        weighted = calibrate(logits, 2.0 * there, 2.0 * ~there)
+        weighted = calibrate(logits, 2.0 * there, 2.0 * ~there, SETTINGS)
         assert np.allclose(
             list(vars(weighted[0]).values()),
-            list(vars(calibrate(twice, np.vstack([there, there]), ~np.vstack([there, there]))[0]).values()),
+            list(vars(calibrate(twice, np.vstack([there, there]), ~np.vstack([there, there]), SETTINGS)[0]).values()),
         )
 
     def test_few_are_believed_to_be_like_all_others(self) -> None:
@@ -88,10 +83,10 @@ class TestCalibrate:
         weights[:4, 1] = 1.0
         both = np.hstack([logits, np.vstack([wider, np.zeros((396, 1))])])
         told = np.hstack([there, there])
-        many, few = calibrate(both, weights * told, weights * ~told)
+        many, few = calibrate(both, weights * told, weights * ~told, SETTINGS)
         alone = np.std(np.where(there[:4], wider - wider[there[:4]].mean(), wider - wider[~there[:4]].mean()))
         assert few.spread == pytest.approx(many.spread, rel=0.3) and alone > 2 * many.spread
 
     def test_nothing_at_all(self) -> None:
-        found = calibrate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
+        found = calibrate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), SETTINGS)
         assert len(found) == 2 and all(np.isfinite(list(vars(one).values())).all() for one in found)

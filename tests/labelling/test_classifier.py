@@ -12,17 +12,11 @@ import torch
 
 from restem.audio.mel import MelSettings
 from restem.errors import RestemError
-from restem.labelling.classifier import (
-    SIZES,
-    Classifier,
-    ClassifierConfig,
-    ClassifierSettings,
-    load_classifier,
-    normalise_level,
-    save_classifier,
-)
+from restem.labelling.classifier import Classifier, ClassifierConfig, load_classifier, save_classifier
+from restem.labelling.network import SIZES, ClassifierNetwork, ClassifierSettings, normalise_level
 
 SMALL = ClassifierSettings(depths=(1, 2), widths=(8, 16), patch=(4, 4), drop_path=0.2)
+CONFIG = ClassifierConfig(("a", "b", "c"), MelSettings(bands=16, high_hz=3800.0), SMALL, segment_s=1.0)
 
 
 def segments(batch: int = 2, frames: int = 30, bands: int = 16, seed: int = 0) -> torch.Tensor:
@@ -32,19 +26,19 @@ def segments(batch: int = 2, frames: int = 30, bands: int = 16, seed: int = 0) -
 @pytest.fixture
 def classifier() -> Classifier:
     torch.manual_seed(0)
-    return Classifier(3, 16, SMALL).eval()
+    return CONFIG.build().eval()
 
 
 class TestForward:
     @pytest.mark.parametrize("frames", [4, 5, 7, 37, 150, 151])
     @pytest.mark.parametrize("bands", [4, 15, 64])
     def test_any_number_of_frames_and_bands(self, frames: int, bands: int) -> None:
-        logits = Classifier(3, bands, SMALL).eval()(segments(2, frames, bands))
+        logits = ClassifierNetwork(3, bands, SMALL).eval()(segments(2, frames, bands))
         assert logits.shape == (2, 3) and torch.isfinite(logits).all()
 
     @pytest.mark.parametrize("size", SIZES)
     def test_sizes(self, size: str) -> None:
-        classifier = Classifier(4, 64, SIZES[size]).eval()
+        classifier = ClassifierNetwork(4, 64, SIZES[size]).eval()
         with torch.inference_mode():
             assert classifier(segments(1, 150, 64)).shape == (1, 4)
         millions = sum(weights.numel() for weights in classifier.parameters()) / 1e6
@@ -78,7 +72,7 @@ class TestForward:
 
     def test_every_weight_learns(self) -> None:
         torch.manual_seed(0)
-        classifier = Classifier(3, 16, replace(SMALL, drop_path=0.0))
+        classifier = ClassifierNetwork(3, 16, replace(SMALL, drop_path=0.0))
         classifier(segments()).square().sum().backward()
         for name, weights in classifier.named_parameters():
             assert weights.grad is not None and weights.grad.abs().sum() > 0, name
@@ -94,17 +88,18 @@ class TestForward:
 class TestFiles:
     @pytest.fixture
     def folder(self, tmp_path: Path, classifier: Classifier, config: ClassifierConfig) -> Path:
-        config = replace(config, classes=("a", "b", "c"), network=SMALL)
-        save_classifier(tmp_path / "classifier", classifier, config)
+        classifier.config = replace(config, classes=("a", "b", "c"), network=SMALL)
+        save_classifier(tmp_path / "classifier", classifier)
         return tmp_path / "classifier"
 
     def test_round_trip(self, folder: Path, classifier: Classifier) -> None:
-        loaded, config = load_classifier(folder)
+        loaded = load_classifier(folder)
+        config = loaded.config
         assert config.classes == ("a", "b", "c") and config.network == SMALL and config.segment_s == 1.0
         assert config.mel == MelSettings(bands=16, high_hz=3800.0)
         assert (config.dataset, config.licence) == ("0" * 64, "CC0")
         assert not loaded.training
-        assert load_classifier(str(folder))[1] == config
+        assert load_classifier(str(folder)).config == config
         with torch.inference_mode():
             torch.testing.assert_close(loaded(segments()), classifier(segments()), rtol=0, atol=0)
         assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
@@ -134,7 +129,7 @@ class TestFiles:
             load_classifier(folder)
 
     def test_weights_of_another_network(self, folder: Path) -> None:
-        other = Classifier(3, 16, replace(SMALL, widths=(8, 24)))
+        other = ClassifierNetwork(3, 16, replace(SMALL, widths=(8, 24)))
         safetensors.torch.save_file(other.state_dict(), folder / "model.safetensors")
         with pytest.raises(RestemError, match="damaged or of another version"):
             load_classifier(folder)

@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from restem.labelling.deciding import (
-    CHANGE_ABOVE,
-    DOUBT_ABOVE,
-    Outcome,
-    decide,
-)
+from restem.labelling.deciding import Outcome, decide
+from restem.labelling.decision_settings import DecisionSettings
+
+SETTINGS = DecisionSettings()
 
 CLASSES = 4
 
@@ -79,7 +77,7 @@ class TestWhatScoresMean:
             assert calibration_error(probability, data.true[:, index]) < 0.03
 
     @pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.5])
-    def test_all_witnesses_together_are_calibrated(self, rate: float) -> None:
+    def test_all_evidence_together_is_calibrated(self, rate: float) -> None:
         data = simulate(3, 400, rate, distance=1.0)
         assert calibration_error(data.decide().probabilities.ravel(), data.true.ravel()) < 0.05
 
@@ -102,8 +100,16 @@ class TestWhatScoresMean:
 
     def test_a_classifier_that_is_always_wrong_says_nothing(self) -> None:
         data = simulate(0, 50, rate=0.0)
-        decisions = data.decide(1.0 - data.scores)
-        assert np.mean(decisions.refined != data.given) < 0.02
+        outcome = data.decide(1.0 - data.scores)
+        assert np.mean(outcome.refined != data.given) < 0.02
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
+def test_quality_never_exceeds_the_probability_of_any_of_its_classes(rate: float) -> None:
+    data = simulate(5, 200, rate, distance=1.0)
+    outcome = data.decide()
+    right = np.where(data.given, outcome.probabilities, 1 - outcome.probabilities)
+    assert (outcome.quality <= right.min(axis=1) + 1e-12).all()
 
 
 class TestDecide:
@@ -121,8 +127,8 @@ class TestDecide:
     @pytest.mark.parametrize("songs", [10, 100])
     def test_scores_that_mean_nothing_change_nothing(self, seed: int, songs: int) -> None:
         data = simulate(seed, songs)
-        decisions = data.decide(np.random.default_rng(seed + 100).random(data.given.shape))
-        assert np.mean(decisions.refined != data.given) < 0.01
+        outcome = data.decide(np.random.default_rng(seed + 100).random(data.given.shape))
+        assert np.mean(outcome.refined != data.given) < 0.01
 
     @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("distance", [0.3, 1.0])
@@ -156,31 +162,31 @@ def decide_one(scores: list[float], given: np.ndarray = ONE_GIVEN) -> Outcome:
     all_labels = np.vstack([given, rest[2:], np.tile(rest, (30, 1))])
     all_scores = np.vstack([scores, np.where(all_labels[1:], 0.98, 0.02)])
     songs = ["a"] * 3 + [str(number) for number in range(30) for _ in range(CLASSES)]
-    decisions = decide(all_scores, all_labels, songs)
-    return replace(decisions, **{name: getattr(decisions, name)[:1] for name in STEMWISE})
+    outcome = decide(all_scores, all_labels, songs)
+    return replace(outcome, **{name: getattr(outcome, name)[:1] for name in STEMWISE})
 
 
 class TestVerdicts:
     def test_kept(self) -> None:
-        decisions = decide_one([0.98, 0.01, 0.01, 0.01])
-        assert decisions.verdicts == ("kept",)
-        np.testing.assert_array_equal(decisions.refined, ONE_GIVEN)
-        assert decisions.quality[0] > 0.95
+        outcome = decide_one([0.98, 0.01, 0.01, 0.01])
+        assert outcome.verdicts == ("kept",)
+        np.testing.assert_array_equal(outcome.refined, ONE_GIVEN)
+        assert outcome.quality[0] > 0.95
 
     def test_moved(self) -> None:
         """A class that its stem lacks, and that is clearly in another one of the song, which lacks its own."""
         rest = np.eye(CLASSES, dtype=bool)
         scores = np.where(np.vstack([rest[[1, 0, 2, 3]], np.tile(rest, (10, 1))]), 0.999, 0.001)
         songs = [str(number // CLASSES) for number in range(len(scores))]
-        decisions = decide(scores, np.tile(rest, (11, 1)), songs)
-        assert decisions.verdicts == ("changed", "changed", *["kept"] * (len(scores) - 2))
-        np.testing.assert_array_equal(decisions.refined, scores > 0.5)
-        assert (decisions.quality[:2] < 0.2).all() and (decisions.quality[2:] > 0.95).all()
+        outcome = decide(scores, np.tile(rest, (11, 1)), songs)
+        assert outcome.verdicts == ("changed", "changed", *["kept"] * (len(scores) - 2))
+        np.testing.assert_array_equal(outcome.refined, scores > 0.5)
+        assert (outcome.quality[:2] < 0.2).all() and (outcome.quality[2:] > 0.95).all()
 
     def test_added(self) -> None:
-        decisions = decide_one([0.99, 0.999, 0.01, 0.01])
-        assert decisions.verdicts == ("changed",)
-        np.testing.assert_array_equal(decisions.refined, [[True, True, False, False]])
+        outcome = decide_one([0.99, 0.999, 0.01, 0.01])
+        assert outcome.verdicts == ("changed",)
+        np.testing.assert_array_equal(outcome.refined, [[True, True, False, False]])
 
     def test_unsure_when_the_evidence_is_middling(self) -> None:
         """The more speaks for a second class, the further goes the verdict: kept, unsure, changed."""
@@ -190,18 +196,18 @@ class TestVerdicts:
         assert set(verdicts) == {0, 1, 2} and (np.diff(verdicts) >= 0).all()
         for one, verdict in zip(found, verdicts, strict=True):
             second = one.probabilities[0, 1]
-            assert verdict == int(second >= DOUBT_ABOVE) + int(second >= CHANGE_ABOVE)
+            assert verdict == int(second >= SETTINGS.doubt_above) + int(second >= SETTINGS.change_above)
             assert (one.refined == ONE_GIVEN).all() == (verdict < 2)
 
     def test_a_sounding_stem_is_not_left_without_any_label(self) -> None:
-        decisions = decide_one([0.0, 0.0, 0.0, 0.0])
-        np.testing.assert_array_equal(decisions.refined, ONE_GIVEN)
+        outcome = decide_one([0.0, 0.0, 0.0, 0.0])
+        np.testing.assert_array_equal(outcome.refined, ONE_GIVEN)
 
     def test_a_sounding_stem_without_any_label_is_not_kept_so(self) -> None:
         """It sounds, so something is in it: that nothing was found is doubtful."""
-        decisions = decide_one([0.0, 0.0, 0.0, 0.0], ~ONE_GIVEN & False)
-        assert not decisions.refined.any()
-        assert decisions.verdicts == ("unsure",)
+        outcome = decide_one([0.0, 0.0, 0.0, 0.0], ~ONE_GIVEN & False)
+        assert not outcome.refined.any()
+        assert outcome.verdicts == ("unsure",)
 
     @given(
         st.lists(st.floats(0, 1), min_size=CLASSES, max_size=CLASSES),
@@ -209,17 +215,19 @@ class TestVerdicts:
     )
     def test_always(self, scores: list[float], labels: list[bool]) -> None:
         given_labels = np.array([labels])
-        decisions = decide_one(scores, given_labels)
-        changed = (decisions.refined != given_labels).any()
-        assert (decisions.verdicts[0] == "changed") == changed
-        assert 0 <= decisions.quality[0] <= 1
-        assert ((decisions.probabilities >= 0) & (decisions.probabilities <= 1)).all()
+        outcome = decide_one(scores, given_labels)
+        changed = (outcome.refined != given_labels).any()
+        assert (outcome.verdicts[0] == "changed") == changed
+        # A set is never more probable than one of its classes, nor than the absence of one that it lacks.
+        right = np.where(given_labels, outcome.probabilities, 1 - outcome.probabilities)
+        assert 0 <= outcome.quality[0] <= right.min() + 1e-12
+        assert ((outcome.probabilities >= 0) & (outcome.probabilities <= 1)).all()
         if any(labels):
-            assert decisions.refined.any()
+            assert outcome.refined.any()
         # What is changed is changed for a reason.
-        flipped = decisions.refined != given_labels
-        wrong = np.where(given_labels, 1 - decisions.probabilities, decisions.probabilities)
-        assert (wrong[flipped] >= CHANGE_ABOVE).all()
+        flipped = outcome.refined != given_labels
+        wrong = np.where(given_labels, 1 - outcome.probabilities, outcome.probabilities)
+        assert (wrong[flipped] >= SETTINGS.change_above).all()
 
 
 @pytest.mark.parametrize("stems", [1, 2, 5, 60])
@@ -230,8 +238,8 @@ def test_a_class_that_nothing_holds_is_given_to_nothing(stems: int, alone: bool)
     given = np.eye(CLASSES, dtype=bool)[np.arange(stems) % 3]
     scores = expit(np.where(given, 5.0, -5.0) + rng.standard_normal(given.shape))
     songs = [str(number) if alone else "a" for number in range(stems)]
-    decisions = decide(scores, given, songs)
-    np.testing.assert_array_equal(decisions.refined, given)
+    outcome = decide(scores, given, songs)
+    np.testing.assert_array_equal(outcome.refined, given)
 
 
 class TestDegenerate:
@@ -242,13 +250,13 @@ class TestDegenerate:
         rng = np.random.default_rng(0)
         scores = rng.random((stems, 2)) if value is None else np.full((stems, 2), value)
         labels = rng.random(scores.shape) < 0.3 if label is None else np.full(scores.shape, label)
-        decisions = decide(scores, labels, [str(n // 4) for n in range(stems)])
-        for one in decisions.calibrations:
+        outcome = decide(scores, labels, [str(n // 4) for n in range(stems)])
+        for one in outcome.calibrations:
             assert np.isfinite(list(vars(one).values())).all()
             assert one.slope >= 0 and one.spread > 0 and 0 < one.base < 1
-        assert np.isfinite(decisions.probabilities).all() and np.isfinite(decisions.quality).all()
-        assert decisions.refined.shape == scores.shape and decisions.refined.dtype == bool
-        assert len(decisions.verdicts) == stems and {*decisions.verdicts} <= {"kept", "changed", "unsure"}
+        assert np.isfinite(outcome.probabilities).all() and np.isfinite(outcome.quality).all()
+        assert outcome.refined.shape == scores.shape and outcome.refined.dtype == bool
+        assert len(outcome.verdicts) == stems and {*outcome.verdicts} <= {"kept", "changed", "unsure"}
 
     def test_the_same_twice(self) -> None:
         data = simulate(0, 12)

@@ -10,9 +10,10 @@ from restem import pretraining
 from restem.audio.mel import MelSettings, mel_power
 from restem.errors import UsageError
 from restem.labelling import pretrained
-from restem.labelling.classifier import SIZES, load_classifier
+from restem.labelling.classifier import load_classifier
+from restem.labelling.network import SIZES
 from restem.labelling.refining import RefineSettings
-from restem.labelling.training import TrainingSettings
+from restem.labelling.training import default_start
 from restem.synth.band import render_song
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -21,14 +22,15 @@ FOUR = RefineSettings().classifier(DEFAULT_CLASSES)
 
 def test_is_small_and_of_the_classes_it_is_made_for() -> None:
     assert sum(path.stat().st_size for path in pretrained.FOLDER.iterdir()) < 4e6
-    _, config = load_classifier(pretrained.FOLDER)
+    config = load_classifier(pretrained.FOLDER).config
     assert config.classes == pretraining.CLASSES and config.network == SIZES["tiny"]
     assert config.mel == MelSettings() and config.segment_s == pretraining.MIXING.segment_s
 
 
 def test_knows_what_plays_in_songs_it_never_heard() -> None:
     """Among the stems of a few songs it ranks those of a class first."""
-    classifier, config = load_classifier(pretrained.FOLDER)
+    classifier = load_classifier(pretrained.FOLDER)
+    config = classifier.config
     logits, true = [], []
     for number in range(6):
         for name, sound in render_song(7, number, seconds=6.0).items():
@@ -44,7 +46,8 @@ def test_knows_what_plays_in_songs_it_never_heard() -> None:
 
 def test_starts_with_its_weights() -> None:
     torch.manual_seed(0)
-    known, config = load_classifier(pretrained.FOLDER)
+    known = load_classifier(pretrained.FOLDER)
+    config = known.config
     other = replace(FOUR, classes=("bass", "kazoo", "vocals"))
     classifier = other.build()
     fresh = classifier.head.weight.detach().clone()
@@ -85,7 +88,7 @@ def test_classes_it_can_judge(classes: tuple[str, ...], known: bool) -> None:
 
 def test_where_a_training_starts() -> None:
     small = RefineSettings(size="small").classifier(DEFAULT_CLASSES)
-    assert TrainingSettings().starts(FOUR) == "pretrained" and TrainingSettings().starts(small) == "scratch"
-    assert TrainingSettings(start="scratch").starts(FOUR) == "scratch"
-    with pytest.raises(UsageError, match="--start scratch"):
-        RefineSettings(size="small", training=TrainingSettings(start="pretrained"))
+    assert default_start(FOUR) == "pretrained" and default_start(small) == "scratch"
+    assert RefineSettings(start="scratch").start_of(FOUR) == "scratch"
+    with pytest.raises(UsageError, match="start='scratch'"):
+        RefineSettings(size="small", start="pretrained")

@@ -22,7 +22,7 @@ def task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: ClassifierConf
     """More segments than go through the classifier at once, in no order, some past the end of their stem."""
     store, whole = pool
     torch.manual_seed(0)
-    save_classifier(tmp_path / "classifier", config.build(), config)
+    save_classifier(tmp_path / "classifier", config.build())
     rng = np.random.default_rng(0)
     stem, start = rng.integers(0, len(whole.sources), 300), rng.integers(0, 190, 300)
     return ScoringTask(tmp_path / "classifier", store, whole.sources, stem, start, LENGTH, ("tone", "noise"))
@@ -31,7 +31,7 @@ def task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: ClassifierConf
 def test_logits_are_what_the_classifier_says_of_each_segment(task: ScoringTask) -> None:
     logits = score_segments(task)
     assert logits.shape == (300, 2) and logits.dtype == np.float32
-    classifier, _ = load_classifier(task.folder)
+    classifier = load_classifier(task.folder)
     for index in range(0, 300, 37):
         power = task.store.require(task.sources[task.stem[index]]).power()
         padded = np.concatenate([power, np.zeros((LENGTH, power.shape[1]), np.float32)])

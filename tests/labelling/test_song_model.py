@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restem.labelling import song_model
-from restem.labelling.song_model import Placed, Rates, unplaced
+from restem.labelling.decision_settings import DecisionSettings
+from restem.labelling.label_sets import set_probability
+from restem.labelling.song_model import Rates, SongPosterior, initial_posterior
+
+SETTINGS = DecisionSettings()
 
 
 def prior(holds: np.ndarray, given_flags: np.ndarray, rates: Rates) -> float:
@@ -21,17 +25,17 @@ def prior(holds: np.ndarray, given_flags: np.ndarray, rates: Rates) -> float:
     if not len(others):
         return probability
     rate = rates.unclaimed if not len(claimants) else rates.also if claimants.any() else rates.moved
-    spread = np.where(others, song_model._SPREAD, 1 - song_model._SPREAD)
+    spread = np.where(others, SETTINGS.further, 1 - SETTINGS.further)
     firsts = [np.prod(np.delete(spread, one)) / len(others) for one in np.flatnonzero(others)]
     return probability * (rate * sum(firsts) + (1 - rate) * (not others.any()))
 
 
-def place(ratios: np.ndarray, given_flags: np.ndarray, songs: Sequence[str]) -> Placed:
-    """As it is when going on changes nothing more."""
-    placed = unplaced(given_flags)
+def converged(ratios: np.ndarray, given_flags: np.ndarray, songs: Sequence[str]) -> SongPosterior:
+    """The posterior when further turns change nothing more."""
+    posterior = initial_posterior(given_flags, SETTINGS)
     for _ in range(10):
-        placed = song_model.place(ratios, given_flags, songs, placed)
-    return placed
+        posterior = song_model.update_posterior(ratios, given_flags, songs, posterior, SETTINGS)
+    return posterior
 
 
 def by_enumeration(ratio: np.ndarray, given_flags: np.ndarray, rates: Rates) -> np.ndarray:
@@ -50,7 +54,7 @@ rate = st.floats(0.01, 0.99)
 def test_a_song_by_enumeration(stems: list[tuple[float, bool]], rates: Rates) -> None:
     ratio = np.exp([evidence for evidence, _ in stems])
     flags = np.array([claims for _, claims in stems])
-    found, _ = song_model._place_class(ratio, flags, np.zeros(len(stems), int), rates)
+    found, _ = song_model._class_posterior(ratio, flags, np.zeros(len(stems), int), rates, SETTINGS.further)
     np.testing.assert_allclose(found, by_enumeration(ratio, flags, rates), rtol=1e-6, atol=1e-9)
 
 
@@ -59,10 +63,12 @@ def test_songs_do_not_meddle_with_each_other() -> None:
     ratio, flags = np.exp(2 * rng.standard_normal(12)), rng.random(12) < 0.4
     song = rng.integers(0, 3, 12)
     rates = Rates(0.9, 0.05, 0.5, 0.3)
-    together, _ = song_model._place_class(ratio, flags, song, rates)
+    together, _ = song_model._class_posterior(ratio, flags, song, rates, SETTINGS.further)
     for one in range(3):
         mine = song == one
-        alone, _ = song_model._place_class(ratio[mine], flags[mine], np.zeros(mine.sum(), int), rates)
+        alone, _ = song_model._class_posterior(
+            ratio[mine], flags[mine], np.zeros(mine.sum(), int), rates, SETTINGS.further
+        )
         np.testing.assert_allclose(together[mine], alone, rtol=1e-9)
 
 
@@ -77,39 +83,39 @@ def test_a_prior_of_all_ways_sums_to_one() -> None:
 def test_something_is_in_a_stem_by_enumeration(apart: list[float]) -> None:
     """The odds that a message adds are those of a factor that makes an empty stem rare."""
     weights = {
-        way: float(np.prod(np.where(way, apart, 1 - np.array(apart)))) * (1.0 if any(way) else song_model._NOTHING)
+        way: float(np.prod(np.where(way, apart, 1 - np.array(apart)))) * (1.0 if any(way) else SETTINGS.nothing)
         for way in product((False, True), repeat=len(apart))
     }
-    message = song_model._something(np.array([apart]))[0]
+    message = song_model._something(np.array([apart]), SETTINGS.nothing)[0]
     for index, alone in enumerate(apart):
         yes = sum(weight for way, weight in weights.items() if way[index])
         no = sum(weight for way, weight in weights.items() if not way[index])
         assert message[index] * alone / (1 - alone) == pytest.approx(yes / no, rel=1e-9)
 
 
-class TestPlace:
+class TestPosterior:
     SONGS = ("a", "a", "a")
     GIVEN = np.array([[True, False], [False, True], [False, True]])
 
     def test_stems_compete_for_a_class(self) -> None:
         """What two stems could hold equally well is less likely in each than what only one of them could."""
         flags = np.array([[False, True], [False, True], [False, True]])
-        one = place(np.array([[30.0, 1.0], [0.1, 1.0], [0.1, 1.0]]), flags, self.SONGS).probabilities
-        both = place(np.array([[30.0, 1.0], [30.0, 1.0], [0.1, 1.0]]), flags, self.SONGS).probabilities
+        one = converged(np.array([[30.0, 1.0], [0.1, 1.0], [0.1, 1.0]]), flags, self.SONGS).probabilities
+        both = converged(np.array([[30.0, 1.0], [30.0, 1.0], [0.1, 1.0]]), flags, self.SONGS).probabilities
         assert both[0, 0] < one[0, 0] and both[0, 0] == pytest.approx(both[1, 0])
 
     def test_what_is_found_where_it_should_be_is_not_elsewhere(self) -> None:
         ratios = np.array([[20.0, 0.05], [5.0, 20.0], [0.05, 20.0]])
-        held = place(ratios, self.GIVEN, self.SONGS).probabilities[1, 0]
+        held = converged(ratios, self.GIVEN, self.SONGS).probabilities[1, 0]
         ratios[0] = 0.001, 20.0
-        moved = place(ratios, self.GIVEN, self.SONGS).probabilities[1, 0]
+        moved = converged(ratios, self.GIVEN, self.SONGS).probabilities[1, 0]
         assert held < 0.3 < 0.6 < moved
 
     def test_a_stem_that_lacks_its_class_holds_another(self) -> None:
         """The classes are equally unlikely by their scores, but something is there."""
-        placed = place(np.array([[0.002, 1.0, 1.0]]), np.array([[True, False, False]]), ("a",))
-        assert placed.probabilities[0, 1] > placed.apart[0, 1]
-        assert 0 <= placed.agreement(np.array([[True, False, False]]))[0] < 0.3
+        posterior = converged(np.array([[0.002, 1.0, 1.0]]), np.array([[True, False, False]]), ("a",))
+        assert posterior.probabilities[0, 1] > posterior.apart[0, 1]
+        assert 0 <= set_probability(posterior.probabilities, np.array([[True, False, False]]))[0] < 0.3
 
     def test_rates_are_recovered(self) -> None:
         """From songs drawn by the prior, with clear scores."""
@@ -127,7 +133,7 @@ class TestPlace:
         # A second class, which all stems hold: nothing is learned from a stem being empty.
         ratios = np.hstack([ratios, np.full_like(ratios, 1e6)])
         given_flags = np.stack([flags.ravel(), np.ones(4 * songs, bool)], axis=1)
-        found = place(ratios, given_flags, names.tolist()).rates[0]
+        found = converged(ratios, given_flags, names.tolist()).rates[0]
         for name, value in vars(truth).items():
             assert getattr(found, name) == pytest.approx(value, abs=0.04), name
 
@@ -137,11 +143,14 @@ class TestPlace:
         rng = np.random.default_rng(seed)
         ratios = np.exp(rng.choice([-300.0, -20, -1, 0, 1, 20, 300], (stems, classes)))
         flags = rng.random((stems, classes)) < 0.4
-        placed = place(ratios, flags, rng.integers(0, 3, stems).astype(str).tolist())
-        for values in (placed.probabilities, placed.apart, placed.agreement(flags)):
+        posterior = converged(ratios, flags, rng.integers(0, 3, stems).astype(str).tolist())
+        for values in (posterior.probabilities, posterior.apart, set_probability(posterior.probabilities, flags)):
             assert ((values >= 0) & (values <= 1)).all()
 
     def test_hundreds_of_stems_in_a_song(self) -> None:
         ratios = np.exp(np.random.default_rng(0).choice([-18.0, 18.0], (500, 2)))
-        placed = place(ratios, ratios > 1, ["a"] * 500)
-        assert np.isfinite(placed.probabilities).all() and ((placed.probabilities > 0.5) == (ratios > 1)).mean() > 0.9
+        posterior = converged(ratios, ratios > 1, ["a"] * 500)
+        assert (
+            np.isfinite(posterior.probabilities).all()
+            and ((posterior.probabilities > 0.5) == (ratios > 1)).mean() > 0.9
+        )

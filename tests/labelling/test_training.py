@@ -45,7 +45,7 @@ def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask])
     rows = [task.store.require(source).rows for source in whole.sources]
     mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(1.0,)), 0.02, 9)
     power, targets = mixer.batch(0, 0, 200)
-    classifier, _ = load_classifier(task.folder)
+    classifier = load_classifier(task.folder)
     with torch.inference_mode():
         found = classifier(torch.from_numpy(power)).numpy() > 0
     assert np.mean(found == (targets > 0.5)) > 0.8
@@ -60,7 +60,7 @@ class TestFolder:
         names = {path.name for path in task.folder.iterdir()}
         assert names == {"model.safetensors", "config.json", "log"}
         assert list((task.folder / "log").glob("events.*"))
-        assert load_classifier(task.folder)[1] == task.config
+        assert load_classifier(task.folder).config == task.config
         assert all(torch.isfinite(values).all() for values in weights(task).values())
 
     def test_a_finished_one_is_left_alone(self, make_task: Callable[..., TrainingTask]) -> None:

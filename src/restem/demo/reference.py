@@ -64,7 +64,7 @@ def mixture_accuracy(
     The dataset's labels must be true, and its songs unknown to the classifier in `folder`. Mixtures are drawn as for
     training, at the same levels, but without curves, limits and noise; they are the same for every classifier.
     """
-    classifier, _ = load_classifier(folder)
+    classifier = load_classifier(folder)
     features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
     plain = MixingSettings(
         settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0), effects=None

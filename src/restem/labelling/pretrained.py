@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "pretrained_weights"
 
 def has_pretrained(config: ClassifierConfig) -> bool:
     """Whether there are pretrained weights for classifiers of this size and these mel bands, whatever their classes."""
-    _, known = _pretrained()
+    known = _pretrained().config
     return (config.network, config.mel, config.segment_s) == (known.network, known.mel, known.segment_s)
 
 
@@ -30,7 +30,7 @@ def knows(classes: tuple[str, ...]) -> bool:
 
     What `other` means depends on what else there is: it is known among the default classes only.
     """
-    _, known = _pretrained()
+    known = _pretrained().config
     return set(classes) <= set(known.classes) and ("other" not in classes or set(classes) == set(DEFAULT_CLASSES))
 
 
@@ -41,8 +41,8 @@ def start_from_pretrained(classifier: Classifier, config: ClassifierConfig) -> N
     """
     if not has_pretrained(config):
         raise UsageError("There is no pretrained classifier of this shape; use `start='scratch'`.")
-    pretrained, known = _pretrained()
-    weights = pretrained.state_dict()
+    pretrained = _pretrained()
+    known, weights = pretrained.config, pretrained.state_dict()
     for name in ("head.weight", "head.bias"):
         own = classifier.state_dict()[name].clone()
         for row, one in enumerate(config.classes):
@@ -54,5 +54,5 @@ def start_from_pretrained(classifier: Classifier, config: ClassifierConfig) -> N
 
 
 @lru_cache(maxsize=1)
-def _pretrained() -> tuple[Classifier, ClassifierConfig]:
+def _pretrained() -> Classifier:
     return load_classifier(FOLDER)

@@ -36,12 +36,13 @@ from restem.errors import UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.calibration import Calibration
-from restem.labelling.classifier import SIZES, ClassifierConfig, Size
+from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.deciding import Outcome, calibrate_segments, decide
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.features import Features, load_features
 from restem.labelling.known_labels import KnownLabels, describe, known_labels
 from restem.labelling.mixing import MixingSettings
+from restem.labelling.network import SIZES, Size
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
 from restem.labelling.pretrained import has_pretrained, knows
 from restem.labelling.results import labels_table, segments_table

@@ -1,4 +1,4 @@
-"""Listening: how much speaks for a class in a segment, and its score in a stem."""
+"""Scoring: the logits of a classifier for segments, and the scores of stems made of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from restem.audio.store import Source, Store, gather_power
 from restem.labelling.classifier import load_classifier
 
-_BATCH = 128
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ def score_segments(task: ScoringTask) -> np.ndarray:
     if task.accelerator == "cpu":
         torch.set_num_threads(task.threads)
     device = torch.device(task.accelerator)
-    classifier, config = load_classifier(task.folder)
+    classifier = load_classifier(task.folder)
     classifier = classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = [task.store.require(source).rows for source in task.sources]
-    columns = [config.classes.index(name) for name in task.classes]
+    columns = [classifier.config.classes.index(name) for name in task.classes]
     logits = np.zeros((len(task.stem), len(columns)), np.float32)
-    for first in range(0, len(task.stem), _BATCH):
-        some = slice(first, first + _BATCH)
+    for first in range(0, len(task.stem), BATCH):
+        some = slice(first, first + BATCH)
         power = gather_power(rows, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
             logits[some] = classifier(torch.from_numpy(power).to(device))[:, columns].float().cpu().numpy()

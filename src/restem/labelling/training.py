@@ -120,7 +120,7 @@ def train_classifier(task: TrainingTask) -> None:
     validation = _draw(task, task.held_out) if task.held_out is not None else None
     validation_batches = -(-settings.validation_mixtures // settings.batch)
     if fitting.fit(module, loop, _draw(task, task.pool), validation, validation_batches):
-        save_classifier(task.folder, module.classifier, task.config)
+        save_classifier(task.folder, module.classifier)
         fitting.finish(task.folder)
 
 

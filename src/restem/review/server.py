@@ -96,8 +96,7 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
 
     @api.post("/api/decisions")
     def decide(asked: DecisionAsked) -> dict[str, Any]:
-        made = session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
-        return made
+        return session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
 
     @api.post("/api/undo", response_model=None)
     def undo(asked: UndoAsked) -> dict[str, Any] | JSONResponse:
