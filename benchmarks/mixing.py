@@ -75,7 +75,7 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
         segments.start[active],
         labels[segments.stem[active]].astype(np.float32),
     )
-    mixer = Mixer(pool, [one.rows for one in features], settings, store.settings.hop_s, seed=0)
+    mixer = Mixer(pool, [one.rows for one in features], settings, store.settings, seed=0)
     step = TrainingStep(training, mixer)
     decoded = DecodedMixer(pool, files, settings, store)
 

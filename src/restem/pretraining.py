@@ -26,6 +26,7 @@ from restem.audio.writer import write_audio
 from restem.dataset.layouts import open_dataset
 from restem.executing.processes import Processes
 from restem.files import folder_written_aside, written_aside
+from restem.labelling.augmentation import EffectSettings
 from restem.labelling.features import load_features
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.refining import RefineSettings
@@ -50,6 +51,7 @@ MIXING = MixingSettings(
     curve_knots=6,
     limit_share=0.25,
     noise_db=(-100.0, -35.0),
+    effects=EffectSettings(),
     drawn=len(FOUR_CLASSES),
 )
 

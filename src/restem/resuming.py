@@ -40,7 +40,7 @@ class WorkRecord:
         self.unfinished = folder / (unfinished or file)
         self.request: dict[str, Any] = json.loads(json.dumps(request))
         self.what = what
-        self.content: dict[str, Any] = {**self.request}
+        self.content: dict[str, Any] = {**self.request, "finished": False}
 
     def begin(self) -> bool:
         """Whether the work is finished already; False when there is work to do, new or left over.
@@ -52,7 +52,9 @@ class WorkRecord:
             if path.exists():
                 self.content = self._read(path)
                 return bool(self.content.get("finished"))
-        if self.folder.exists() and (not self.folder.is_dir() or any(map(self._is_foreign, self.folder.iterdir()))):
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"{self.folder}: is a file; choose another `out`.")
+        if self.folder.is_dir() and any(map(self._is_foreign, self.folder.iterdir())):
             raise RunError(f"{self.folder}: is not empty and holds no {self.what}; choose another `out`.")
         return False
 
@@ -75,8 +77,8 @@ class WorkRecord:
             raise RunError(f"{path}: is damaged; delete {self.folder}, and start again.")
         if others := differences(found, self.request):
             raise RunError(
-                f"{self.folder}: holds a {self.what} of another request ({', '.join(others[:3])}"
-                f"{', ...' if others[3:] else ''}); choose another `out`, or delete it."
+                f"{self.folder}: holds a {self.what} that differs in {', '.join(others[:3])}"
+                f"{', ...' if others[3:] else ''}; choose another `out`, or delete it."
             )
         return found
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restem.audio.level import ACTIVE_RANGE_DB, SILENCE_DB, active_frames, db_to_power, power_to_db
+from restem.audio.level import ACTIVE_RANGE_DB, SILENCE_DB, LevelMeter, active_frames, db_to_power, power_to_db
 
 
 def test_a_full_scale_sine_is_3_db_below_a_square_wave() -> None:
@@ -65,3 +65,16 @@ def test_gain_does_not_matter_above_the_noise_floor(level_db: list[float], gain_
     edge = np.quantile(audible_anyway, 0.95) - ACTIVE_RANGE_DB
     clear = np.abs(audible_anyway - edge) > 1e-6
     np.testing.assert_array_equal(before[clear], after[clear])
+
+
+class TestLevelMeter:
+    @given(st.lists(st.integers(0, 333), min_size=1, max_size=12), st.integers(1, 2), st.sampled_from([8000, 1003]))
+    def test_blocks_of_any_length_are_as_the_whole(self, lengths: list[int], channels: int, rate_hz: int) -> None:
+        sound = np.random.default_rng(sum(lengths)).standard_normal((channels, sum(lengths)))
+        meter = LevelMeter(rate_hz)
+        for stop, length in zip(np.cumsum(lengths), lengths, strict=True):
+            meter.add(sound[:, stop - length : stop])
+        edges = range(0, sum(lengths), round(0.1 * rate_hz))
+        expected = [np.square(sound[:, start : start + round(0.1 * rate_hz)]).mean() for start in edges]
+        np.testing.assert_allclose(meter.power, expected, rtol=1e-9)
+        assert meter.samples == sum(lengths) and meter.peak == np.abs(sound).max(initial=0.0)

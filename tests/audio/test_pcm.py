@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from restem.audio.pcm import LEVEL_S, PcmStore, to_channels
+from restem.audio.level import LEVEL_S
+from restem.audio.pcm import PcmStore, to_channels
 from restem.audio.resample import resample_blocks
 from restem.errors import AudioError, RestemError
 

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from restem.audio import store as store_module
+from restem.audio import entries
+from restem.audio.entries import Source
 from restem.audio.mel import MelSettings, mel_power
-from restem.audio.store import Source, Store, default_cache, from_bfloat16, gather_power, to_bfloat16
+from restem.audio.store import Store, default_cache, from_bfloat16, gather_power, to_bfloat16
 from restem.errors import AudioError, RestemError
 from restem.executing.processes import Processes
 
@@ -219,7 +220,7 @@ class TestDamage:
     def test_folder_in_place_of_an_entry(self, store: Store, source: Source) -> None:
         store.entry(source).mkdir(parents=True)
         assert store.load(source) is None
-        with pytest.raises(RestemError, match="--cache"):
+        with pytest.raises(RestemError, match="another `cache`"):
             store.fill([source])
 
 
@@ -278,7 +279,7 @@ class TestDisk:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
 
         monkeypatch.setattr(Path, "mkdir", refuse)
-        with pytest.raises(RestemError, match=r"cache.*cannot be written \(Read-only file system\).*--cache"):
+        with pytest.raises(RestemError, match=r"cache.*cannot be written \(Read-only file system\).*another `cache`"):
             store.fill([source])
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -287,9 +288,9 @@ class TestDisk:
         def on_a_full_disk(_: Path) -> Iterator[Path]:
             yield Path("/dev/full")
 
-        monkeypatch.setattr(store_module, "written_aside", on_a_full_disk)
+        monkeypatch.setattr(entries, "written_aside", on_a_full_disk)
         with pytest.raises(
-            RestemError, match=r"cannot be written \(No space left on device\); choose --cache"
+            RestemError, match=r"cannot be written \(No space left on device\); choose another `cache`"
         ) as caught:
             store.fill([source])
         assert not isinstance(caught.value, AudioError)
@@ -314,7 +315,7 @@ class TestDisk:
 
     def test_cache_that_is_a_file(self, tmp_path: Path, source: Source) -> None:
         (tmp_path / "taken").write_text("")
-        with pytest.raises(RestemError, match=r"taken.*--cache"):
+        with pytest.raises(RestemError, match=r"taken.*another `cache`"):
             Store(tmp_path / "taken").fill([source])
 
 
@@ -361,7 +362,7 @@ print(Store(cache).fill([(file, 0) for file in files]))
 # The process kills itself, as by `kill -9`, at a chosen moment of writing the entries.
 KILL = """
 import os, pathlib, sys
-from restem.audio import store
+from restem.audio import entries
 
 moment, at = sys.argv.pop(1), int(sys.argv.pop(1))
 calls = 0

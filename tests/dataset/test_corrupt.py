@@ -12,7 +12,7 @@ from restem.dataset import corrupt as corrupt_module
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.dataset.truth import read_truth
-from restem.errors import AudioError, DatasetError, UsageError
+from restem.errors import AudioError, DatasetError, RunError, UsageError
 from restem.taxonomy import Taxonomy
 
 RATE_HZ = 8000
@@ -194,13 +194,13 @@ def test_refusals_of_out(tmp_path: Path, write_songs) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "clean")
     with pytest.raises(DatasetError, match="lies in the dataset"):
         corrupt(dataset, tmp_path / "link/out", kind="swap", rate=0.1)
-    with pytest.raises(DatasetError, match="is not empty, and was not made by this call"):
+    with pytest.raises(RunError, match="is not empty and holds no noisy copy"):
         corrupt(dataset, tmp_path, kind="swap", rate=0.1)
     out = corrupt(dataset, tmp_path / "out", kind="swap", rate=0.1)
-    with pytest.raises(DatasetError, match="choose another folder, or empty it first"):
+    with pytest.raises(RunError, match="differs in seed; choose another `out`, or delete it"):
         corrupt(dataset, out, kind="swap", rate=0.1, seed=1)
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="is a file"):
+    with pytest.raises(RunError, match="is a file"):
         corrupt(dataset, tmp_path / "file", kind="swap", rate=0.1)
     with pytest.raises(UsageError, match="cannot be written as 'mp3'; use flac or wav"):
         corrupt(dataset, tmp_path / "new", kind="swap", rate=0.1, extension="mp3")

@@ -92,14 +92,14 @@ def test_frames_cover_the_stem(tmp_path: Path) -> None:
     found = measure(tmp_path / "x.wav")
     power = np.mean(sound.astype(np.float32).astype(float) ** 2, axis=1)
     assert found.frames == len(sound)
-    assert found.frame_s == 0.1
-    assert len(found.frame_power) == 31
-    np.testing.assert_allclose(found.frame_power[:30], power[: 30 * 800].reshape(30, 800).mean(axis=1))
-    assert found.frame_power[30] == pytest.approx(power[30 * 800 :].mean())
+    assert found.level_s == 0.1
+    assert len(found.level_power) == 31
+    np.testing.assert_allclose(found.level_power[:30], power[: 30 * 800].reshape(30, 800).mean(axis=1))
+    assert found.level_power[30] == pytest.approx(power[30 * 800 :].mean())
     assert found.mean_square == pytest.approx(power.mean())
 
 
 def test_one_sample(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", np.array([0.5]), RATE_HZ)
     found = measure(tmp_path / "x.wav")
-    assert (found.frames, found.peak, len(found.frame_power)) == (1, 0.5, 1)
+    assert (found.frames, found.peak, len(found.level_power)) == (1, 0.5, 1)

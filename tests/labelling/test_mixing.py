@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from restem.audio.mel import MelSettings
 from restem.audio.store import to_bfloat16
 from restem.labelling.augmentation import EffectSettings
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 
 HOP_S = 0.02
+MEL = MelSettings(hop_s=HOP_S)
 LENGTH = 4
 # No augmentation: what comes out is a sum of rows.
 PLAIN = MixingSettings(
@@ -48,7 +50,7 @@ def make_material(labels: np.ndarray = LABELS, gains: np.ndarray | None = None) 
 def make_mixer(
     settings: MixingSettings = PLAIN, labels: np.ndarray = LABELS, gains: np.ndarray | None = None, seed: int = 0
 ) -> Mixer:
-    return Mixer(make_material(labels, gains), stem_rows(), settings, HOP_S, seed)
+    return Mixer(make_material(labels, gains), stem_rows(), settings, MEL, seed)
 
 
 def present(power: np.ndarray) -> np.ndarray:
@@ -122,7 +124,7 @@ class TestMixtures:
     def test_a_segment_past_the_end_is_padded(self) -> None:
         pool = make_material()
         late = SegmentPool(pool.sources, pool.gains, pool.stem, pool.start + LENGTH - 1, pool.targets)
-        power, _ = Mixer(late, stem_rows(), PLAIN, HOP_S, 0).batch(0, 0, 200)
+        power, _ = Mixer(late, stem_rows(), PLAIN, MEL, 0).batch(0, 0, 200)
         assert (power.sum(axis=2) > 0.5).any() and np.isfinite(power).all()
 
     def test_targets_may_be_uncertain(self) -> None:
@@ -130,7 +132,7 @@ class TestMixtures:
         labels = np.array([[0.8, 0.25], [0.5, 1.0]], np.float32)
         settings = MixingSettings(**{**vars(PLAIN), "counts": (0.0, 1.0)})
         rows = [to_bfloat16(np.full((SEGMENTS_EACH * LENGTH, 2), value, np.float32)) for value in (1.0, 100.0)]
-        power, targets = Mixer(make_material(labels), rows, settings, HOP_S, 0).batch(0, 0, 400)
+        power, targets = Mixer(make_material(labels), rows, settings, MEL, 0).batch(0, 0, 400)
         # The second class comes from the second stem, the first one from either.
         both = np.isclose(power[:, 0, 0], 101.0)
         np.testing.assert_allclose(targets[both], [[1 - 0.2 * 0.5, 1.0]] * both.sum(), rtol=1e-6)
@@ -202,7 +204,7 @@ class TestAugmentation:
         pool = SegmentPool(
             ((Path("x"), 0),), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.float32)
         )
-        power, _ = Mixer(pool, rows, settings, HOP_S, 0).batch(0, 0, count)
+        power, _ = Mixer(pool, rows, settings, MEL, 0).batch(0, 0, count)
         # The factors are those of an equaliser: the same in every frame.
         np.testing.assert_allclose(power, np.broadcast_to(power[:, :1], power.shape), rtol=1e-6)
         return power[:, 0]

@@ -43,7 +43,7 @@ def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask])
     assert np.mean((logits > 0) == (whole.targets > 0.5)) > 0.9
 
     rows = [task.store.require(source).rows for source in whole.sources]
-    mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(1.0,)), 0.02, 9)
+    mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(1.0,)), task.store.settings, 9)
     power, targets = mixer.batch(0, 0, 200)
     classifier = load_classifier(task.folder)
     with torch.inference_mode():

@@ -74,7 +74,7 @@ class TestFolder:
         before = (out / "model.safetensors").stat().st_mtime_ns
         train(songs, out, quick, cache=tmp_path / "cache", device="cpu", licence="CC0")
         assert (out / "model.safetensors").stat().st_mtime_ns == before
-        with pytest.raises(RunError, match="other settings"):
+        with pytest.raises(RunError, match=r"differs in settings\.seed"):
             train(songs, out, replace(quick, seed=1), cache=tmp_path / "cache", device="cpu")
 
     def test_refused(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
@@ -109,7 +109,8 @@ def test_the_same_twice_and_another_for_another_seed(songs: Dataset, quick: Trai
 TRAIN = """
 import os, pickle, sys
 from pathlib import Path
-from restem.separation import mixing, training
+from restem.separation import remixing
+from restem.separation.train import train
 
 dataset, out, settings, cache, at = pickle.loads(Path(sys.argv[1]).read_bytes())
 calls = 0
@@ -123,7 +124,7 @@ def killing(*arguments):
     return original(*arguments)
 
 remixing.Remixer.batch = killing
-training.train(dataset, out, settings, cache=cache, device="cpu")
+train(dataset, out, settings, cache=cache, device="cpu")
 """
 
 

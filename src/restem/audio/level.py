@@ -19,6 +19,48 @@ ACTIVE_RANGE_DB = 40.0
 _LOUD_QUANTILE = 0.95
 
 
+LEVEL_S = 0.1
+"""The length of one level: short enough to find a drum hit, long enough that a bass note is steady within it."""
+
+
+class LevelMeter:
+    """Measures a stem from its blocks, of any length, in memory of one number per `LEVEL_S`."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.length = max(1, round(LEVEL_S * rate_hz))
+        self.samples = 0
+        """Samples of one channel so far."""
+        self.peak = 0.0
+        """The largest absolute sample so far."""
+        self._sums: list[np.ndarray] = []
+        self._open = 0.0  # the sum of the level that the next block goes on with
+
+    def add(self, block: np.ndarray) -> None:
+        """block: (channel, sample)."""
+        if not block.shape[1]:
+            return
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        squares = np.square(block, dtype=np.float64).mean(axis=0)
+        filled = self.samples % self.length
+        starts = np.arange(-filled, len(squares), self.length)
+        sums = np.add.reduceat(squares, np.maximum(starts, 0))
+        sums[0] += self._open
+        self.samples += len(squares)
+        whole = self.samples % self.length == 0
+        self._open = 0.0 if whole else float(sums[-1])
+        self._sums.append(sums if whole else sums[:-1])
+
+    @property
+    def power(self) -> np.ndarray:
+        """(level,) mean square over `LEVEL_S` and all channels; of a last, shorter level, over its own samples."""
+        rest = self.samples % self.length
+        sums = np.concatenate([*self._sums, [self._open]] if rest else self._sums or [np.zeros(0)])
+        counts = np.full(len(sums), float(self.length))
+        if rest:
+            counts[-1] = rest
+        return sums / counts
+
+
 def power_to_db(power: np.ndarray | float) -> np.ndarray:
     """`10 log10(power)`, with -200 dB for zero."""
     return 10.0 * np.log10(np.maximum(power, 1e-20))

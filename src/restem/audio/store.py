@@ -1,40 +1,25 @@
 """The feature store: the mel power of every stem, computed once, kept on disk, memory-mapped.
 
-An entry is one file, `<key>.mel`: a JSON header padded to 4096 bytes, then `(frame, band)` rows of bfloat16, the
-upper half of a float32. Eight bits of precision (0.02 dB) over the whole range of float32: no stem needs a scale of
-its own, and rows can be added as they are.
-
-The key is made of what the file is (inode, size, time of change, audio stream) and of the mel settings, not of its
-path: a dataset may be moved or spelled differently, and a changed file is computed again. An entry appears under
-its name when it is whole, so a kill at any moment leaves none broken; deleting entries is always safe.
+After its header (see `entries`) an entry holds `(frame, band)` rows of bfloat16, the upper half of a float32: 8 bits
+of precision (0.02 dB) over the whole range of float32. No stem needs a scale of its own, and rows can be added as they
+are.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from restem.audio.entries import HEADER_BYTES, EntryStore, Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
-from restem.errors import AudioError, RestemError
-from restem.executing.interface import Executor
-from restem.executing.processes import IN_THIS_PROCESS
-from restem.files import written_aside
-from restem.progress import Report
 
-_HEADER_BYTES = 4096
 _FORMAT = "restem mel 1"
-
-Source = tuple[Path, int]
-"""A file and the audio stream in it."""
 
 
 def default_cache() -> Path:
@@ -42,7 +27,7 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restem"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StemFeatures:
     """The mel power of one stem. rows: (frame, band) bfloat16 bits as uint16, memory-mapped."""
 
@@ -67,110 +52,35 @@ class StemFeatures:
             yield self.power(start, start + frames)
 
 
-class Store:
-    """The entries of one folder for one set of mel settings."""
+class Store(EntryStore[StemFeatures]):
+    """The mel power of stems, in one folder, for one set of mel settings."""
+
+    suffix = ".mel"
+    contents = "features"
 
     def __init__(self, folder: Path, settings: MelSettings | None = None) -> None:
-        self.folder = folder
         self.settings = settings or MelSettings()
+        super().__init__(folder, _FORMAT, asdict(self.settings))
 
-    def entry(self, source: Source) -> Path:
-        """The path of a stem's entry, whether it is there or not. Raises AudioError when the file is not."""
-        key = content_key(source, _FORMAT, asdict(self.settings))
-        return self.folder / key[:2] / f"{key}.mel"
+    def _read(self, _: Source, entry: Path, header: Mapping[str, Any]) -> StemFeatures:
+        shape = (header["frames"], self.settings.bands)
+        rows = np.memmap(entry, np.uint16, "r", offset=HEADER_BYTES, shape=shape)
+        return StemFeatures(rows, header["seconds"], header["rate_hz"], header["channels"])
 
-    def load(self, source: Source) -> StemFeatures | None:
-        """A stem's features, or None when they have not been computed (or its entry is damaged)."""
-        entry = self.entry(source)
-        try:
-            with entry.open("rb") as file:
-                header = json.loads(file.read(_HEADER_BYTES))
-            rows = np.memmap(entry, np.uint16, "r", offset=_HEADER_BYTES, shape=(header["frames"], self.settings.bands))
-            return StemFeatures(rows, header["seconds"], header["rate_hz"], header["channels"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return None
-
-    def require(self, source: Source) -> StemFeatures:
-        """The features of a stem that must be there by now; raises RestemError when they have gone."""
-        features = self.load(source)
-        if features is None:
-            raise RestemError(f"{source[0]}: its features have gone from {self.folder}; run the command again.")
-        return features
-
-    def compute(self, source: Source) -> None:
-        """Decodes a stem and writes its entry, block by block. Raises AudioError when it cannot be decoded."""
-        entry = self.entry(source)
+    def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         frames = 0
-        try:
-            with open_audio(*source) as audio, written_aside(entry) as aside, aside.open("wb") as file:
-                file.seek(_HEADER_BYTES)
-                for power in mel_power(audio.blocks(), audio.info.rate_hz, self.settings):
-                    file.write(to_bfloat16(power).tobytes())
-                    frames += len(power)
-                header = {
-                    "format": _FORMAT,
-                    "settings": asdict(self.settings),
-                    "frames": frames,
-                    "seconds": audio.info.seconds,
-                    "rate_hz": audio.info.rate_hz,
-                    "channels": audio.info.channels,
-                }
-                file.seek(0)
-                file.write(json.dumps(header).encode().ljust(_HEADER_BYTES))
-        except OSError as error:
-            raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
-
-    def fill(
-        self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
-    ) -> dict[int, str]:
-        """Computes what is missing. Returns the sources that failed: index -> reason.
-
-        report: called with the number of sources done and in all.
-        """
-        return fill(sources, self.load, partial(_compute, self), executor, report)
-
-
-def content_key(source: Source, *what: Any) -> str:
-    """A name for `what` is kept of a stem: a hash of it and of what the file is, not of its path.
-
-    Raises AudioError when the file is not there.
-    """
-    path, stream = source
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
-    identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, *what]
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
-
-
-def fill(
-    sources: list[Source],
-    load: Callable[[Source], object | None],
-    compute: Callable[[Source], str | None],
-    executor: Executor,
-    report: Report | None,
-) -> dict[int, str]:
-    """Computes the entries that cannot be loaded. Returns those that failed: index -> reason.
-
-    compute: returns why it failed, or None. report: called with the number of sources done and in all.
-    """
-    failures: dict[int, str] = {}
-    missing: list[int] = []
-    for index, source in enumerate(sources):
-        try:
-            if load(source) is None:
-                missing.append(index)
-        except AudioError as error:
-            failures[index] = str(error)
-    done = len(sources) - len(missing)
-    for position, reason in executor.map_unordered(compute, [sources[index] for index in missing]):
-        if reason is not None:
-            failures[missing[position]] = reason
-        done += 1
-        if report is not None:
-            report(done, len(sources))
-    return failures
+        with open_audio(*source) as audio:
+            for power in mel_power(audio.blocks(), audio.info.rate_hz, self.settings):
+                file.write(to_bfloat16(power).tobytes())
+                frames += len(power)
+        return {
+            "format": _FORMAT,
+            "settings": asdict(self.settings),
+            "frames": frames,
+            "seconds": audio.info.seconds,
+            "rate_hz": audio.info.rate_hz,
+            "channels": audio.info.channels,
+        }
 
 
 def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
@@ -184,15 +94,6 @@ def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray
         piece = rows[which][first : first + length]
         bits[row, : len(piece)] = piece
     return from_bfloat16(bits)
-
-
-def _compute(store: Store, source: Source) -> str | None:
-    """Computes an entry in a worker process; returns why it failed."""
-    try:
-        store.compute(source)
-    except AudioError as error:
-        return str(error)
-    return None
 
 
 def to_bfloat16(values: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ import polars as pl
 from restem._version import __version__
 from restem.audio.level import active_frames
 from restem.audio.writer import write_blocks
-from restem.dataset.measure import Measured, measure
+from restem.dataset.measure import StemLevels, measure
 from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
@@ -157,7 +157,7 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
         true: set[str] = set()
         for part in stem.parts:
             found = measured[part.source]
-            span_s = _place(part.stretch, found) if part.stretch else None
+            span_s = _span_of(part.stretch, found) if part.stretch else None
             if part.stretch and not span_s:
                 continue
             if part.counts and not found.silent:
@@ -203,17 +203,17 @@ def _write_sum(path: Path, sounds: list[Sound], gain: float) -> float:
     return peak
 
 
-def _place(stretch: Stretch, source: Measured) -> tuple[float, float] | None:
+def _span_of(stretch: Stretch, source: StemLevels) -> tuple[float, float] | None:
     """Where a stretch begins and ends, in seconds: somewhere its source is about as active as it ever is.
 
     A source shorter than the stretch is taken whole; a silent one has no place.
     """
-    active = active_frames(source.frame_power)
+    active = active_frames(source.level_power)
     if not active.any():
         return None
-    length = min(round(stretch.length_s / source.frame_s), len(active))
+    length = min(round(stretch.length_s / source.level_s), len(active))
     active_before = np.concatenate(([0], np.cumsum(active)))
     active_within = active_before[length:] - active_before[:-length]
     places = np.flatnonzero(active_within >= _ACTIVE_ENOUGH * active_within.max())
-    start_s = float(places[int(stretch.position * len(places))]) * source.frame_s
+    start_s = float(places[int(stretch.position * len(places))]) * source.level_s
     return round(start_s, 4), round(min(start_s + stretch.length_s, source.frames / source.info.rate_hz), 4)

@@ -7,56 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.level import SILENCE_DB, power_to_db
+from restem.audio.level import SILENCE_DB, LevelMeter, power_to_db
 from restem.audio.reader import AudioInfo, open_audio
 
-# Short enough to find a drum hit, long enough that a bass note does not rise and fall within it.
-FRAME_S = 0.1
 
-
-@dataclass(frozen=True)
-class Measured:
+@dataclass(frozen=True, eq=False)
+class StemLevels:
     """The levels of one stem, linear.
 
     frames: the samples of one channel that were decoded (a header may be off by a little). peak: the largest absolute
-    sample. frame_power: (frame,) mean square over `FRAME_S` and all channels; a last, shorter frame is its own mean.
+    sample. level_power: (level,) mean square of every `level_s` seconds over all channels.
     """
 
     info: AudioInfo
     frames: int
     peak: float
     mean_square: float
-    frame_power: np.ndarray
-
-    @property
-    def frame_s(self) -> float:
-        """The length of a frame: `FRAME_S` to the nearest sample."""
-        return _frame_length(self.info) / self.info.rate_hz
+    level_power: np.ndarray
+    level_s: float
 
     @property
     def silent(self) -> bool:
         """Whether the stem never rises above `SILENCE_DB`."""
-        return float(power_to_db(self.frame_power.max())) <= SILENCE_DB
+        return float(power_to_db(self.level_power.max())) <= SILENCE_DB
 
 
-def measure(path: Path, stream: int | None = None) -> Measured:
+def measure(path: Path, stream: int | None = None) -> StemLevels:
     """Decodes all of a stem once; raises AudioError as `AudioReader.blocks` does."""
     with open_audio(path, stream or 0) as audio:
-        length = _frame_length(audio.info)
-        powers: list[np.ndarray] = []
-        frames, peak, energy = 0, 0.0, 0.0
-        # Blocks of whole frames, so that no frame is cut by a block.
-        for block in audio.blocks(block_frames=length * 16):
-            squares = np.square(block, dtype=np.float64).mean(axis=0)
-            whole = len(squares) // length * length
-            powers.append(squares[:whole].reshape(-1, length).mean(axis=1))
-            if whole < len(squares):
-                powers.append(squares[whole:].mean(keepdims=True))
-            frames += len(squares)
-            peak = max(peak, float(np.abs(block).max()))
-            energy += float(squares.sum())
-    return Measured(audio.info, frames, peak, energy / frames, np.concatenate(powers))
-
-
-def _frame_length(info: AudioInfo) -> int:
-    return max(1, round(FRAME_S * info.rate_hz))
+        meter, energy = LevelMeter(audio.info.rate_hz), 0.0
+        for block in audio.blocks():
+            meter.add(block)
+            energy += float(np.square(block, dtype=np.float64).mean(axis=0).sum())
+    level_s = meter.length / audio.info.rate_hz
+    return StemLevels(audio.info, meter.samples, meter.peak, energy / meter.samples, meter.power, level_s)

@@ -66,12 +66,10 @@ def mixture_accuracy(
     """
     classifier = load_classifier(folder)
     features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
-    plain = MixingSettings(
-        settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0), effects=None
-    )
+    plain = MixingSettings(settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0))
     pool = features.segment_pool(features.given[features.segments.stem])
     rows = [store.require(source).rows for source in pool.sources]
-    mixer = Mixer(pool, rows, plain, settings.mel.hop_s, seed=0)
+    mixer = Mixer(pool, rows, plain, settings.mel, seed=0)
     right = []
     for first in range(0, mixtures, _BATCH):
         power, targets = mixer.batch(0, first, _BATCH)

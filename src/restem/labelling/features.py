@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restem.audio.store import Source, Store
+from restem.audio.entries import Source
+from restem.audio.store import Store
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError
 from restem.executing.interface import Executor
@@ -74,8 +75,8 @@ def load_features(
         reason = f"; the first: {failures[0]}" if failures else ""
         raise DatasetError(f"{dataset.root}: no stem can be decoded{reason}")
     stems = [store.require(sources[index]) for index in indices]
-    length = max(1, round(segment_s / store.settings.hop_s))
-    segments = lay_segments(stems, length, max(1, round(hop_s / store.settings.hop_s)))
+    length = store.settings.frames_in(segment_s)
+    segments = lay_segments(stems, length, store.settings.frames_in(hop_s))
     if not segments.active.any():
         raise DatasetError(f"{dataset.root}: every stem is silent; there is nothing to learn from.")
     given = np.array([dataset.taxonomy.to_flags(dataset.stems[index].given) for index in indices])

@@ -12,12 +12,14 @@ whoever computes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from restem.audio.entries import Source
 from restem.audio.level import db_to_power
-from restem.audio.store import Source, gather_power
+from restem.audio.mel import MelSettings
+from restem.audio.store import gather_power
 from restem.errors import RestemError
 from restem.labelling.augmentation import DRAWS, EffectSettings, apply_effects
 
@@ -31,7 +33,8 @@ class MixingSettings:
     curve_db: the largest boost and cut of the random equaliser curve, at `curve_knots` points over the mel bands.
     limit_share: how often a segment is low-passed, somewhere in the upper part of the bands.
     noise_db: the range of a flat noise floor, relative to the loudest segment possible.
-    effects: what segments go through besides, or None.
+    effects: what segments go through besides; only the pretrained classifier was made with them, since refinements gain
+    nothing from them (`benchmarks/ablations.py`).
     drawn: only the first so many classes are drawn, where the others are kinds of these.
     """
 
@@ -42,7 +45,7 @@ class MixingSettings:
     curve_knots: int = 5
     limit_share: float = 0.15
     noise_db: tuple[float, float] = (-100.0, -50.0)
-    effects: EffectSettings | None = field(default_factory=EffectSettings)
+    effects: EffectSettings | None = None
     drawn: int | None = None
 
 
@@ -72,18 +75,18 @@ class SegmentPool:
 class Mixer:
     """Draws batches of mixtures from `pool`.
 
-    rows: the features of each of its stems. hop_s: the time between frames. A class that no segment carries is
+    rows: the features of each of its stems, on the grid `mel`. A class that no segment carries is
     never drawn.
     """
 
     def __init__(
-        self, pool: SegmentPool, rows: Sequence[np.ndarray], settings: MixingSettings, hop_s: float, seed: int
+        self, pool: SegmentPool, rows: Sequence[np.ndarray], settings: MixingSettings, mel: MelSettings, seed: int
     ) -> None:
         self.pool = pool
         self.rows = rows
         self.settings = settings
-        self.length = max(1, round(settings.segment_s / hop_s))
-        self.hop_s = hop_s
+        self.length = mel.frames_in(settings.segment_s)
+        self.hop_s = mel.hop_s
         self.seed = seed
         self.bands = rows[0].shape[1]
         stems = len(rows)

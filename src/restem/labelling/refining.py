@@ -163,7 +163,7 @@ def refine_labels(
         if all((out / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE)):
             return open_run(out)
         (out / DESCRIPTION_FILE).unlink()  # a table was lost since: the run is made again
-        record.content.pop("finished")
+        record.content["finished"] = False
     record.note()
     store = Store(cache, settings.mel)
     executor = Processes.of(workers)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from restem.audio.store import Source, Store, gather_power
+from restem.audio.entries import Source
+from restem.audio.store import Store, gather_power
 from restem.labelling.classifier import load_classifier
 
 BATCH = 128

@@ -161,7 +161,7 @@ class _TrainingModule(lightning.LightningModule):
 def _draw(task: TrainingTask, pool: SegmentPool) -> fitting.Draw:
     """Draws the batches of a training from `pool`."""
     rows = [task.store.require(source).rows for source in pool.sources]
-    mixer = Mixer(pool, rows, task.mixing, task.store.settings.hop_s, task.seed)
+    mixer = Mixer(pool, rows, task.mixing, task.store.settings, task.seed)
 
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
         power, targets = mixer.batch(epoch, first, task.training.batch)

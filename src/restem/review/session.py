@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from restem.audio.entries import Source
 from restem.audio.mel import MelSettings
-from restem.audio.store import Source, Store
+from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
 from restem.review.queue import doubts, order, stretch

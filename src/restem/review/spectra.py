@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from restem.audio.entries import Source
 from restem.audio.level import power_to_db
-from restem.audio.store import Source, StemFeatures, Store
+from restem.audio.store import StemFeatures, Store
 
 COLUMNS = 1200  # at most: more than a wide screen shows
 RANGE_DB = 70.0  # of the spectrogram, below its own loudest tenth of a percent

@@ -35,7 +35,7 @@ from restem.errors import DatasetError, UsageError
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
-from restem.runs.links import LINKS, Link, place, place_stream
+from restem.runs.links import LINKS, Link, decode_stream, link_file
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
 from restem.taxonomy import LabelSet
 
@@ -130,9 +130,9 @@ def export(
             if split is not None and parts[0].estimate:
                 split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
             elif stream is None:
-                place(source, folder / parts[0].target, link)
+                link_file(source, folder / parts[0].target, link)
             else:
-                place_stream(source, stream, folder / parts[0].target)
+                decode_stream(source, stream, folder / parts[0].target)
             done += len(parts)
             report(done, len(items))
         if layout == "table":

@@ -16,7 +16,7 @@ Link = Literal["symlink", "hard", "copy"]
 LINKS: tuple[Link, ...] = get_args(Link)
 
 
-def place(source: Path, target: Path, link: Link) -> None:
+def link_file(source: Path, target: Path, link: Link) -> None:
     """Makes `target` a link to the file `source`, or a copy of it; the folder of `target` is made if it is missing.
 
     A symbolic link names the absolute path of `source`, so that it survives a move of `target`'s folder.
@@ -34,7 +34,7 @@ def place(source: Path, target: Path, link: Link) -> None:
         raise DatasetError(f"{source}: {_refusal(error, link)}") from error
 
 
-def place_stream(source: Path, stream: int, target: Path) -> None:
+def decode_stream(source: Path, stream: int, target: Path) -> None:
     """Decodes one stream of a file with several to the WAV file `target`.
 
     It is written as 32-bit float, which holds exactly what was decoded: no rounding, and no clipping above full scale.

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from restem.audio.level import active_frames
-from restem.audio.pcm import LEVEL_S, PcmStore
-from restem.audio.store import Source
+from restem.audio.entries import Source
+from restem.audio.level import LEVEL_S, active_frames
+from restem.audio.pcm import PcmStore
 from restem.dataset.table import Dataset, split_stem_name
 from restem.errors import DatasetError
 from restem.runs.run import Run

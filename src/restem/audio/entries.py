@@ -1,0 +1,129 @@
+"""Stores: what is computed once from the sound of a stem and kept on disk, one file per stem.
+
+An entry is one file, `<key><suffix>`: a JSON header padded to 4096 bytes, then the data. The key is made of what the
+stem's file is (inode, size, time of change, audio stream) and of the store's settings, not of its path: a dataset may
+be moved or spelled differently, and a changed file is computed again. An entry appears under its name when it is whole,
+so a kill at any moment leaves none broken; deleting entries is always safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
+
+from restem.errors import AudioError, RestemError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
+from restem.files import written_aside
+from restem.progress import Report
+
+HEADER_BYTES = 4096
+
+Source = tuple[Path, int]
+"""A file and the audio stream in it."""
+
+Entry = TypeVar("Entry")
+
+
+class EntryStore(ABC, Generic[Entry]):
+    """The entries of one folder for one set of settings.
+
+    what: all that an entry depends on besides the stem, as JSON values; the version of its format among it.
+    """
+
+    suffix: ClassVar[str]
+    contents: ClassVar[str]
+    """What an entry holds, for messages."""
+
+    def __init__(self, folder: Path, *what: Any) -> None:
+        self.folder = folder
+        self._what = what
+
+    @abstractmethod
+    def _read(self, source: Source, entry: Path, header: Mapping[str, Any]) -> Entry:
+        """An entry, from its file and header. May raise OSError, ValueError, KeyError, TypeError if it is damaged."""
+
+    @abstractmethod
+    def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
+        """Writes the data of a stem's entry and returns its header. Raises AudioError when it cannot be decoded."""
+
+    def entry(self, source: Source) -> Path:
+        """The path of a stem's entry, whether it is there or not. Raises AudioError when the stem's file is not."""
+        path, stream = source
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
+        identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, *self._what]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+        return self.folder / key[:2] / f"{key}{self.suffix}"
+
+    def load(self, source: Source) -> Entry | None:
+        """A stem's entry, or None when it has not been made (or is damaged)."""
+        entry = self.entry(source)
+        try:
+            with entry.open("rb") as file:
+                header = json.loads(file.read(HEADER_BYTES))
+            return self._read(source, entry, header)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return None
+
+    def require(self, source: Source) -> Entry:
+        """The entry of a stem that must be there by now; raises RestemError when it has gone."""
+        found = self.load(source)
+        if found is None:
+            raise RestemError(f"{source[0]}: its {self.contents} have gone from {self.folder}; run the command again.")
+        return found
+
+    def compute(self, source: Source) -> None:
+        """Makes a stem's entry. Raises AudioError when it cannot be decoded, RestemError when it cannot be written."""
+        entry = self.entry(source)
+        try:
+            with written_aside(entry) as aside, aside.open("wb") as file:
+                file.seek(HEADER_BYTES)
+                header = self._write(source, file)
+                file.seek(0)
+                file.write(json.dumps(header).encode().ljust(HEADER_BYTES))
+        except OSError as error:
+            raise RestemError(
+                f"{entry.parent}: cannot be written ({error.strerror}); choose another `cache`."
+            ) from error
+
+    def fill(
+        self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
+    ) -> dict[int, str]:
+        """Makes the entries that are missing. Returns the sources that failed: index -> reason.
+
+        report: called with the number of sources done and in all.
+        """
+        failures: dict[int, str] = {}
+        missing: list[int] = []
+        for index, source in enumerate(sources):
+            try:
+                if self.load(source) is None:
+                    missing.append(index)
+            except AudioError as error:
+                failures[index] = str(error)
+        done = len(sources) - len(missing)
+        compute = partial(_failure, self)
+        for position, reason in executor.map_unordered(compute, [sources[index] for index in missing]):
+            if reason is not None:
+                failures[missing[position]] = reason
+            done += 1
+            if report is not None:
+                report(done, len(sources))
+        return failures
+
+
+def _failure(store: EntryStore, source: Source) -> str | None:
+    """Makes an entry, in a worker process perhaps; returns why it failed, or None."""
+    try:
+        store.compute(source)
+    except AudioError as error:
+        return str(error)
+    return None
