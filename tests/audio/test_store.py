@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from restem.audio import entries
+from restem.audio import entries as entries_module
+from restem.audio import store as store_module
 from restem.audio.entries import Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.store import Store, default_cache, from_bfloat16, gather_power, to_bfloat16
@@ -288,7 +289,7 @@ class TestDisk:
         def on_a_full_disk(_: Path) -> Iterator[Path]:
             yield Path("/dev/full")
 
-        monkeypatch.setattr(entries, "written_aside", on_a_full_disk)
+        monkeypatch.setattr(entries_module, "written_aside", on_a_full_disk)
         with pytest.raises(
             RestemError, match=r"cannot be written \(No space left on device\); choose another `cache`"
         ) as caught:
@@ -362,7 +363,7 @@ print(Store(cache).fill([(file, 0) for file in files]))
 # The process kills itself, as by `kill -9`, at a chosen moment of writing the entries.
 KILL = """
 import os, pathlib, sys
-from restem.audio import entries
+from restem.audio import store
 
 moment, at = sys.argv.pop(1), int(sys.argv.pop(1))
 calls = 0
