@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -24,7 +22,8 @@ from label_methods import Judged, Situation
 from label_situations import make_noisy
 from labels import measure
 from restem.files import write_json
-from restem.labelling import deciding
+from restem.labelling.augmentation import EffectSettings
+from restem.labelling.decision_settings import DecisionSettings
 
 SITUATIONS = (
     "band-regroup-0.2", "band-regroup-0.5", "band-swap-0.4", "band-partial-0.3", "band10-regroup-0.2", "takes",
@@ -35,9 +34,13 @@ FIGURES = ("label accuracy", "AUROC", "log loss")
 Decide = Callable[[Situation], Judged]
 
 
+def evidence(situation: Situation) -> list[np.ndarray]:
+    return [*situation.pretrained, situation.out_of_fold]
+
+
 def whole(situation: Situation) -> Judged:
     """As it is."""
-    return situation.decided([*situation.pretrained, situation.out_of_fold])[0]
+    return situation.decided(evidence(situation))[0]
 
 
 def no_pretrained(situation: Situation) -> Judged:
@@ -55,49 +58,44 @@ def in_fold(situation: Situation) -> Judged:
     return situation.decided([*situation.pretrained, situation.alone])[0]
 
 
-def no_effects(situation: Situation) -> Judged:
-    """Mixtures of the trainings go through equaliser curves only."""
-    mixing = replace(situation.settings.mixing, effects=None)
-    found = situation.refinement("no-effects", mixing=mixing).round(
-        1, situation.of_stems(situation.given), situation.timed
-    )
+def effects(situation: Situation) -> Judged:
+    """The trainings' mixtures also go through likenesses of compression, reverberation and distortion."""
+    mixing = replace(situation.settings.mixing, effects=EffectSettings())
+    refinement = situation.refinement("effects", mixing=mixing)
+    found = refinement.round(1, situation.of_stems(situation.given), situation.timed)
     return situation.decided([*situation.pretrained, found])[0]
 
 
 def median_pooling(situation: Situation) -> Judged:
     """A stem's score is the median of its segments'."""
-    return situation.decided([*situation.pretrained, situation.out_of_fold], pool_quantile=0.5)[0]
+    return situation.decided(evidence(situation), pool_quantile=0.5)[0]
 
 
-def changed(values: dict[str, Any]) -> Decide:
-    """As it is, with other values of names in `restem.labelling`."""
-
-    def decide(situation: Situation) -> Judged:
-        with ExitStack() as patches:
-            for name, value in values.items():
-                patches.enter_context(patch(f"restem.labelling.{name}", value))
-            return whole(situation)
-
-    return decide
+def changed(**values: Any) -> Decide:
+    """As it is, with other settings of the decision."""
+    return lambda situation: situation.decided(evidence(situation), decision=DecisionSettings(**values))[0]
 
 
-def apart(scores: np.ndarray, given: np.ndarray, songs: list[str], known: np.ndarray) -> deciding.Outcome:
-    """The decision with a song for every stem."""
-    return deciding.decide(scores, given, [str(number) for number in range(len(songs))], known)
+def apart(situation: Situation) -> Judged:
+    """A song for every stem."""
+    stems = situation.dataset.stems
+    alone = replace(
+        situation.dataset, stems=tuple(replace(stem, song=str(number)) for number, stem in enumerate(stems))
+    )
+    return situation.decided(evidence(situation), features=replace(situation.features, dataset=alone))[0]
 
 
 VARIANTS: dict[str, Decide] = {
     "all of it": whole,
     "without the pretrained classifier's scores": no_pretrained,
     "the pretrained classifier alone, nothing trained": only_pretrained,
-    "stems scored by what learned them (no folds)": in_fold,
-    "without effects on mixtures": no_effects,
+    "stems scored by what was trained on them (no folds)": in_fold,
+    "effects on mixtures": effects,
     "median of segments instead of the 0.93 quantile": median_pooling,
-    "stems of a song do not compete": changed({"refining.decide": apart}),
-    "labels believed (one turn)": changed({"deciding._ROUNDS": 1}),
-    "scores never lapse": changed({"deciding._LAPSE": 1e-9, "deciding._LAPSE_WORTH": 1e9}),
-    "classes have nothing in common": changed({"calibration._ALIKE_WORTH": 1e-3, "song_model._ALIKE_WORTH": 1.0}),
-    "a stem may hold nothing": changed({"song_model._something": np.ones_like}),
+    "stems of a song do not compete": apart,
+    "labels believed (one round)": changed(rounds=1),
+    "classes have nothing in common": changed(spreads_alike=1e-3, rates_alike=1.0),
+    "a stem may hold nothing": changed(nothing=1.0),
 }
 
 
@@ -115,6 +113,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name in arguments.situations:
@@ -122,8 +121,8 @@ def main() -> None:
             work = arguments.work / f"seed{seed}"
             noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers)
             situation = Situation(noisy, seed, work / name, arguments.workers)
-            for variant, decide in VARIANTS.items():
-                judged = decide(situation)
+            for variant in arguments.variants:
+                judged = VARIANTS[variant](situation)
                 figures = {**measure(situation, judged), "log loss": log_loss(situation, judged)}
                 kept = {figure: figures[figure] for figure in FIGURES}
                 rows.append({"situation": name, "seed": seed, "variant": variant, **kept})
@@ -141,7 +140,7 @@ def print_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
 
     print("| |", " | ".join(names), "| mean | AUROC | log loss |")
     print("|---" * (len(names) + 4) + "|")
-    for variant in VARIANTS:
+    for variant in dict.fromkeys(row["variant"] for row in rows):
         cells = [f"{100 * mean(variant, 'label accuracy', name):.1f}" for name in names]
         cells.append(f"{100 * mean(variant, 'label accuracy'):.1f}")
         cells += [f"{100 * mean(variant, 'AUROC'):.1f}", f"{1000 * mean(variant, 'log loss'):.0f}"]

@@ -8,7 +8,7 @@
                class is 20 dB above all else (the rule of the winner of the Sound Demixing Challenge 2023)
     restem     what `restem refine` decides
     scratch    the same with --start scratch
-    truth      restem with classifiers that were trained on the true labels: the upper bound
+    truth      restem with classifiers that were trained on the true labels
 
 All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
 labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
@@ -31,14 +31,14 @@ from label_situations import Noisy
 from restem.audio.store import Store
 from restem.executing.processes import Processes
 from restem.labelling.features import Features, load_features
-from restem.labelling.known_labels import certain
-from restem.labelling.refining import Refinement, RefineSettings, Timed, judge, segment_targets
-from restem.labelling.requests import WORK_FOLDER
+from restem.labelling.known_labels import known_labels
+from restem.labelling.refining import WORK_FOLDER, Refinement, RefineSettings, Timed, judge, segment_targets
 from restem.labelling.scoring import pool_scores
 from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture
 from restem.separation.train import TrainSettings, train
+from restem.verdicts import SURE
 
 PLAIN_QUANTILE = 0.85
 THRESHOLD = 0.7
@@ -115,14 +115,16 @@ class Situation:
         quality = np.where(self.given, scores, 1.0 - scores).min(axis=1)
         return Judged(scores > THRESHOLD, quality, np.ones(len(scores), bool), scores, final=final)
 
-    def decided(self, evidence: list[np.ndarray], pool_quantile: float | None = None) -> tuple[Judged, np.ndarray]:
-        """The decision of restem from the logits of all witnesses, and what it would teach."""
-        quantile = pool_quantile or self.settings.pool_quantile
-        found = judge(self.features, np.mean(evidence, axis=0), quantile, certain(self.features, None))
-        decisions = found.decisions
-        sure = np.isin(decisions.verdicts, ("kept", "changed"))
-        judged = Judged(decisions.refined, decisions.quality, sure, decisions.probabilities, found.over_time)
-        return judged, segment_targets(self.features.segments, found.over_time, decisions)
+    def decided(
+        self, evidence: list[np.ndarray], features: Features | None = None, **changes: Any
+    ) -> tuple[Judged, np.ndarray]:
+        """The decision of restem from the logits of all classifiers, and what it would teach; changes: of settings."""
+        settings, features = replace(self.settings, **changes), features or self.features
+        found = judge(features, np.mean(evidence, axis=0), settings, known_labels(features, None))
+        outcome = found.outcome
+        sure = np.isin(outcome.verdicts, SURE)
+        judged = Judged(outcome.refined, outcome.quality, sure, outcome.probabilities, found.over_time)
+        return judged, segment_targets(self.features.segments, found.over_time, outcome)
 
     def with_final(self, judged: Judged, name: str, targets: np.ndarray) -> Judged:
         """With the final classifier, where there are mixtures to measure it on."""
@@ -182,8 +184,7 @@ def refined(situation: Situation) -> Judged:
 
 
 def scratch(situation: Situation) -> Judged:
-    training = replace(situation.settings.training, start="scratch")
-    refinement = situation.refinement("scratch", training=training)
+    refinement = situation.refinement("scratch", start="scratch")
     evidence: list[np.ndarray] = []
     targets = situation.of_stems(situation.given)
     for number in range(1, refinement.rounds + 1):
