@@ -120,7 +120,7 @@ def over_time(situation: Situation, scores: np.ndarray) -> dict[str, float]:
 
 
 def _edges(middle_s: np.ndarray, scores: np.ndarray, at_s: float, end_s: float) -> tuple[float, float] | None:
-    """From when to when a class is features around `at_s`, or None."""
+    """From when to when a class is heard around `at_s`, or None."""
     evidence = logit(np.clip(scores, 1e-6, 1.0 - 1e-6))
     at = int(np.abs(middle_s - at_s).argmin())
     if evidence[at] < 0:

@@ -23,6 +23,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from restem.devices import keep_freed_memory, precision
@@ -67,16 +68,24 @@ class Loop:
 
 def average_over(steps: float) -> Average:
     """An exponential average over about the last `steps` steps."""
-    share = 1.0 / max(1.0, steps)
-    return lambda average, weights, _: average.lerp(weights, share)
+    average: Average = get_ema_avg_fn(1.0 - 1.0 / max(1.0, steps))  # type: ignore[no-untyped-call]
+    return average
 
 
 def average_over_share(share: float) -> Average:
     """An average over about the last `share` of the steps so far, however many it will be in the end.
 
-    Polynomial-decay averaging (Shamir and Zhang, "Stochastic gradient descent for non-smooth optimization", 2013).
+    Polynomial-decay averaging, which torch does not have (Shamir and Zhang, "Stochastic gradient descent for non-smooth
+    optimization", 2013).
     """
-    return lambda average, weights, count: average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
+
+    def update(average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
+        # Some networks keep whole numbers among their weights, which have no average.
+        if not average.is_floating_point():
+            return weights
+        return average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
+
+    return update
 
 
 @contextmanager

@@ -21,7 +21,7 @@ RATE_HZ = 8000
 @pytest.fixture
 def store(songs: Dataset, tmp_path: Path) -> PcmStore:
     store = PcmStore(tmp_path / "cache", RATE_HZ, 2)
-    store.fill([training_stem.source for training_stem in training_stems_of_dataset(songs)])
+    store.fill([stem.source for stem in training_stems_of_dataset(songs)])
     return store
 
 
@@ -63,8 +63,8 @@ class TestRun:
         scores = [[0.9, 0.0, 0.9, 0.0]] * 4
         # The stems are bass, drums, other and vocals of the first song.
         run = make_run(songs, tmp_path / "run", ["kept", "unsure", "silent", "failed"], ["bass"] * 4, scores)
-        assert [training_stem.name for training_stem in training_stems_of_run(run)] == ["song0/bass.wav"]
-        assert [training_stem.name for training_stem in training_stems_of_run(run, unsure=True)] == [
+        assert [stem.name for stem in training_stems_of_run(run)] == ["song0/bass.wav"]
+        assert [stem.name for stem in training_stems_of_run(run, unsure=True)] == [
             "song0/bass.wav",
             "song0/drums.wav",
         ]
@@ -107,29 +107,27 @@ class TestPlaces:
         sound = np.zeros((10 * RATE_HZ, 2))
         sound[4 * RATE_HZ : 6 * RATE_HZ] = 0.1
         soundfile.write(path, sound, RATE_HZ)
-        training_stem = next(one for one in training_stems_of_dataset(songs) if one.name == "song0/bass.wav")
+        stem = next(one for one in training_stems_of_dataset(songs) if one.name == "song0/bass.wav")
         store = PcmStore(tmp_path / "cache", RATE_HZ, 2)
-        store.fill([training_stem.source])
-        starts = 0.5 * find_places([training_stem], store, 1.0).step
+        store.fill([stem.source])
+        starts = 0.5 * find_places([stem], store, 1.0).step
         assert starts.min() == 3.5 and starts.max() == 5.5
         # In an example of 20 s the stem sounds for a tenth: then the best place has to do.
-        assert len(find_places([training_stem], store, 20.0)) == 1
+        assert len(find_places([stem], store, 20.0)) == 1
 
     def test_folded_out_by_song(self, songs: Dataset) -> None:
-        training_stems = training_stems_of_dataset(songs)
-        learned, checked = fold_out(training_stems, 0.3, 0)
-        assert len({training_stem.song for training_stem in checked}) == 2 and len(learned) + len(checked) == 24
-        assert not {training_stem.song for training_stem in learned} & {training_stem.song for training_stem in checked}
-        assert fold_out(training_stems, 0.0, 0) == (training_stems, [])
-        assert fold_out(training_stems[:4], 0.5, 0)[1] == []
+        stems = training_stems_of_dataset(songs)
+        learned, checked = fold_out(stems, 0.3, 0)
+        assert len({stem.song for stem in checked}) == 2 and len(learned) + len(checked) == 24
+        assert not {stem.song for stem in learned} & {stem.song for stem in checked}
+        assert fold_out(stems, 0.0, 0) == (stems, [])
+        assert fold_out(stems[:4], 0.5, 0)[1] == []
 
 
 class TestRemixer:
     def make(self, songs: Dataset, store: PcmStore, **settings: float) -> Remixer:
-        training_stems = training_stems_of_dataset(songs)
-        return Remixer(
-            training_stems, find_places(training_stems, store, 1.0), store, 1.0, RemixSettings(**settings), 3
-        )
+        stems = training_stems_of_dataset(songs)
+        return Remixer(stems, find_places(stems, store, 1.0), store, 1.0, RemixSettings(**settings), 3)
 
     def test_a_function_of_seed_epoch_and_index(self, songs: Dataset, store: PcmStore) -> None:
         remixer = self.make(songs, store)
@@ -163,7 +161,7 @@ class TestRemixer:
             value = 0.1 * (1 + songs.songs.index(stem.song)) + 0.01 * np.arange(4 * RATE_HZ) / RATE_HZ
             soundfile.write(songs.file(stem), np.stack([value, value], axis=1), RATE_HZ, subtype="FLOAT")
         store = PcmStore(tmp_path / "cache", RATE_HZ, 2)
-        store.fill([training_stem.source for training_stem in training_stems_of_dataset(songs)])
+        store.fill([stem.source for stem in training_stems_of_dataset(songs)])
         targets = self.make(songs, store, coherent=1.0, gain_db=0.0).batch(0, 0, 8).targets
         assert np.allclose(np.abs(targets), np.abs(targets[:, :1]), atol=1e-6)
         assert len(set(np.abs(targets[:, 0, 0, 0]).round(4).tolist())) > 3
@@ -172,11 +170,11 @@ class TestRemixer:
 
     def test_rare_sets_are_drawn_rarely(self, songs: Dataset, store: PcmStore) -> None:
         """A vocal that may hold bass at one place of ten is drawn with it in few examples, not in half of them."""
-        training_stems = [one for one in training_stems_of_dataset(songs) if one.song == "song0"]
-        vocals = next(index for index, one in enumerate(training_stems) if "vocals" in one.name)
-        places = find_places(training_stems, store, 1.0)
+        stems = [one for one in training_stems_of_dataset(songs) if one.song == "song0"]
+        vocals = next(index for index, one in enumerate(stems) if "vocals" in one.name)
+        places = find_places(stems, store, 1.0)
         step = np.arange(10)
-        labels = np.tile(training_stems[vocals].labels, (10, 1))
+        labels = np.tile(stems[vocals].labels, (10, 1))
         labels[0, songs.taxonomy.classes.index("bass")] = True
         others = places.stem != vocals
         places = type(places)(
@@ -184,14 +182,14 @@ class TestRemixer:
             np.concatenate([places.step[others], step]),
             np.concatenate([places.labels[others], labels]),
         )
-        groups = Remixer(training_stems, places, store, 1.0, RemixSettings(), 3).batch(0, 0, 400).groups
+        groups = Remixer(stems, places, store, 1.0, RemixSettings(), 3).batch(0, 0, 400).groups
         share = (groups.sum(axis=2).max(axis=1) == 2).mean()
         # Whether vocals or bass are drawn first, it weighs 0.1 / 2^2 against about 1.
         assert 0.01 < share < 0.06
 
     def test_nothing_to_learn_from(self, songs: Dataset, store: PcmStore) -> None:
-        training_stems = training_stems_of_dataset(songs)[:1]
-        places = find_places(training_stems, store, 1.0)
+        stems = training_stems_of_dataset(songs)[:1]
+        places = find_places(stems, store, 1.0)
         empty = type(places)(places.stem[:0], places.step[:0], places.labels[:0])
         with pytest.raises(RestemError, match="nothing to learn from"):
-            Remixer(training_stems, empty, store, 1.0, RemixSettings(), 0)
+            Remixer(stems, empty, store, 1.0, RemixSettings(), 0)

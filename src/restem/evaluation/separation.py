@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import bootstrap
 
 from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
 from restem.dataset.table import Dataset, Stem
@@ -139,9 +140,11 @@ def read_evaluation(path: Path | str) -> pl.DataFrame:
 def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """The mean of paired differences and its 95 % interval: percentiles of 10,000 bootstrap resamples (Efron, 1979)."""
     values = np.asarray(differences, np.float64)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(10_000, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, mean, mean
+    drawn = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(seed))
+    return mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:

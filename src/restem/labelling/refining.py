@@ -174,7 +174,8 @@ def refine_labels(
     refinement = Refinement(features, out, settings, device, executor, config)
     known = known_labels(features, decided)
     targets = known.over_segments(known.over_stems(features.given)[features.segments.stem])
-    # No classifier features the songs it scores, so all of them are witnesses; their mean errs less than each.
+    # The scores of all classifiers are evidence; their mean errs less than each. Out of fold, as long as there are two
+    # songs to be divided into folds.
     evidence = [refinement.score_with_pretrained(timed)] if refinement.uses_pretrained else []
     for number in range(1, refinement.rounds + 1):
         evidence.append(refinement.round(number, targets, timed))

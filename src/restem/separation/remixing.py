@@ -52,11 +52,11 @@ class Examples:
 
 
 class Remixer:
-    """Draws examples of `segment_s` from the places of training_stems. Raises RestemError when there are none."""
+    """Draws examples of `segment_s` from the places of training stems. Raises RestemError when there are none."""
 
     def __init__(
         self,
-        training_stems: Sequence[TrainingStem],
+        stems: Sequence[TrainingStem],
         places: Places,
         store: PcmStore,
         segment_s: float,
@@ -72,7 +72,7 @@ class Remixer:
         self.channels = store.channels
         self.frames = max(1, round(segment_s * store.rate_hz))
         self.classes = places.labels.shape[1]
-        self._pcm: list[Pcm] = [store.require(training_stem.source) for training_stem in training_stems]
+        self._pcm: list[Pcm] = [store.require(stem.source) for stem in stems]
         # A candidate is a stem with a label set that it has in some of its places.
         keys = np.column_stack([places.stem, places.labels]).astype(np.int64)
         candidates, self._candidate_of = np.unique(keys, axis=0, return_inverse=True)
@@ -84,11 +84,8 @@ class Remixer:
         order = np.argsort(self._candidate_of, kind="stable")
         self._places_of = np.split(order, np.cumsum(counts)[:-1])
         # Places of one song at one step of the grid sound together.
-        songs = {
-            song: number
-            for number, song in enumerate(dict.fromkeys(training_stem.song for training_stem in training_stems))
-        }
-        song = np.array([songs[training_stem.song] for training_stem in training_stems])[places.stem]
+        songs = {song: number for number, song in enumerate(dict.fromkeys(stem.song for stem in stems))}
+        song = np.array([songs[stem.song] for stem in stems])[places.stem]
         _, moment = np.unique(np.column_stack([song, places.step]), axis=0, return_inverse=True)
         self._moment = moment
         self._by_moment = np.argsort(moment, kind="stable")

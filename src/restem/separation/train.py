@@ -158,11 +158,9 @@ def train(
     if record.begin():
         return load_separator(out)
 
-    training_stems = (
-        training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
-    )
-    training_stems, failures = _decode(root, training_stems, store, executor, report)
-    learned, checked = fold_out(training_stems, settings.validation, settings.seed)
+    stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+    stems, failures = _decode(root, stems, store, executor, report)
+    learned, checked = fold_out(stems, settings.validation, settings.seed)
     fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
         model=settings.model,
@@ -348,20 +346,20 @@ def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
 
 
 def _decode(
-    root: Path, training_stems: list[TrainingStem], store: PcmStore, executor: Executor, report: Progress
+    root: Path, stems: list[TrainingStem], store: PcmStore, executor: Executor, report: Progress
 ) -> tuple[list[TrainingStem], dict[str, str]]:
-    """The training_stems whose audio can be used, now in the store, and why the others cannot."""
-    failed = store.fill([training_stem.source for training_stem in training_stems], executor, stage(report, "decoding"))
-    good = [training_stem for index, training_stem in enumerate(training_stems) if index not in failed]
+    """The training stems whose audio can be used, now in the store, and why the others cannot."""
+    failed = store.fill([stem.source for stem in stems], executor, stage(report, "decoding"))
+    good = [stem for index, stem in enumerate(stems) if index not in failed]
     if not good:
         reason = next(iter(failed.values()), "no stem has a label.")
         raise DatasetError(f"{root}: there is nothing to learn from: {reason}")
-    return good, {training_stems[index].name: reason for index, reason in failed.items()}
+    return good, {stems[index].name: reason for index, reason in failed.items()}
 
 
-def _remixer(training_stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
-    places = find_places(training_stems, store, settings.example_s)
-    return Remixer(training_stems, places, store, settings.example_s, settings.mixing, settings.seed)
+def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
+    places = find_places(stems, store, settings.example_s)
+    return Remixer(stems, places, store, settings.example_s, settings.mixing, settings.seed)
 
 
 def _draw(remixer: Remixer, settings: TrainSettings) -> fitting.Draw:

@@ -60,7 +60,7 @@ class TrainingStem:
 class Places:
     """The places where examples can start, place after place.
 
-    stem: (place,) index of the training_stem. step: (place,) start on the grid, in units of `GRID_S`.
+    stem: (place,) index of the training stem. step: (place,) start on the grid, in units of `GRID_S`.
     labels: (place, class) flags: what may sound in an example that starts there.
     """
 
@@ -97,42 +97,40 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
     classes = list(run.taxonomy.classes)
     segments = {key[0]: part for key, part in run.segments.partition_by("stem", as_dict=True).items()}
     wanted = {"kept", "changed", *(["unsure"] if unsure else [])}
-    training_stems = []
+    stems = []
     for row in run.labels.filter(pl.col("verdict").is_in(list(wanted))).iter_rows(named=True):
         labels = np.array(run.taxonomy.to_flags(run.taxonomy.parse(row["refined"])))
         if not labels.any():
             continue
         path, stream = split_stem_name(row["stem"])
-        training_stem = TrainingStem((root / path, stream or 0), row["song"], row["stem"], labels)
+        stem = TrainingStem((root / path, stream or 0), row["song"], row["stem"], labels)
         # What is in an unsure stem is uncertain at all times: it teaches as a whole.
         part = segments.get(row["stem"]) if row["verdict"] != "unsure" else None
         if part is not None:
             times = part.select("start_s", "end_s").to_numpy()
             possible = labels | (np.array([row[name] for name in classes]) >= _STEM_RULED_OUT_BELOW)
             scores = part.select(classes).to_numpy() * possible
-            training_stem = TrainingStem(
-                training_stem.source, training_stem.song, training_stem.name, labels, times[:, 0], times[:, 1], scores
-            )
-        training_stems.append(training_stem)
-    return training_stems
+            stem = TrainingStem(stem.source, stem.song, stem.name, labels, times[:, 0], times[:, 1], scores)
+        stems.append(stem)
+    return stems
 
 
-def find_places(training_stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
-    """The places of all training_stems for examples of `segment_s`; the store must hold them.
+def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
+    """The places of all stems for examples of `segment_s`; the store must hold them.
 
     A stem without a place in which it sounds long enough has one where it sounds longest; a silent one has none, nor
     has one that may hold every class.
     """
-    stems, steps, labels = [], [], []
-    for index, training_stem in enumerate(training_stems):
-        active = _active_steps(store.require(training_stem.source).power, segment_s)
-        sets = _labels_at(training_stem, active * GRID_S, segment_s + GRID_S)
+    indices, steps, labels = [], [], []
+    for index, stem in enumerate(stems):
+        active = _active_steps(store.require(stem.source).power, segment_s)
+        sets = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
         # What may hold everything is a mixture, and teaches nothing (unless there is only one class).
         useful = ~sets.all(axis=1) | (sets.shape[1] == 1)
-        stems.append(np.full(int(useful.sum()), index))
+        indices.append(np.full(int(useful.sum()), index))
         steps.append(active[useful])
         labels.append(sets[useful])
-    return Places(np.concatenate(stems), np.concatenate(steps), np.concatenate(labels))
+    return Places(np.concatenate(indices), np.concatenate(steps), np.concatenate(labels))
 
 
 def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
@@ -150,32 +148,30 @@ def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
     return enough if len(enough) else np.array([int(np.argmax(sounding))])
 
 
-def _labels_at(training_stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.ndarray:
+def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.ndarray:
     """What may sound within `length_s` from each of `start_s`, (place, class) flags."""
-    whole = np.tile(training_stem.labels, (len(start_s), 1))
-    if training_stem.scores is None or training_stem.start_s is None or training_stem.stop_s is None:
+    whole = np.tile(stem.labels, (len(start_s), 1))
+    if stem.scores is None or stem.start_s is None or stem.stop_s is None:
         return whole
-    possible = training_stem.scores >= np.where(training_stem.labels, _NAMED_RULED_OUT_BELOW, _OTHER_RULED_OUT_BELOW)
+    possible = stem.scores >= np.where(stem.labels, _NAMED_RULED_OUT_BELOW, _OTHER_RULED_OUT_BELOW)
     # Segments are in order, so those that a place touches lie side by side.
-    first = np.searchsorted(training_stem.stop_s, start_s, "right")
-    stop = np.searchsorted(training_stem.start_s, start_s + length_s, "left")
+    first = np.searchsorted(stem.stop_s, start_s, "right")
+    stop = np.searchsorted(stem.start_s, start_s + length_s, "left")
     so_far = np.concatenate((np.zeros((1, whole.shape[1]), np.int64), np.cumsum(possible, axis=0)))
     labels = np.not_equal(so_far[np.maximum(first, stop)], so_far[first])
     # The stem sounds there, so something must: what, only its own labels can tell.
     return np.where(labels.any(axis=1, keepdims=True), labels, whole)
 
 
-def fold_out(
-    training_stems: Sequence[TrainingStem], share: float, seed: int
-) -> tuple[list[TrainingStem], list[TrainingStem]]:
-    """The training_stems split by song: those to learn from, and those of about `share` of the songs, to check with.
+def fold_out(stems: Sequence[TrainingStem], share: float, seed: int) -> tuple[list[TrainingStem], list[TrainingStem]]:
+    """The stems split by song: those to learn from, and those of about `share` of the songs, to check with.
 
     With fewer than two songs, or a share of 0, there is nothing to check with.
     """
-    songs = sorted({training_stem.song for training_stem in training_stems})
+    songs = sorted({stem.song for stem in stems})
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
     chosen = set(np.random.default_rng([seed, 0x5E1F]).permutation(songs)[:count]) if count > 0 else set()
     return (
-        [training_stem for training_stem in training_stems if training_stem.song not in chosen],
-        [training_stem for training_stem in training_stems if training_stem.song in chosen],
+        [stem for stem in stems if stem.song not in chosen],
+        [stem for stem in stems if stem.song in chosen],
     )
