@@ -1,10 +1,15 @@
 # Every target sets up what it needs: a virtual environment in .venv, with the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
-READY_FOR_DOCS := .venv/.ready-for-docs
+OLDEST := .venv-oldest
 
-.PHONY: demo test lint format bench docs
+# The name of what is touched when an environment is ready says which Python made it: for another it is made anew.
+MADE_BY := $(shell $(PYTHON) -c 'import re, sys; print(re.sub(r"\W+", "-", sys.implementation.cache_tag + sys.base_prefix))')
+READY := .venv/.ready-$(MADE_BY)
+READY_FOR_DOCS := $(READY)-docs
+OLDEST_READY := $(OLDEST)/.ready-$(MADE_BY)
+
+.PHONY: demo test test-oldest lint format bench docs
 
 # The whole method on a generated band; nothing is downloaded but restem's own dependencies.
 demo: $(READY)
@@ -13,6 +18,10 @@ demo: $(READY)
 # ARGS goes to pytest, as in `make test ARGS=tests/audio`.
 test: $(READY)
 	$(BIN)/pytest $(ARGS)
+
+# The tests with the lowest versions that pyproject.toml allows of what restem itself needs. torch brings 3 GB of CUDA.
+test-oldest: $(OLDEST_READY)
+	$(OLDEST)/bin/pytest $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -38,14 +47,30 @@ docs: $(READY_FOR_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "The documentation is in site/index.html."
 
+define CHECK_PYTHON
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "restem needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+endef
+
+INSTALL := -m pip install --quiet --disable-pip-version-check
+
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "restem needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,review,separators]'
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,review,separators]'
+	@touch $@
+
+# Tools of the extra `dev` are as new as they can be beside the rest.
+$(OLDEST_READY): pyproject.toml
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python $(INSTALL) uv
+	$(OLDEST)/bin/uv pip compile --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--extra review --extra separators --output-file $(OLDEST)/lowest.txt pyproject.toml
+	$(OLDEST)/bin/python $(INSTALL) -c $(OLDEST)/lowest.txt -e '.[dev,review,separators]'
 	@touch $@
 
 # Only `make docs` waits for what it needs.
 $(READY_FOR_DOCS): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@

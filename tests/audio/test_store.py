@@ -414,7 +414,7 @@ class TestKill:
         cache = tmp_path / "cache"
         programs = [start_python("-c", FILL, cache, *files) for _ in range(2)]
         for program in programs:
-            output, _ = program.communicate(timeout=100)
+            output, _ = program.communicate()
             assert program.returncode == 0 and output == "{}\n"
         Store(tmp_path / "expected").fill([(file, 0) for file in files])
         assert entries(cache) == entries(tmp_path / "expected")
@@ -514,12 +514,12 @@ class TestMemory:
         assert peaks[20] < 200
 
     @pytest.mark.slow
-    @pytest.mark.timeout(1500)
+    @pytest.mark.timeout(7200)
     def test_two_hours_of_eight_channels_at_96_khz(self, tmp_path: Path, run_python: Callable) -> None:
         path = tmp_path / "long.wav"
         write_sparse(path, 7200, 96000, 8, tone_s=6000)
         assert path.stat().st_size > 11e9
-        done = run_python(COMPUTE, tmp_path / "cache", path, timeout=1400)
+        done = run_python(COMPUTE, tmp_path / "cache", path)
         assert done.returncode == 0, done.stderr
         peak_mb, seconds, loudest_s = map(float, done.stdout.split())
         assert seconds == 7200.0 and 5999.9 <= loudest_s <= 6001.0

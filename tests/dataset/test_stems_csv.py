@@ -105,7 +105,7 @@ def test_tables_from_excel_and_windows(tmp_path: Path, tree) -> None:
     assert [stem.path for stem in open_dataset(tmp_path).stems] == ["a/x.wav"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=st.dictionaries(NAMES.map("".join).filter(usable), st.tuples(LABELS, NAMES.map("".join)), min_size=1))
 def test_round_trip_with_nasty_names(rows: dict[str, tuple[frozenset[str], str]]) -> None:
     taxonomy = Taxonomy()

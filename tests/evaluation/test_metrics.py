@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -53,7 +53,6 @@ def test_agreement_refuses_what_does_not_fit() -> None:
             agreement(labelled, true, names)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40))
 def test_ranking_with_ties_is_scikit_learns(items: list[tuple[bool, int]]) -> None:
     positive = np.array([one for one, _ in items])

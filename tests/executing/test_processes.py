@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,9 +22,15 @@ def test_every_item_once_with_its_index(workers: int, count: int) -> None:
     assert sorted(Processes(workers).map_unordered(math.sqrt, items)) == [(n, float(n)) for n in range(count)]
 
 
-def test_results_come_as_they_are_ready() -> None:
-    order = [index for index, _ in Processes(2).map_unordered(time.sleep, [1.5, 0.0, 0.0])]
-    assert order[-1] == 0
+def test_results_come_as_they_are_ready(tmp_path: Path) -> None:
+    """The first item cannot end before the others' results are here: it reads what is written only then."""
+    waiting, empty = tmp_path / "waiting", tmp_path / "empty"
+    os.mkfifo(waiting)
+    empty.touch()
+    results = Processes(2).map_unordered(Path.read_bytes, [waiting, empty, empty])
+    assert sorted([next(results), next(results)]) == [(1, b""), (2, b"")]
+    waiting.write_bytes(b"go on")
+    assert list(results) == [(0, b"go on")]
 
 
 @pytest.mark.parametrize("settings", [{}, {"gpus": 1}, {"cpus": 2}])
@@ -78,30 +84,22 @@ def test_a_script_needs_no_main_guard(tmp_path_factory: pytest.TempPathFactory, 
         "from restem.executing.processes import Processes\n"
         "print(sorted(Processes(2).map_unordered(math.sqrt, [1.0, 4.0, 9.0])))\n"
     )
-    output, _ = start_python(script).communicate(timeout=60)
+    output, _ = start_python(script).communicate()
     assert output == "[(0, 1.0), (1, 2.0), (2, 3.0)]\n"
 
 
 def test_workers_end_with_the_process_that_started_them(start_python: Callable) -> None:
     program = """
-import time
 from restem.executing.processes import Processes
-list(Processes(2).map_unordered(time.sleep, [60, 60]))
+work = "import time; print('at work', flush=True); time.sleep(100_000)"
+list(Processes(2).map_unordered(exec, [work, work]))
 """
     parent = start_python("-c", program)
-    workers = _eventually(lambda: psutil.Process(parent.pid).children(), lambda found: len(found) >= 2)
-    time.sleep(3.0)  # until both are at work
+    assert [parent.stdout.readline() for _ in range(2)] == ["at work\n", "at work\n"]
+    workers = psutil.Process(parent.pid).children()
+    assert len(workers) >= 2
     parent.send_signal(signal.SIGKILL)
-    assert _eventually(lambda: psutil.wait_procs(workers, timeout=0)[1], lambda alive: not alive) == []
-
-
-def _eventually(look: Callable[[], list], good: Callable[[list], bool]) -> list:
-    """What `look` finds once it is `good`, or after 20 s."""
-    for _ in range(200):
-        if good(found := look()):
-            break
-        time.sleep(0.1)
-    return found
+    psutil.wait_procs(workers)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")

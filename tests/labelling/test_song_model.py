@@ -137,7 +137,7 @@ class TestPosterior:
         for name, value in vars(truth).items():
             assert getattr(found, name) == pytest.approx(value, abs=0.04), name
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.integers(0, 1000), st.integers(1, 12), st.integers(1, 4))
     def test_always_probabilities(self, seed: int, stems: int, classes: int) -> None:
         rng = np.random.default_rng(seed)

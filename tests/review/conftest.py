@@ -56,7 +56,7 @@ class Served:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body; path is below the token."""
         sent = {"Host": f"127.0.0.1:{self.port}", **({"Content-Type": "application/json"} if body is not None else {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
             data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
             # putrequest, because request() would send its own Host beside ours.
@@ -156,6 +156,6 @@ def chromium() -> Iterator[Any]:
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
     ]  # fmt: skip
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        browser = driver.chromium.launch(executable_path=path, args=arguments, timeout=0)
         yield browser
         browser.close()

@@ -65,7 +65,7 @@ class TestRefusals:
         """A connection closed with bytes unread would be reset, and the answer lost with it."""
         served, _ = refusing
         body = b'{"index": 0, "new": "drums"}'
-        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
             head = f"POST /{served.token}/api/decisions HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
             connection.sendall(f"{head}Origin: null\r\nContent-Length: {len(body)}\r\n\r\n".encode())
             time.sleep(0.3)

@@ -220,7 +220,7 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\
 LABELS = st.frozensets(st.sampled_from(TAXONOMY.classes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.tuples(NAMES, NAMES), LABELS, min_size=1, max_size=8))
 def test_round_trip_with_nasty_names(stems: dict[tuple[str, str], frozenset[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

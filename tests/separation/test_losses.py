@@ -56,7 +56,7 @@ def test_single_labels_are_the_plain_loss() -> None:
     assert torch.isclose(set_loss(outputs, groups, targets), (outputs - targets).abs().mean())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(4)), st.permutations(range(4)), st.sampled_from(list(LOSSES)))
 def test_order_does_not_matter(slots: list[int], classes: list[int], loss: str) -> None:
     outputs, targets = random(3, 4, 1, 300), random(3, 4, 1, 300, seed=1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -134,16 +133,15 @@ def test_an_interrupted_rendering_resumes(tmp_path: Path, monkeypatch: pytest.Mo
     assert digests(broken) == digests(whole)
 
 
-def test_a_killed_rendering_resumes(tmp_path: Path) -> None:
+def test_a_killed_rendering_resumes(tmp_path: Path, start_python: Callable) -> None:
     """SIGKILL leaves at worst a hidden folder, which the next rendering clears away."""
     out, settings = tmp_path / "out", {"songs": 3, "seconds": 3.0, "seed": 8, "rate_hz": RATE_HZ}
     script = f"from restem.synth import render_band; render_band({str(out)!r}, **{settings!r})"
-    with subprocess.Popen([sys.executable, "-c", script]) as process:
-        give_up = time.monotonic() + 60.0
-        while not (out / "song000").exists() and process.poll() is None:
-            assert time.monotonic() < give_up
-            time.sleep(0.005)
-        process.kill()
+    process = start_python("-c", script)
+    while not (out / "song000").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
     (out / ".song002.part").mkdir(exist_ok=True)
     (out / ".song002.part" / "bass.flac").write_bytes(b"half")
     for folder in out.glob("song*"):
