@@ -118,7 +118,7 @@ class PcmStore:
         """Decodes a stem and writes its entry. Raises AudioError when it cannot be decoded."""
         entry = self.entry(source)
         with open_audio(*source) as audio:
-            lies_ready = audio.info.encoding.startswith("WAV ") and audio.info.rate_hz == self.rate_hz
+            lies_ready = audio.info.container == "WAV" and audio.info.rate_hz == self.rate_hz
         # Two passes, since the scale has to be known before the first sample is written.
         power, frames, peak = self._measure(source)
         scale = max(1.0, peak) / _FULL_SCALE

@@ -1,30 +1,31 @@
-"""The sound of a stem for a browser: the file itself where a browser can play it, else a WAV that is made on the way.
+"""The sound of a stem for a browser: the file itself where a browser can play it, else a WAV made while it is sent.
 
-Such a WAV does not exist anywhere. Its length follows from the stem's header, so any range of its bytes can be made by
-decoding that stretch of the stem: a browser can seek in it as in a file.
+Such a WAV is never stored. Its length follows from the stem's header, so any range of its bytes can be made by decoding
+that part of the stem: a browser can seek in it as in a file. Starlette's `FileResponse` answers ranges too, but only
+of a file, which would have to be decoded whole before the first byte is sent; so ranges are parsed here.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restem.audio.pcm import to_channels
-from restem.audio.reader import AudioInfo, open_audio, probe
+from restem.audio.reader import MP4, AudioInfo, open_audio, probe
 
-# Container and encoding, as `AudioInfo.encoding` has them, that Chromium, Firefox and Safari all play.
-_PLAYED = {
-    **dict.fromkeys(("WAV PCM_U8", "WAV PCM_16", "WAV PCM_24", "WAV FLOAT"), "audio/wav"),
-    **dict.fromkeys(("WAVEX PCM_16", "WAVEX PCM_24", "WAVEX FLOAT"), "audio/wav"),
-    **dict.fromkeys(("FLAC PCM_S8", "FLAC PCM_16", "FLAC PCM_24"), "audio/flac"),
-    **dict.fromkeys(("OGG VORBIS", "OGG OPUS"), "audio/ogg"),
-    "MP3 MPEG_LAYER_III": "audio/mpeg",
-    "aac": "audio/mp4",
+# Of each container its media type, and the codecs in it that Chromium, Firefox and Safari all play.
+_PLAYED: Mapping[str, tuple[str, frozenset[str]]] = {
+    "WAV": ("audio/wav", frozenset({"PCM_U8", "PCM_16", "PCM_24", "FLOAT"})),
+    "WAVEX": ("audio/wav", frozenset({"PCM_16", "PCM_24", "FLOAT"})),
+    "FLAC": ("audio/flac", frozenset({"PCM_S8", "PCM_16", "PCM_24"})),
+    "OGG": ("audio/ogg", frozenset({"VORBIS", "OPUS"})),
+    "MP3": ("audio/mpeg", frozenset({"MPEG_LAYER_III"})),
+    MP4: ("audio/mp4", frozenset({"aac"})),
 }
 _MOST_CHANNELS = 2
 _HEADER_BYTES = 44
@@ -36,7 +37,8 @@ def media_type(info: AudioInfo, stream: int | None) -> str | None:
     """The media type of a file that a browser plays as it is, or None. stream: one of several in the file."""
     if stream is not None or info.channels > _MOST_CHANNELS:
         return None
-    return _PLAYED.get(info.encoding)
+    kind, codecs = _PLAYED.get(info.container, ("", frozenset()))
+    return kind if info.codec in codecs else None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class MadeWav:
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The bytes (start, stop) that a Range header asks for, all of them where there is none; None when it cannot be."""
+    """The bytes (start, stop) that a Range header asks for: all without a header, None if they do not exist."""
     if header is None:
         return 0, size
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
