@@ -17,7 +17,6 @@ from restem.errors import RunError, UsageError
 from restem.labelling.classifier import load_classifier
 from restem.labelling.deciding import Outcome
 from restem.labelling.refining import RefineSettings, assign_folds, refine_labels, segment_targets
-from restem.labelling.refitting import refit
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings
 from restem.runs.run import Run, open_run
@@ -73,13 +72,6 @@ class TestRunFolder:
         for name in CLASSES:
             assert segments[name].is_between(0, 1).all()
         assert segments["level_db"].is_between(-60, 0).all()
-
-    def test_refitting_without_decisions_finds_the_same(self, finished: Run) -> None:
-        """What segments.parquet holds leads back to the scores that stems were judged by."""
-        again = refit(finished, {})
-        for name in (*CLASSES, "quality"):
-            np.testing.assert_allclose(again[name], finished.found[name], atol=1e-3)
-        assert again["verdict"].equals(finished.found["verdict"])
 
     def test_classifier(self, finished: Run) -> None:
         _, config = load_classifier(finished.path / "classifier")

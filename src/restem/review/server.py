@@ -1,11 +1,10 @@
-"""The review page's server: a few addresses around a `ReviewSession`, behind a `AccessGuard`, on this machine only."""
+"""The review page's server: a few addresses around a `ReviewSession`, behind an `AccessGuard`, on this machine only."""
 
 from __future__ import annotations
 
 import getpass
 import secrets
 import socket
-import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -16,11 +15,12 @@ import uvicorn
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
 from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
-from restem.review.access import AccessGuard, App
+from restem.review.access import AccessGuard
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.runs.run import Run
@@ -54,7 +54,7 @@ class UndoAsked(_Asked):
     number: int | None = None
 
 
-def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> App:
+def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> ASGIApp:
     """The ASGI application: everything lies below `/<token>/`. person: who decides unless the page says otherwise."""
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
@@ -97,9 +97,7 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
 
     @api.post("/api/decisions")
     def decide(asked: DecisionAsked) -> dict[str, Any]:
-        made = session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
-        _refit(session)
-        return made
+        return session.decide(asked.index, asked.new, asked.person.strip() or person, asked.start_s, asked.end_s)
 
     @api.post("/api/undo", response_model=None)
     def undo(asked: UndoAsked) -> dict[str, Any] | JSONResponse:
@@ -129,11 +127,6 @@ def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
     return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
 
 
-def _refit(session: ReviewSession) -> None:
-    if session.refit_due():
-        threading.Thread(target=session.refit, daemon=True).start()
-
-
 def serve(
     run: Run,
     *,
@@ -150,7 +143,6 @@ def serve(
     Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
-    _refit(session)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -158,7 +150,7 @@ def serve(
             listening.bind((HOST, port))
             listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as error:
-            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
+            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another `port`.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
         app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
         address = f"http://{own}/{token}/"

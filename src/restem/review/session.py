@@ -1,14 +1,13 @@
 """What the review page works on: a run, the decisions about it, and the order in which to listen.
 
-Stems are known by their row in the run, never by a path, so that a request can only be about what the run names. All of
-it may be used from several threads, and beside other processes that decide about the same run.
+Stems are known by their row in the run, never by a path, so that a request can only be about what the run names. A
+session may be used from several threads, and beside other processes that decide about the same run.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,15 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Source, Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.labelling.refitting import meaning, refit
-from restem.review.queue import doubts, order, stretch
 from restem.review.spectra import spectra
+from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
 from restem.runs.ledger import Decision, Ledger
 from restem.runs.run import Run, record, write_decided
+from restem.taxonomy import Taxonomy
+from restem.verdicts import WITHOUT_SOUND
 from restem.wording import printable
 
-REFIT_EVERY = 20  # stems that were decided about
 _COLUMNS = ("given", "refined", "verdict", "quality")
 
 
@@ -36,22 +35,42 @@ class UnreachableError(RestemError):
     """A stem whose file may not be given out, or is not there."""
 
 
-@dataclass(frozen=True)
-class _Order:
-    """The queue. version: another one for another order. learned_from: the number of decided stems it takes in."""
+def doubts(labels: pl.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
+    """(stem,) P(the refined label set is wrong), for rows of `labels.csv`; 0 for silent and failed stems."""
+    flags = np.array([taxonomy.to_flags(taxonomy.parse(text)) for text in labels["refined"]], bool)
+    flags = flags.reshape(len(labels), len(taxonomy))
+    scores = labels.select(pl.col(list(taxonomy.classes)).fill_null(0.0)).to_numpy()
+    without_sound = labels["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+    return np.where(without_sound, 0.0, 1.0 - _set_probability(scores, flags))
 
-    version: str
-    rows: list[int]
-    doubt: np.ndarray
-    learned_from: int
+
+def _set_probability(probabilities: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """(stem,) P(a stem holds exactly the flagged classes). probabilities: (stem, class). flags: (stem, class) bool.
+
+    The classes are taken as independent, and a stem is known to hold something:
+
+        P = prod(p of the classes that are in, 1 - p of those that are not) / (1 - prod(1 - p))
+    """
+    right = np.where(flags, probabilities, 1.0 - probabilities).prod(axis=1)
+    something = 1.0 - (1.0 - probabilities).prod(axis=1)
+    # Nothing found in a stem that sounds cannot be right.
+    return np.where(flags.any(axis=1), np.minimum(1.0, right / np.maximum(something, 1e-12)), 0.0)
+
+
+def order(doubt: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    """(stem,) the rows of the stems, most doubtful first; the higher a stem's number in `settled`, the later it comes.
+
+    doubt, settled: (stem,).
+    """
+    rows: np.ndarray = np.lexsort((np.arange(len(doubt)), -doubt, settled))
+    return rows
 
 
 class ReviewSession:
-    """One run on the reviewer's session.
+    """The review of one run.
 
-    cache: where the features of the run are kept. follow_links: also give out files that links in the dataset lead to
-    outside of it. Raises RunError when the dataset or the tables of the run have gone, or it was made by a version of
-    restem whose scores mean something else.
+    cache: where the features of the run are kept. follow_links: also give out files that lie outside of the dataset, to
+    which links in it lead. Raises RunError when the dataset or the tables of the run have gone.
     """
 
     def __init__(self, run: Run, cache: Path, follow_links: bool = False) -> None:
@@ -61,7 +80,6 @@ class ReviewSession:
         self.root = run.dataset_root.resolve()
         if not self.root.is_dir():
             raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
-        meaning(run)  # rather now than in the middle of a review
         settings = run.description.get("settings", {}).get("mel")
         self.store = Store(cache, MelSettings(**settings) if settings else None)
         self.found = run.found.to_dicts()
@@ -72,12 +90,10 @@ class ReviewSession:
         # What an earlier run of this dataset was told is not asked again.
         self._told = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
-        self._refitting = threading.Lock()
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
-            write_decided(run)  # in case the last one who decided was stopped before labels.csv was written
+            write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
         self._decided = settle(self.ledger.standing(), run.taxonomy)
-        self._order = self._ordered(run.found, learned_from=0)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -91,27 +107,33 @@ class ReviewSession:
         }
 
     def stems(self) -> dict[str, Any]:
-        """All stems as columns, in the order of the run, and the queue as their row numbers."""
+        """All stems as columns, in the order of the run, and the queue as their row numbers.
+
+        The most doubtful stem comes first; stems that were decided about come late, those without sound last.
+        """
         self._catch_up()
         with self._lock:
-            rows, queue, decided, last = self._rows(), self._order, self._decided, self._last
+            decided, last = self._decided, self._last
+        labels = decided_labels(self.run.found, decided, self.run.taxonomy)
+        doubt = doubts(labels, self.run.taxonomy)
+        judged = [row["stem"] in decided or row["stem"] in self._told for row in self.found]
+        settled = np.array(judged, int) + 2 * self.run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
         return {
             "last": last,
-            "order": queue.version,
-            "queue": queue.rows,
+            "queue": order(doubt, settled).tolist(),
             **self._names,
-            **{name: [row[name] for row in rows] for name in _COLUMNS},
-            "doubt": np.round(queue.doubt, 3).tolist(),
+            **{name: labels[name].to_list() for name in _COLUMNS},
+            "doubt": np.round(doubt, 3).tolist(),
             "decided": [self._state(row["stem"], decided) for row in self.found],
         }
 
     def changes(self, since: int) -> dict[str, Any]:
-        """The stems about which something was decided after decision `since`, by anybody, and the order's version."""
+        """The stems about which something was decided after decision `since`, by anybody."""
         self._catch_up()
         last, names = self.ledger.changed_since(since)
         with self._lock:
             rows = {self._row_of[name]: self._short(self._row_of[name]) for name in names if name in self._row_of}
-            return {"last": last, "order": self._order.version, "stems": rows}
+        return {"last": last, "stems": rows}
 
     def stem(self, index: int) -> dict[str, Any]:
         """Everything about one stem but its pictures."""
@@ -155,7 +177,9 @@ class ReviewSession:
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):
             raise UnreachableError(
-                f"{printable(path)}: leads outside of the dataset; start the review with --follow-links to play it."
+                # Only the page says this, and its reader may have started it either way.
+                f"{printable(path)}: leads outside of the dataset; start the review with `follow_links` "
+                "(on the command line: --follow-links) to play it."
             )
         if not resolved.is_file():
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
@@ -199,29 +223,6 @@ class ReviewSession:
         index = self._row_of[undone.stem]
         return {"number": undone.number, "index": index, "stem": self._short(index)}
 
-    def refit_due(self) -> bool:
-        """Whether enough was decided since the queue was last put in order."""
-        with self._lock:
-            return abs(len(self._decided) - self._order.learned_from) >= REFIT_EVERY
-
-    def refit(self) -> None:
-        """Puts the queue in order by what was decided so far; takes seconds, and leaves the labels as they are."""
-        with self._refitting:
-            if not self.refit_due():
-                return
-            with self._lock:
-                decided = dict(self._decided)
-            labels = refit(self.run, decided)
-            with self._lock:
-                self._order = self._ordered(labels, len(decided))
-
-    def _ordered(self, labels: pl.DataFrame, learned_from: int) -> _Order:
-        doubt = doubts(decided_labels(labels, self._decided, self.run.taxonomy), self.run.taxonomy)
-        judged = {*self._decided, *self._told}
-        quiet = ("silent", "failed")
-        settled = np.array([(row["stem"] in judged) + 2 * (row["verdict"] in quiet) for row in self.found], int)
-        return _Order(secrets.token_hex(4), order(doubt, settled).tolist(), doubt, learned_from)
-
     def _catch_up(self) -> None:
         """Takes in what was decided here or by other processes."""
         last, _ = self.ledger.changed_since(self._last)
@@ -229,12 +230,6 @@ class ReviewSession:
             decided = settle(self.ledger.standing(), self.run.taxonomy)
             with self._lock:
                 self._decided, self._last = decided, max(last, self._last)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return [
-            decided_row(row, self._decided[row["stem"]], self.run.taxonomy) if row["stem"] in self._decided else row
-            for row in self.found
-        ]
 
     def _short(self, index: int) -> dict[str, Any]:
         """What the queue shows of one stem."""

@@ -25,17 +25,14 @@ export class Queue {
 
   // stems: the answer of api.stems().
   load(stems, classes) {
-    const first = !this.stems;
     this.stems = stems;
     this.searched = stems.stem.map((stem, i) => `${stems.songs[stems.song[i]]} ${stem} ${stems.given[i]} ${stems.refined[i]}`.toLowerCase());
-    if (first) {
-      const { verdict, song } = this.fields;
-      const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
-      verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
-      this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
-      // Thousands of songs take a moment, which the first view does not have.
-      setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
-    }
+    const { verdict, song } = this.fields;
+    const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
+    verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
+    this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
+    // Thousands of songs take a moment, which the first view does not have.
+    setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
     this.filter();
   }
 
