@@ -1,8 +1,8 @@
 """Who may talk to the review page: the browser that was given its address, on this machine, and nobody else.
 
-The address holds a random token. A request without it gets nothing; nor does one that was sent to another host name
-(a name that an attacker lets point to 127.0.0.1) or from another page's origin. What is sent back forbids the browser
-to load anything from elsewhere.
+The address holds a random token, and a request without it is refused. So is a request for another host name (an
+attacker can let any name point to 127.0.0.1) and one that comes from another page. Every answer forbids the browser to
+load anything from elsewhere.
 
 Starlette's `TrustedHostMiddleware` is not used: it ignores the port of a host, which the check of the origin needs,
 and it answers before the body of a request has been read, so that the connection is reset and the answer lost.
@@ -16,8 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 1 << 16
-_LARGEST_REFUSED = 1 << 20  # what is read of a body that is refused
+LARGEST_BODY = 1 << 16  # bytes
+_LARGEST_REFUSED = 1 << 20  # bytes that are read of a refused body
 
 _HEADERS = {
     "content-security-policy": (
@@ -45,7 +45,7 @@ class AccessGuard:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # a web socket: not answered, so not opened
+            return  # a web socket stays closed when nobody answers
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,10 +64,10 @@ class AccessGuard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self.hosts:
-            return 403, "This page is only there under its own address on this machine."
+            return 403, "This page answers only at its own address on this machine."
         token, slash, _ = scope["path"].lstrip("/").partition("/")
         if not slash or not secrets.compare_digest(token.encode(), self.token.encode()):
-            return 404, "Nothing here. Open the address that restem review printed."
+            return 404, "There is nothing here. Open the address that restem review printed."
         if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
             return 403, "Requests of other pages are refused."
         if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):

@@ -1,7 +1,7 @@
-"""The stems a person should look at: a card each, or a line where there are too many.
+"""The stems that a person should look at, as the report shows them: a card each, or a line where there are too many.
 
-Of interest is every stem that is not `kept`. The most doubtful `MOST_CARDS` of them get a card, which has a picture
-where the stem could be heard; the others get a line each, so that the page stays small whatever the dataset.
+These are all stems that are not `kept`. The `MOST_CARDS` most doubtful of them get a card, with a picture if the stem
+could be read; each of the others gets a line, so that the page stays small for any dataset.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MOST_CARDS = 200
 
 @dataclass(frozen=True)
 class Selection:
-    """The stems of interest, as rows of `labels.csv` with the row number `row`: those with a card, and the others.
+    """The stems with a card, and the others: rows of `labels.csv`, with their row number there as the column `row`.
 
-    Both are ordered by quality, the most doubtful first; stems without a quality come last.
+    Both are sorted by quality, the most doubtful first; stems without a quality come last.
     """
 
     cards: pl.DataFrame

@@ -174,7 +174,7 @@ def heat_map(run: Run) -> Heat:
         [0 if row == column else count for column, count in zip(found.columns, counts, strict=True)]
         for row, counts in zip(found.rows, found.counts, strict=True)
     ]
-    most = max(1, *(count for row in changes for count in (0, *row))) if changes else 1
+    most = max((count for row in changes for count in row), default=0) or 1
     # Up to 55 %: beyond it the number would no longer stand out from the colour.
     cells = [
         [(count, 8 + 47 * (change / most) ** 0.5) for count, change in zip(counts, row, strict=True)]

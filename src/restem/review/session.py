@@ -87,8 +87,8 @@ class ReviewSession:
         self._songs: dict[str, list[int]] = {}
         for index, row in enumerate(self.found):
             self._songs.setdefault(row["song"], []).append(index)
-        # What an earlier run of this dataset was told is not asked again.
-        self._told = {entry[0] for entry in run.description.get("decisions", [])}
+        # Stems whose labels were known when the run was made need no decision again.
+        self._known = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
@@ -116,7 +116,7 @@ class ReviewSession:
             decided, last = self._decided, self._last
         labels = decided_labels(self.run.found, decided, self.run.taxonomy)
         doubt = doubts(labels, self.run.taxonomy)
-        judged = [row["stem"] in decided or row["stem"] in self._told for row in self.found]
+        judged = [row["stem"] in decided or row["stem"] in self._known for row in self.found]
         settled = np.array(judged, int) + 2 * self.run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
         return {
             "last": last,
@@ -128,15 +128,15 @@ class ReviewSession:
         }
 
     def changes(self, since: int) -> dict[str, Any]:
-        """The stems about which something was decided after decision `since`, by anybody."""
+        """The stems about which anybody decided something after decision `since`."""
         self._catch_up()
         last, names = self.ledger.changed_since(since)
         with self._lock:
-            rows = {self._row_of[name]: self._short(self._row_of[name]) for name in names if name in self._row_of}
+            rows = {self._row_of[name]: self._queue_entry(self._row_of[name]) for name in names if name in self._row_of}
         return {"last": last, "stems": rows}
 
     def stem(self, index: int) -> dict[str, Any]:
-        """Everything about one stem but its pictures."""
+        """Everything about one stem except its pictures. Raises UnreachableError when there is no such stem."""
         row = self._stem(index)
         self._catch_up()
         taxonomy = self.run.taxonomy
@@ -159,25 +159,31 @@ class ReviewSession:
             "stem": printable(within_song(row["song"], row["stem"])),
             "found": {name: row[name] for name in (*_COLUMNS, *taxonomy.classes)},
             "seconds": row["seconds"],
-            **self._short(index),
+            **self._queue_entry(index),
             **found,
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
-            "history": [_said(one) for one in history],
+            "history": [_history_entry(one) for one in history],
             "others": [other for other in self._songs[row["song"]] if other != index],
         }
 
     def spectra(self, index: int) -> dict[str, Any]:
-        """The pictures of a stem. Raises UnreachableError, AudioError."""
+        """The pictures of a stem.
+
+        Raises UnreachableError as `source` does, and AudioError when the stem has to be decoded and cannot be.
+        """
         return spectra(self.store, self.source(index))
 
     def source(self, index: int) -> Source:
-        """The file of a stem and the stream in it. Raises UnreachableError when it lies outside of the dataset."""
+        """The file of a stem and the stream in it.
+
+        Raises UnreachableError when the file is missing, or lies outside of the dataset without `follow_links`.
+        """
         path, stream = split_stem_name(self._stem(index)["stem"])
         file = self.root / path
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):
             raise UnreachableError(
-                # Only the page says this, and its reader may have started it either way.
+                # This is read on the page, whose server was started from Python or from the command line.
                 f"{printable(path)}: leads outside of the dataset; start the review with `follow_links` "
                 "(on the command line: --follow-links) to play it."
             )
@@ -185,16 +191,18 @@ class ReviewSession:
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
         return resolved, stream or 0
 
-    def several(self, index: int) -> int | None:
-        """The stream of a stem that is one of several in its file, else None."""
+    def stream(self, index: int) -> int | None:
+        """The number of a stem's stream if its file holds several, else None."""
         return split_stem_name(self._stem(index)["stem"])[1]
 
     def decide(
         self, index: int, new: str | None, person: str, start_s: float | None = None, end_s: float | None = None
     ) -> dict[str, Any]:
-        """Records a decision; when it returns, the decision is on the disk. Raises UsageError for one that cannot be.
+        """Records a decision, which is on the disk when this returns.
 
-        new: a label set, or None for "I cannot tell"; it then is about the whole stem.
+        new: a label set, or None for "I cannot tell", which is always about the whole stem. start_s, end_s: the time
+        range that the labels are about; None for the whole stem. Raises UsageError for a decision that makes no sense,
+        TaxonomyError for an unknown class.
         """
         row = self._stem(index)
         if row["verdict"] == "failed":
@@ -207,42 +215,45 @@ class ReviewSession:
         written = None if new is None else taxonomy.format(taxonomy.parse(new))
         self._catch_up()
         with self._lock:
-            old = self._short(index)["refined"]
+            old = self._queue_entry(index)["refined"]
         one = Decision(row["song"], row["stem"], old, written, person, start_s=start_s, end_s=end_s)
         (number,) = record(self.run, [one])
         self._catch_up()
-        return {"number": number, "index": index, "stem": self._short(index)}
+        return {"number": number, "index": index, "stem": self._queue_entry(index)}
 
     def undo(self, person: str, number: int | None) -> dict[str, Any] | None:
-        """Takes back a decision, or the person's last one; returns the stem it was about, None if there is none."""
+        """Takes back the decision with a number, or else the person's last one.
+
+        Returns the number and the stem it was about; None when there is nothing to take back.
+        """
         undone = self.ledger.undo(person, number)
         if undone is None:
             return None
         write_decided(self.run)
         self._catch_up()
         index = self._row_of[undone.stem]
-        return {"number": undone.number, "index": index, "stem": self._short(index)}
+        return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
 
     def _catch_up(self) -> None:
-        """Takes in what was decided here or by other processes."""
+        """Reads the decisions made since the last time, here or by other processes."""
         last, _ = self.ledger.changed_since(self._last)
         if last != self._last:
             decided = settle(self.ledger.standing(), self.run.taxonomy)
             with self._lock:
                 self._decided, self._last = decided, max(last, self._last)
 
-    def _short(self, index: int) -> dict[str, Any]:
+    def _queue_entry(self, index: int) -> dict[str, Any]:
         """What the queue shows of one stem."""
-        row = self.found[index]
-        if row["stem"] in self._decided:
-            row = decided_row(row, self._decided[row["stem"]], self.run.taxonomy)
-        return {**{name: row[name] for name in _COLUMNS}, "decided": self._state(row["stem"], self._decided)}
+        row, decided = self.found[index], self._decided
+        if row["stem"] in decided:
+            row = decided_row(row, decided[row["stem"]], self.run.taxonomy)
+        return {**{name: row[name] for name in _COLUMNS}, "decided": self._state(row["stem"], decided)}
 
     def _state(self, stem: str, decided: dict[str, Decided]) -> str:
-        """`decided`, `unsure`, `part` (only for a time), `told` (before the run was made) or nothing."""
+        """`decided`, `unsure`, `part` (only for a time range), `known` (before the run was made) or nothing."""
         one = decided.get(stem)
         if one is None:
-            return "told" if stem in self._told else ""
+            return "known" if stem in self._known else ""
         return "decided" if one.labels is not None else "unsure" if one.unsure else "part"
 
     def _stem(self, index: int) -> dict[str, Any]:
@@ -266,13 +277,13 @@ class ReviewSession:
 
     @cached_property
     def _segments(self) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
-        """The segments, stem after stem, and of each stem the first row and how many there are."""
+        """The segments sorted by stem, and of each stem its first row and its number of rows."""
         found = self.run.found_segments.sort("stem", "start_s")
         counts = found["stem"].rle().struct.unnest()
         first = counts["len"].cum_sum() - counts["len"]
         return found, dict(zip(counts["value"], zip(first, counts["len"], strict=True), strict=True))
 
 
-def _said(one: Decision) -> dict[str, Any]:
+def _history_entry(one: Decision) -> dict[str, Any]:
     shown = replace(one, person=printable(one.person))
     return {name: getattr(shown, name) for name in ("number", "time", "person", "old", "new", "start_s", "end_s")}

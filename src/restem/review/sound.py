@@ -34,7 +34,10 @@ _LARGEST_SIZE = 2**32 - 1
 
 
 def media_type(info: AudioInfo, stream: int | None) -> str | None:
-    """The media type of a file that a browser plays as it is, or None. stream: one of several in the file."""
+    """The media type of a file that browsers play as it is, or None.
+
+    stream: the number of the stem's stream if the file holds several, else None.
+    """
     if stream is not None or info.channels > _MOST_CHANNELS:
         return None
     kind, codecs = _PLAYED.get(info.container, ("", frozenset()))
@@ -43,7 +46,7 @@ def media_type(info: AudioInfo, stream: int | None) -> str | None:
 
 @dataclass(frozen=True)
 class MadeWav:
-    """A 16-bit WAV of one or two channels, of a stem. frames: samples of a channel."""
+    """A stem as a 16-bit WAV of one or two channels. frames: samples of a channel."""
 
     path: Path
     stream: int
@@ -59,7 +62,7 @@ class MadeWav:
 
     @property
     def size(self) -> int:
-        """In bytes, with the header."""
+        """The length in bytes, with the header."""
         return _HEADER_BYTES + self.frames * self._step
 
     @property
@@ -67,13 +70,16 @@ class MadeWav:
         return self.channels * _BYTES
 
     def header(self) -> bytes:
-        """RIFF, fmt and the beginning of data, 44 bytes."""
+        """The first 44 bytes: the chunks RIFF and fmt, and the head of the chunk data."""
         data = min(self.frames * self._step, _LARGEST_SIZE - _HEADER_BYTES)
         form = struct.pack("<HHIIHH", 1, self.channels, self.rate_hz, self.rate_hz * self._step, self._step, 8 * _BYTES)
         return b"RIFF" + struct.pack("<I", data + 36) + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", data)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to before `stop`, in blocks. What a stem lacks of its stated length is silence."""
+        """The bytes from `start` up to `stop`, in blocks.
+
+        A stem that turns out shorter than its header says is filled with silence.
+        """
         if start < _HEADER_BYTES:
             yield self.header()[start:stop]
         first, last = max(0, start - _HEADER_BYTES), stop - _HEADER_BYTES

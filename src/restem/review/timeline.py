@@ -19,10 +19,10 @@ from restem.taxonomy import LabelSet, Taxonomy
 
 MOST_POINTS = 300  # a card is about 300 pixels wide: more points would only make the file bigger
 QUIETEST_DB = -60.0  # the bottom of the level strip, the same in all pictures so that they compare
-WIDTH = 1000  # of the drawing, in its own units, whatever width it is stretched to
+WIDTH = 1000  # of the drawing, in its own units; the page stretches it to any width
 UNITS_PER_PIXEL = 2  # vertical; whole numbers keep the file small, half pixels keep the curves smooth
 LEVEL_HEIGHT, STRIP_HEIGHT, STRIP_GAP, AXIS_HEIGHT = 36, 22, 6, 18  # pixels
-COLOURS = 8  # of the palette in report.css; further classes start again from the first, told apart by their names
+COLOURS = 8  # of the palette in report.css; the ninth class has the colour of the first again
 SIZES: Mapping[str, int] = {
     "level": LEVEL_HEIGHT, "strip": STRIP_HEIGHT, "gap": STRIP_GAP, "axis": AXIS_HEIGHT, "colours": COLOURS,
 }  # fmt: skip
@@ -38,7 +38,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of one stem.
+    """The values that are drawn of one stem.
 
     start_s, end_s: (point,). level_db: (point,). scores: (point, class). NaN where there is no value.
     """
@@ -84,7 +84,7 @@ class Plot:
 def curves(segments: pl.DataFrame, taxonomy: Taxonomy) -> Curves:
     """The curves of one stem's segments (see `segments.parquet` in `restem.runs.run`), at most `MOST_POINTS` points.
 
-    Neighbours that share a point are represented by their highest level and scores, so that nothing heard for a
+    Where several neighbours share a point, it has their highest level and scores, so that nothing that sounds for a
     moment gets lost.
     """
     segments = segments.sort("start_s")
@@ -160,7 +160,8 @@ def _area(points: Curves, fraction: Values, bottom: int, height: int, length_s: 
         values = np.concatenate([[fraction[run.start]], fraction[run], [fraction[run.stop - 1]]])
         x = np.rint(np.clip(times / length_s, 0, 1) * WIDTH).astype(int)
         y = np.rint(base - values * height * UNITS_PER_PIXEL).astype(int)
-        # Points on a level stretch say nothing new. Steps are taken between rounded points, so errors do not add up.
+        # Points within a level stretch are left out. Steps lead from one rounded point to the next, so that rounding
+        # errors do not add up.
         corner = np.ones(len(y), dtype=bool)
         corner[1:-1] = (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:])
         x, y = x[corner], y[corner]

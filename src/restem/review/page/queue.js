@@ -87,8 +87,8 @@ export class Queue {
     const s = this.stems;
     const changed = s.given[i] !== s.refined[i];
     const state = s.decided[i];
-    const mark = { decided: "✓", told: "✓", unsure: "?", part: "◐" }[state] ?? "";
-    const words = { decided: "decided", told: "decided before", unsure: "undecidable", part: "partly decided" }[state] ?? "not decided";
+    const mark = { decided: "✓", known: "✓", unsure: "?", part: "◐" }[state] ?? "";
+    const words = { decided: "decided", known: "decided before", unsure: "undecidable", part: "partly decided" }[state] ?? "not decided";
     const row = element("div", { id: `row-${i}`, role: "option", className: `row ${state ? "done" : ""}` },
       element("span", { className: "doubt", ariaHidden: "true", title: `doubt ${s.doubt[i].toFixed(2)}` }, element("i")),
       element("span", { className: "what" },
