@@ -114,7 +114,7 @@ def cards(run: Run, selection: Selection, previews: Mapping[str, Preview]) -> li
 
 
 def lines(stems: pl.DataFrame, taxonomy: Taxonomy) -> list[Line]:
-    """Rows of a `Selection` in words."""
+    """Rows of `labels.csv`, with their row number as the column `row`, in words."""
     return [_line(row, taxonomy) for row in stems.iter_rows(named=True)]
 
 

@@ -19,9 +19,11 @@ from restem.review.cards import cards, lines, select
 from restem.review.previews import previews
 from restem.review.rendering import environment, package_data
 from restem.review.timeline import SIZES
-from restem.runs.findings import REST, verdict_counts
+from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, verdict_counts, wrong_shares
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS
+
+MOST_SONGS = 15  # of the songs table: the stems themselves follow below it
 
 
 def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Path:
@@ -41,7 +43,8 @@ def render(run: Run, audio: bool = False) -> str:
     """The report as HTML. audio: with previews."""
     selection = select(run.labels)
     script = package_data("report.js")
-    song_rows, song_count = sections.songs(run)
+    songs = songs_to_look_at(run.labels)
+    confused = confusion(run.labels, run.taxonomy)
     return (
         environment()
         .get_template("report.html")
@@ -60,12 +63,15 @@ def render(run: Run, audio: bool = False) -> str:
             stems=len(run.labels),
             verdicts=verdict_counts(run.labels),
             steps=sections.next_steps(run),
-            per_class=sections.per_class(run),
-            heat=sections.heat_map(run),
+            per_class=class_findings(run.labels, run.taxonomy),
+            wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
+            confusion=confused,
+            most_frequent_change=sections.most_frequent_change(confused),
             rest=REST,
-            histogram=sections.histogram(run.labels),
-            songs=song_rows,
-            song_count=song_count,
+            bins=sections.histogram(run.labels),
+            songs=songs[:MOST_SONGS],
+            suspects=sections.suspects(run, songs[:MOST_SONGS]),
+            song_count=len(songs),
             cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
             others=lines(selection.others, run.taxonomy),
         )
