@@ -45,36 +45,33 @@ def render(run: Run, audio: bool = False) -> str:
     script = package_data("report.js")
     songs = songs_to_look_at(run.labels)
     confused = confusion(run.labels, run.taxonomy)
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            # What this package has made or ships is no data, and stays as it is.
-            policy=Markup(_policy(script, audio)),
-            style=Markup(package_data("report.css")),
-            script=Markup(script),
-            sizes=SIZES,
-            title=run.dataset_root.name or run.dataset_root,
-            root=run.dataset_root,
-            classes=run.taxonomy.classes,
-            meanings=MEANINGS,
-            facts=sections.facts(run),
-            lead=sections.lead(run.labels),
-            stems=len(run.labels),
-            verdicts=verdict_counts(run.labels),
-            steps=sections.next_steps(run),
-            per_class=class_findings(run.labels, run.taxonomy),
-            wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
-            confusion=confused,
-            most_frequent_change=sections.most_frequent_change(confused),
-            rest=REST,
-            bins=sections.histogram(run.labels),
-            songs=songs[:MOST_SONGS],
-            suspects=sections.suspects(run, songs[:MOST_SONGS]),
-            song_count=len(songs),
-            cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
-            others=lines(selection.others, run.taxonomy),
-        )
+    template = environment().get_template("report.html")
+    return template.render(
+        # What this package has made or ships is no data, and stays as it is.
+        policy=Markup(_policy(script, audio)),
+        style=Markup(package_data("report.css")),
+        script=Markup(script),
+        sizes=SIZES,
+        title=run.dataset_root.name or run.dataset_root,
+        root=run.dataset_root,
+        classes=run.taxonomy.classes,
+        meanings=MEANINGS,
+        facts=sections.facts(run),
+        lead=sections.lead(run.labels),
+        stems=len(run.labels),
+        verdicts=verdict_counts(run.labels),
+        steps=sections.next_steps(run),
+        per_class=class_findings(run.labels, run.taxonomy),
+        wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
+        confusion=confused,
+        most_frequent_change=sections.most_frequent_change(confused),
+        rest=REST,
+        bins=sections.histogram(run.labels),
+        songs=songs[:MOST_SONGS],
+        suspects=sections.suspects(run, songs[:MOST_SONGS]),
+        song_count=len(songs),
+        cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
+        others=lines(selection.others, run.taxonomy),
     )
 
 
