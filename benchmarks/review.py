@@ -1,10 +1,10 @@
-"""What decisions are worth: label accuracy after so many of them, in the order of the queue and in a random one.
+"""What decisions are worth: label accuracy after so many of them, in the order of the queue and in random orders.
 
     python benchmarks/review.py                              # recordings in ../shared/data, or a rendered band
     python benchmarks/review.py --run RUN --truth truth.csv  # a run that is there already
 
-A person is simulated who always decides as the truth says. The queue is put in order again after every 20 decisions, as
-in `restem review`; "fixed queue" never is; the random orders are ten. Draws docs/images/decisions.svg.
+A person is simulated who always decides as the truth says. There are ten random orders. Draws
+docs/images/decisions.svg.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ import restem
 from common import DATA, HERE, publish, song_folders
 from restem.dataset.truth import read_truth
 from restem.evaluation.labels import score_labels
-from restem.labelling.refitting import refit
-from restem.review.queue import doubts, order
-from restem.review.session import REFIT_EVERY
-from restem.runs.decided import Decided, decided_labels
+from restem.review.session import doubts, order
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet
 
@@ -53,22 +50,10 @@ def accuracies(run: Run, right: Truth, rows: list[int]) -> list[float]:
     return (1 - (wrong.sum() - left) / true.size).tolist()
 
 
-def queue_order(run: Run, right: Truth, refitting: bool) -> list[int]:
-    """The rows in the order in which the page would ask, told the truth each time."""
-    stems = run.found["stem"].to_list()
-    decided: dict[str, Decided] = {}
-    asked: list[int] = []
-    labels = run.found
-    while len(asked) < len(stems):
-        doubt = doubts(decided_labels(labels, decided, run.taxonomy), run.taxonomy)
-        settled = np.array([stem in decided for stem in stems])
-        rest = [row for row in order(doubt, settled).tolist() if stems[row] not in decided]
-        for row in rest[: REFIT_EVERY if refitting else None]:
-            decided[stems[row]] = Decided(right[stems[row]])
-            asked.append(row)
-        if refitting:
-            labels = refit(run, decided)
-    return asked
+def queue_order(run: Run) -> list[int]:
+    """The rows in the order in which the page asks."""
+    doubt = doubts(run.found, run.taxonomy)
+    return order(doubt, np.zeros(len(doubt), int)).tolist()
 
 
 def needed(curve: list[float], accuracy: float) -> int:
@@ -76,7 +61,8 @@ def needed(curve: list[float], accuracy: float) -> int:
     return next(count for count, value in enumerate(curve) if value >= accuracy)
 
 
-def draw(curves: dict[str, list[float]], random: np.ndarray, given: float) -> None:
+def draw(queue: list[float], random: np.ndarray, given: float) -> None:
+    """Label accuracy over decisions. queue: (decision + 1,). random: (order, decision + 1)."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -87,8 +73,7 @@ def draw(curves: dict[str, list[float]], random: np.ndarray, given: float) -> No
     counts = np.arange(random.shape[1])
     axes.fill_between(counts, random.min(axis=0), random.max(axis=0), color="#8a93a0", alpha=0.3, lw=0)
     axes.plot(counts, random.mean(axis=0), color="#5a616d", label=f"random order ({len(random)})")
-    for (name, curve), style in zip(curves.items(), ("-", "--"), strict=True):
-        axes.plot(counts, curve, color="#4b46c2", ls=style, lw=2, label=name)
+    axes.plot(counts, queue, color="#4b46c2", lw=2, label="queue")
     axes.axhline(given, color="#c2490f", lw=1, ls=":", label="given labels")
     axes.set(xlabel="decisions", ylabel="label accuracy", xlim=(0, counts[-1]))
     axes.legend(frameon=False, loc="center right")
@@ -103,19 +88,16 @@ def measure(run: Run, truth_path: Path) -> dict[str, Any]:
     pairs = zip(run.found["song"], run.found["stem"], strict=True)
     right = {stem: run.taxonomy.parse(known[song, stem.removeprefix(f"{song}/")]) for song, stem in pairs}
     score = score_labels(run.found, table, run.taxonomy)
-    curves = {
-        "queue": accuracies(run, right, queue_order(run, right, refitting=True)),
-        "fixed queue": accuracies(run, right, queue_order(run, right, refitting=False)),
-    }
+    queue = accuracies(run, right, queue_order(run))
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(right)).tolist() for _ in range(RANDOM_ORDERS)]
     random = np.array([accuracies(run, right, rows) for rows in orders])
-    draw(curves, random, score.given.label_accuracy)
+    draw(queue, random, score.given.label_accuracy)
     return {
         "stems": len(right),
         "given": score.given.label_accuracy,
         "random order": random.mean(axis=0).round(4).tolist(),
-        **{name: [round(value, 4) for value in curve] for name, curve in curves.items()},
+        "queue": [round(value, 4) for value in queue],
     }
 
 
@@ -132,7 +114,7 @@ def main() -> None:
         figures = measure(run, truth)
     tenth = figures["stems"] // 10
     claims = [("label accuracy: given", f"{figures['given']:.4f}", "")]
-    for name in ("queue", "fixed queue", "random order"):
+    for name in ("queue", "random order"):
         curve = figures[name]
         after = "  ".join(f"{curve[i * tenth]:.4f}" for i in range(3))
         claims.append((f"{name}: after 0, 10 %, 20 % of the stems", after, ""))

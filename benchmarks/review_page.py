@@ -63,13 +63,7 @@ def make_run(work: Path) -> Path:
         },
         schema_overrides=segments_schema(taxonomy),
     )
-    dataset = {"root": str(work / "songs"), "classes": list(taxonomy.classes), "aliases": {}}
-    meaning = {"absent": -1.0, "present": 1.0, "spread": 1.4, "lapse": 0.0, "base": 0.5}
-    description = {
-        "dataset": dataset,
-        "settings": {"pool_quantile": 0.93},
-        "calibration": {name: {"segments": meaning} for name in taxonomy.classes},
-    }
+    description = {"dataset": {"root": str(work / "songs"), "classes": list(taxonomy.classes), "aliases": {}}}
     write_run(work / "run", taxonomy, labels, segments, description)
     return work / "run"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def play(name: str, song: int, seconds: float, rate_hz: int = RATE_HZ) -> np.nda
     return np.asarray(0.2 * sound / np.abs(sound).max(), np.float32)
 
 
-def write_songs(
+def _write_band(
     root: Path, songs: int = 3, seconds: float = 5.0, wrong: Mapping[tuple[int, str], str] | None = None
 ) -> Path:
     """Songs of four sounds each as 16-bit mono WAV. wrong: (song, name) -> the sound that is there instead."""
@@ -59,14 +60,14 @@ def write_songs(
 
 @pytest.fixture
 def write_band() -> WriteBand:
-    """`write_band(root, songs=3, seconds=5.0)`; see `write_songs`."""
-    return write_songs
+    """`write_band(root, songs=3, seconds=5.0)`; see `_write_band`."""
+    return _write_band
 
 
 @pytest.fixture(scope="session")
 def band_writer() -> WriteBand:
     """The same for fixtures that last longer than a test."""
-    return write_songs
+    return _write_band
 
 
 def _environment() -> dict[str, str]:
@@ -103,3 +104,65 @@ def start_python() -> Iterator[StartPython]:
             os.killpg(process.pid, 9)
         process.wait()
         process.stdout.close()
+
+
+TONE_RATE_HZ = 8000
+TONES_HZ = {"vocals": 440.0, "drums": 1500.0, "bass": 80.0, "other": 700.0}
+
+Tree = Callable[[Path, Iterable[str]], Path]
+WriteSongs = Callable[..., Path]
+
+
+@pytest.fixture
+def tree() -> Tree:
+    """Makes empty files: `tree(root, ["Song A/vocals.wav", ...])`."""
+
+    def make(root: Path, paths: Iterable[str]) -> Path:
+        for path in paths:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).touch()
+        return root
+
+    return make
+
+
+@pytest.fixture
+def write_songs() -> WriteSongs:
+    """Writes songs of four tones with a little noise each, 16-bit FLAC: `write_songs(root, songs=3)`."""
+
+    def write(
+        root: Path,
+        songs: int = 3,
+        seconds: float = 1.0,
+        classes: Iterable[str] = tuple(TONES_HZ),
+        amplitude: float = 0.1,
+        channels: Mapping[str, int] | None = None,
+    ) -> Path:
+        for song in range(songs):
+            rng = np.random.default_rng(song)
+            for name in classes:
+                time_s = np.arange(round(seconds * TONE_RATE_HZ)) / TONE_RATE_HZ
+                sound = amplitude * np.sin(2 * np.pi * TONES_HZ[name] * (1 + song / 50) * time_s)
+                sound = sound[:, None] + 0.1 * amplitude * rng.standard_normal(
+                    (len(time_s), (channels or {}).get(name, 2))
+                )
+                folder = root / f"Song {song + 1}"
+                folder.mkdir(parents=True, exist_ok=True)
+                soundfile.write(folder / f"{name}.flac", sound, TONE_RATE_HZ, subtype="PCM_16")
+        return root
+
+    return write
+
+
+@pytest.fixture
+def snapshot() -> Callable[[Path], dict[str, str]]:
+    """The content of every file below a folder, links followed and named: equal before and after if nothing changed."""
+
+    def take(root: Path) -> dict[str, str]:
+        return {
+            str(path.relative_to(root)): f"{path.is_symlink()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
+    return take

@@ -30,8 +30,6 @@ FOUND = {
     "vocals": ("vocals", "kept", 0.9, [0.97, 0.03, 0.01, 0.04]),
 }
 
-MEANING = {"absent": -1.0, "present": 1.0, "spread": 1.4, "lapse": 0.0, "base": 0.5}
-
 SERVE = """
 import sys
 import restem
@@ -93,11 +91,7 @@ def reviewable(root: Path, songs: int, write_band: Callable[..., Path]) -> Run:
         segments += [(song, stem, float(t), t + 3.0, -20.0, *(np.array(scores) * (t + 1) / 4)) for t in range(4)]
     labels_table = pl.DataFrame(rows, schema=labels_schema(TAXONOMY), orient="row")
     table = pl.DataFrame(segments, schema=segments_schema(TAXONOMY), orient="row")
-    description = {
-        "dataset": {"root": str(dataset), "classes": list(TAXONOMY.classes), "aliases": {}},
-        "settings": {"pool_quantile": 0.85},
-        "calibration": {name: {"segments": MEANING} for name in TAXONOMY.classes},
-    }
+    description = {"dataset": {"root": str(dataset), "classes": list(TAXONOMY.classes), "aliases": {}}}
     return write_run(root / "run", TAXONOMY, labels_table, table, description)
 
 

@@ -15,6 +15,7 @@ import soundfile
 from restem.errors import RunError
 from restem.review import report
 from restem.review.cards import MOST_CARDS, select
+from restem.review.rendering import package_data
 from restem.review.report import write_report
 from restem.runs.ledger import Decision
 from restem.runs.run import SEGMENTS_FILE, Run, labels_schema, open_run, record, segments_schema, write_run
@@ -31,6 +32,7 @@ HOSTILE = [
     "[red]x[/red] ${title} $title %s {0}.wav",
     "a\u202egnp\x1b[2J\n.wav",
     "https://example.org/x.wav",
+    "{{ 7 * 7 }}{% raw %}{# x #}.wav",
 ]
 
 Stem = tuple[str, str, str, str, str, float | None]  # song, stem, given, refined, verdict, quality
@@ -301,7 +303,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_colours_can_be_seen_in_light_and_dark() -> None:
-    css = report._package_data("report.css")
+    css = package_data("report.css")
     light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in css.split("@media", 2)[:2])
     for theme in (light, dark):
         for paper in ("page", "card"):

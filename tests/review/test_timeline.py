@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from restem.review.timeline import MOST_POINTS, MOST_TICKS, WIDTH, curves, picture, ticks
+from restem.review.rendering import environment
+from restem.review.timeline import MOST_POINTS, MOST_TICKS, SIZES, WIDTH, curves, picture, ticks
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(("drums", "bass"))
@@ -29,7 +30,8 @@ def segments(
 
 
 def draw(table: pl.DataFrame) -> str:
-    return picture(table, TAXONOMY, DRUMS, BASS, {"drums": 0.1, "bass": None})
+    plot = picture(table, TAXONOMY, DRUMS, BASS, {"drums": 0.1, "bass": None})
+    return environment().get_template("plot.html").render(plot=plot, sizes=SIZES)
 
 
 def corners(html: str, css: str) -> list[list[tuple[int, int]]]:

@@ -23,6 +23,7 @@ from restem.errors import AudioError
 SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
 EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
+MP4 = "MP4"
 
 BLOCK_FRAMES = 1 << 16
 
@@ -36,16 +37,26 @@ _LENGTH_TOLERANCE_S = {".mp3": 0.1, ".m4a": 0.15, ".mp4": 0.15}
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `frames` counts samples of one channel."""
+    """What a file's header says. `frames` counts samples of one channel.
+
+    container, codec: the format of the file and of the samples in it, as libsndfile names them (`WAV`, `PCM_16`); of an
+    M4A or MP4 `MP4` and FFmpeg's name of the codec (`aac`).
+    """
 
     rate_hz: int
     channels: int
     frames: int
-    encoding: str
+    container: str
+    codec: str
 
     @property
     def seconds(self) -> float:
         return self.frames / self.rate_hz
+
+    @property
+    def encoding(self) -> str:
+        """Container and codec in one column: `WAV PCM_16`; of an MP4 the codec says it all: `aac`."""
+        return self.codec if self.container == MP4 else f"{self.container} {self.codec}"
 
 
 class _Source(Protocol):
@@ -170,10 +181,7 @@ class _SoundFileSource:
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(_reason(path, str(error).rpartition(": ")[2].strip())) from error
         self.info = AudioInfo(
-            self._file.samplerate,
-            self._file.channels,
-            self._file.frames,
-            f"{self._file.format} {self._file.subtype}",
+            self._file.samplerate, self._file.channels, self._file.frames, self._file.format, self._file.subtype
         )
 
     def seek(self, frame: int) -> None:
@@ -226,7 +234,9 @@ class _ContainerSource:
         if not seconds and self._container.duration:
             seconds = self._container.duration / av.time_base
         rate_hz = self._stream.rate
-        self.info = AudioInfo(rate_hz, self._stream.channels, round(seconds * rate_hz), self._stream.codec_context.name)
+        self.info = AudioInfo(
+            rate_hz, self._stream.channels, round(seconds * rate_hz), MP4, self._stream.codec_context.name
+        )
         self._frames: Iterator[np.ndarray] = iter(())
         self._rest = np.zeros((self.info.channels, 0), np.float32)
         self._at_start = True

@@ -1,23 +1,23 @@
 """Who may talk to the review page: the browser that was given its address, on this machine, and nobody else.
 
-The address holds a random token. A request without it gets nothing; nor does one that was sent to another host name
-(a name that an attacker lets point to 127.0.0.1) or from another page's origin. What is sent back forbids the browser
-to load anything from elsewhere.
+The address holds a random token, and a request without it is refused. So is a request for another host name (an
+attacker can let any name point to 127.0.0.1) and one that comes from another page. Every answer forbids the browser to
+load anything from elsewhere.
+
+Starlette's `TrustedHostMiddleware` is not used: it ignores the port of a host, which the check of the origin needs,
+and it answers before the body of a request has been read, so that the connection is reset and the answer lost.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 1 << 16
-_LARGEST_REFUSED = 1 << 20  # what is read of a body that is refused
+LARGEST_BODY = 1 << 16  # bytes
+_LARGEST_REFUSED = 1 << 20  # bytes that are read of a refused body
 
 _HEADERS = {
     "content-security-policy": (
@@ -33,9 +33,9 @@ _HEADERS = {
 
 
 class AccessGuard:
-    """An ASGI application before another one. hosts: `Host` headers that are answered, as `127.0.0.1:8000`."""
+    """An ASGI application in front of another one. hosts: the `Host` headers that are answered (`127.0.0.1:8000`)."""
 
-    def __init__(self, app: App, token: str, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
         self.app = app
         self.token = token
         self.hosts = hosts
@@ -45,46 +45,43 @@ class AccessGuard:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # a web socket: not answered, so not opened
+            return  # a web socket stays closed when nobody answers
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ours = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                theirs = [(name, value) for name, value in message["headers"] if name.decode() not in _HEADERS]
-                message = {**message, "headers": [*theirs, *ours]}
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         if refusal := self._refusal(scope):
             status, reason = refusal
             await _discard(receive)
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-            await guarded({"type": "http.response.start", "status": status, "headers": headers})
-            await guarded({"type": "http.response.body", "body": reason.encode()})
+            await PlainTextResponse(reason, status, {"connection": "close"})(scope, receive, guarded)
             return
         await self.app({**scope, "root_path": f"/{self.token}"}, receive, guarded)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if host not in self.hosts:
-            return 403, "This page is only there under its own address on this machine."
+        """Status and reason, or None for a request that is answered."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0] not in self.hosts:
+            return 403, "This page answers only at its own address on this machine."
         token, slash, _ = scope["path"].lstrip("/").partition("/")
         if not slash or not secrets.compare_digest(token.encode(), self.token.encode()):
-            return 404, "Nothing here. Open the address that restem review printed."
-        if origin is not None and origin != f"http://{host}":
+            return 404, "There is nothing here. Open the address that restem review printed."
+        if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
             return 403, "Requests of other pages are refused."
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):
             return 403, "Requests of other pages are refused."
         if scope["method"] not in ("GET", "HEAD"):
             if not headers.get("content-type", "").startswith("application/json"):
-                return 415, "Only JSON is taken."
+                return 415, "Only JSON is accepted."
             if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > LARGEST_BODY:
-                return 413, "That is too much."
+                return 413, "The request is too large."
         return None
 
 
 async def _discard(receive: Receive) -> None:
-    """Reads what came with a request: a connection closed with bytes unread is reset, and the answer is lost."""
+    """Reads the body of a request: a connection closed with bytes unread is reset, and the answer is lost."""
     read = 0
     while read < _LARGEST_REFUSED:
         message = await receive()

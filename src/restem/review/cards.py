@@ -1,7 +1,7 @@
-"""The stems a person should look at: a card each, or a line where there are too many.
+"""The stems that a person should look at, as the report shows them: a card each, or a line where there are too many.
 
-Of interest is every stem that is not `kept`. The most doubtful `MOST_CARDS` of them get a card, which has a picture
-where the stem could be heard; the others get a line each, so that the page stays small whatever the dataset.
+These are all stems that are not `kept`. The `MOST_CARDS` most doubtful of them get a card, with a picture if the stem
+could be read; each of the others gets a line, so that the page stays small for any dataset.
 """
 
 from __future__ import annotations
@@ -14,28 +14,76 @@ import polars as pl
 
 from restem.dataset.table import within_song
 from restem.errors import RunError
-from restem.review.markup import change, duration, name, table, text
-from restem.review.timeline import picture
+from restem.review.previews import Preview
+from restem.review.timeline import Plot, picture
 from restem.runs.findings import failure_reason
 from restem.runs.run import SEGMENTS_FILE, Run, segments_schema
 from restem.taxonomy import Taxonomy
+from restem.verdicts import MEANINGS, WITHOUT_SOUND
 
 MOST_CARDS = 200
-
-REMARKS: Mapping[str, str] = {
-    "silent": "Nothing was heard anywhere in this stem.",
-}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The stems of interest, as rows of `labels.csv` with the row number `row`: those with a card, and the others.
+    """The stems with a card, and the others: rows of `labels.csv`, with their row number there as the column `row`.
 
-    Both are ordered by quality, the most doubtful first; stems without a quality come last.
+    Both are sorted by quality, the most doubtful first; stems without a quality come last.
     """
 
     cards: pl.DataFrame
     others: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Change:
+    """The labels of a stem before and after, in taxonomy order; removed and added: those that only one side has."""
+
+    given: tuple[str, ...]
+    refined: tuple[str, ...]
+
+    @property
+    def removed(self) -> set[str]:
+        """Given, and no longer there."""
+        return set(self.given).difference(self.refined)
+
+    @property
+    def added(self) -> set[str]:
+        """Not given, and there now."""
+        return set(self.refined).difference(self.given)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stem in words.
+
+    row: its place in the run. stem: the path below its song. quality: None where it has none. searched: the lower-case
+    text in which the page's search field looks.
+    """
+
+    row: int
+    song: str
+    stem: str
+    verdict: str
+    quality: float | None
+    change: Change
+    searched: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One stem with a picture.
+
+    seconds, active_s: None where they are unknown. remark: what is to be said beyond the labels, or nothing. plot: None
+    where the run holds no segments of it. preview: a few seconds to listen to, or None.
+    """
+
+    line: Line
+    seconds: float | None
+    active_s: float | None
+    remark: str
+    plot: Plot | None
+    preview: Preview | None
 
 
 def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
@@ -48,7 +96,7 @@ def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
         labels.with_row_index("row")
         .filter(pl.col("verdict") != "kept")
         .sort("quality", nulls_last=True, maintain_order=True)
-        .with_columns(turn=pl.int_range(pl.len()).over("verdict"), later=pl.col("verdict").is_in(["silent", "failed"]))
+        .with_columns(turn=pl.int_range(pl.len()).over("verdict"), later=pl.col("verdict").is_in(WITHOUT_SOUND))
     )
     chosen = interesting.sort("later", "turn", maintain_order=True).head(most)["row"]
     has_card = pl.col("row").is_in(chosen.implode())
@@ -56,30 +104,49 @@ def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
     return Selection(interesting.filter(has_card), interesting.filter(~has_card))
 
 
-def cards(run: Run, selection: Selection, previews: Mapping[str, str]) -> str:
-    """The cards' HTML. previews: stem -> HTML to hear it with. Raises RunError when the segments lack a column."""
+def cards(run: Run, selection: Selection, previews: Mapping[str, Preview]) -> list[Card]:
+    """The cards of a selection. previews: by stem. Raises RunError when the segments lack a column."""
     segments = _segments_by_stem(run, selection.cards)
-    return "\n".join(
-        _card(row, segments.get((row["song"], row["stem"])), run, previews.get(row["stem"], ""))
+    return [
+        _card(row, segments.get((row["song"], row["stem"])), run, previews.get(row["stem"]))
         for row in selection.cards.iter_rows(named=True)
+    ]
+
+
+def lines(stems: pl.DataFrame, taxonomy: Taxonomy) -> list[Line]:
+    """Rows of `labels.csv`, with their row number as the column `row`, in words."""
+    return [_line(row, taxonomy) for row in stems.iter_rows(named=True)]
+
+
+def change(row: Mapping[str, Any], taxonomy: Taxonomy) -> Change:
+    """What became of the labels in a row of `labels.csv`."""
+    given, refined = (taxonomy.parse(row[name] or "") for name in ("given", "refined"))
+    return Change(*(tuple(name for name in taxonomy.classes if name in labels) for labels in (given, refined)))
+
+
+def _line(row: Mapping[str, Any], taxonomy: Taxonomy) -> Line:
+    return Line(
+        row["row"],
+        row["song"],
+        within_song(row["song"], row["stem"]),
+        row["verdict"],
+        row["quality"],
+        change(row, taxonomy),
+        f"{row['song']} {row['stem']} {row['given']} {row['refined']}".lower(),
     )
 
 
-def lines(selection: Selection, taxonomy: Taxonomy) -> str:
-    """The HTML of the table of stems without a card."""
-    head = (("song", "name"), ("stem", "name"), ("given → refined", ""), ("verdict", ""), ("quality", "number"))
-    stems = list(selection.others.iter_rows(named=True))
-    rows = (
-        (
-            name(row["song"]),
-            name(within_song(row["song"], row["stem"])),
-            _change(row, taxonomy),
-            _badge(row["verdict"]),
-            _quality(row),
-        )
-        for row in stems
-    )
-    return table(head, rows, "stems sortable", attributes=[_keys(row) for row in stems])
+def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run, preview: Preview | None) -> Card:
+    taxonomy = run.taxonomy
+    plot, remark = None, ""
+    if row["verdict"] == "failed":
+        remark = failure_reason(run, row["stem"])
+    elif row["verdict"] == "silent":
+        remark = MEANINGS["silent"].full
+    if segments is not None:
+        given, refined = (taxonomy.parse(row[name] or "") for name in ("given", "refined"))
+        plot = picture(segments, taxonomy, given, refined, {name: row[name] for name in taxonomy.classes})
+    return Card(_line(row, taxonomy), row["seconds"], row["active_seconds"], remark, plot, preview)
 
 
 def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
@@ -90,51 +157,3 @@ def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl
         raise RunError(f"{run.path / SEGMENTS_FILE}: the column {missing[0]!r} is missing; run `restem refine` again.")
     wanted = segments.join(stems.select("song", "stem"), on=["song", "stem"], how="semi")
     return wanted.partition_by("song", "stem", as_dict=True)
-
-
-def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run, preview: str) -> str:
-    taxonomy = run.taxonomy
-    parts = [
-        f'<article class="card" {_keys(row)}>'
-        f"<header><h3><small>{name(row['song'])}</small>{name(within_song(row['song'], row['stem']))}</h3>"
-        f"{_badge(row['verdict'])}</header>",
-        f'<p class="news"><span>{_change(row, taxonomy)}</span><span class="facts">{_facts(row)}</span></p>',
-    ]
-    if row["verdict"] == "failed":
-        parts.append(f'<p class="remark">{text(failure_reason(run, row["stem"]))} Its labels stay as given.</p>')
-    elif remark := REMARKS.get(row["verdict"]):
-        parts.append(f'<p class="remark">{remark}</p>')
-    if segments is not None:
-        given, refined = taxonomy.parse(row["given"] or ""), taxonomy.parse(row["refined"] or "")
-        parts.append(picture(segments, taxonomy, given, refined, {one: row[one] for one in taxonomy.classes}))
-    elif row["verdict"] != "failed":
-        parts.append('<p class="remark">The run holds no segments of this stem.</p>')
-    return "".join(parts) + preview + "</article>"
-
-
-def _keys(row: Mapping[str, Any]) -> str:
-    """What report.js filters and sorts by."""
-    quality = 2 if row["quality"] is None else row["quality"]
-    searched = text(f"{row['song']} {row['stem']} {row['given']} {row['refined']}".lower())
-    return (
-        f'data-verdict="{row["verdict"]}" data-row="{row["row"]}" data-quality="{quality:.4g}" data-text="{searched}"'
-    )
-
-
-def _badge(verdict: str) -> str:
-    return f'<span class="badge {verdict}">{verdict}</span>'
-
-
-def _change(row: Mapping[str, Any], taxonomy: Taxonomy) -> str:
-    return change(taxonomy.parse(row["given"] or ""), taxonomy.parse(row["refined"] or ""), taxonomy)
-
-
-def _quality(row: Mapping[str, Any]) -> str:
-    return "–" if row["quality"] is None else f"{row['quality']:.3f}"
-
-
-def _facts(row: Mapping[str, Any]) -> str:
-    facts = [] if row["quality"] is None else [f"quality <b>{row['quality']:.3f}</b>"]
-    if row["seconds"] is not None and row["active_seconds"] is not None:
-        facts.append(f"{duration(row['active_seconds'])} of {duration(row['seconds'])} active")
-    return " · ".join(facts)

@@ -1,27 +1,29 @@
 """`report.html`: everything a run found, on one page that needs nothing else.
 
-The page is a template, a style sheet and a short script that lie beside this file as package data, filled by
-`restem.review.sections` (the dataset as a whole) and `restem.review.cards` (stem by stem). It loads nothing, and a
-content security policy forbids it to: should a hostile file name ever slip through the escaping, it still could not
-run, because only the one script whose hash is named may.
+The page is made from `templates/`, filled by `restem.review.sections` (the dataset as a whole) and
+`restem.review.cards` (stem by stem). It loads nothing, and a content security policy forbids it to: should a hostile
+file name ever slip through the escaping, it still could not run, because only the one script whose hash is named may.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from importlib import resources
 from pathlib import Path
-from string import Template
+
+from markupsafe import Markup
 
 from restem.files import written_aside
 from restem.review import sections
 from restem.review.cards import cards, lines, select
-from restem.review.markup import text
 from restem.review.previews import previews
-from restem.review.timeline import AXIS_HEIGHT, COLOURS, LEVEL_HEIGHT, STRIP_GAP, STRIP_HEIGHT
+from restem.review.rendering import environment, package_data
+from restem.review.timeline import SIZES
+from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, verdict_counts, wrong_shares
 from restem.runs.run import REPORT_FILE, Run
-from restem.wording import counted
+from restem.verdicts import MEANINGS
+
+MOST_SONGS = 15  # of the songs table: the stems themselves follow below it
 
 
 def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Path:
@@ -40,65 +42,45 @@ def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Pat
 def render(run: Run, audio: bool = False) -> str:
     """The report as HTML. audio: with previews."""
     selection = select(run.labels)
-    script = _package_data("report.js")
-    return Template(_package_data("report.html")).substitute(
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
-        + ("; media-src data:" if audio else ""),
-        style=_sizes() + _package_data("report.css"),
-        script=script,
-        title=text(run.dataset_root.name or run.dataset_root),
-        root=text(run.dataset_root),
+    script = package_data("report.js")
+    songs = songs_to_look_at(run.labels)
+    confused = confusion(run.labels, run.taxonomy)
+    template = environment().get_template("report.html")
+    return template.render(
+        # What this package has made or ships is no data, and stays as it is.
+        policy=Markup(_policy(script, audio)),
+        style=Markup(package_data("report.css")),
+        script=Markup(script),
+        sizes=SIZES,
+        title=run.dataset_root.name or run.dataset_root,
+        root=run.dataset_root,
+        classes=run.taxonomy.classes,
+        meanings=MEANINGS,
         facts=sections.facts(run),
-        sentence=sections.verdict_sentence(run.labels),
-        tiles=sections.tiles(run.labels),
+        lead=sections.lead(run.labels),
+        stems=len(run.labels),
+        verdicts=verdict_counts(run.labels),
         steps=sections.next_steps(run),
-        per_class=sections.per_class(run),
-        confusion=sections.confusion_table(run),
-        histogram=sections.histogram(run.labels),
-        songs=sections.songs(run),
-        key=_class_key(run),
-        extent=_extent(len(selection.cards), len(selection.others)),
+        per_class=class_findings(run.labels, run.taxonomy),
+        wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
+        confusion=confused,
+        most_frequent_change=sections.most_frequent_change(confused),
+        rest=REST,
+        bins=sections.histogram(run.labels),
+        songs=songs[:MOST_SONGS],
+        suspects=sections.suspects(run, songs[:MOST_SONGS]),
+        song_count=len(songs),
         cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
-        others=_others(lines(selection, run.taxonomy), len(selection.others)),
+        others=lines(selection.others, run.taxonomy),
     )
 
 
-def _package_data(name: str) -> str:
-    return (resources.files("restem.review") / name).read_text(encoding="utf-8")
+def _policy(script: str, audio: bool) -> str:
+    """What a browser may do with the page: run `script`, and play the sound that is in it."""
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
+    return policy + ("; media-src data:" if audio else "")
 
 
 def _digest(script: str) -> str:
     """The hash by which a content security policy names an inline script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _sizes() -> str:
-    """The sizes that the pictures and the words beside them must agree on, for the style sheet."""
-    return (
-        f":root{{--level-height:{LEVEL_HEIGHT}px;--strip-height:{STRIP_HEIGHT}px;"
-        f"--strip-gap:{STRIP_GAP}px;--axis-height:{AXIS_HEIGHT}px}}\n"
-    )
-
-
-def _class_key(run: Run) -> str:
-    return "".join(
-        f'<li><i class="fill k{i % COLOURS}"></i>{text(name)}</li>' for i, name in enumerate(run.taxonomy.classes)
-    )
-
-
-def _extent(shown: int, others: int) -> str:
-    """Which stems are pictured, said where the pictures begin."""
-    if not shown:
-        return "Every stem keeps the labels it was given: there is nothing to look at."
-    if not others:
-        return f"{counted(shown, 'stem')} that did not simply keep the given labels, the most doubtful first."
-    return (
-        f"The {shown:,} most doubtful of the {shown + others:,} stems that did not simply keep the given labels are "
-        f"pictured, changed and unsure ones in turn; the other {others:,} are listed below the pictures."
-    )
-
-
-def _others(table: str, count: int) -> str:
-    if not count:
-        return ""
-    return f'<section id="others"><h2>Listed only <small>{counted(count, "stem")}</small></h2>{table}</section>'

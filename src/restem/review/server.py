@@ -1,4 +1,4 @@
-"""The review page's server: a few addresses around a `ReviewSession`, behind a `AccessGuard`, on this machine only."""
+"""The review page's server: the addresses at which a browser reaches a `ReviewSession`, behind an `AccessGuard`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import uvicorn
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
 from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
-from restem.review.access import AccessGuard, App
+from restem.review.access import AccessGuard
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.runs.run import Run
@@ -53,15 +54,19 @@ class UndoAsked(_Asked):
     number: int | None = None
 
 
-def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> App:
-    """The ASGI application: everything lies below `/<token>/`. person: who decides unless the page says otherwise."""
+def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> ASGIApp:
+    """The ASGI application, all of whose addresses begin with `/<token>/`.
+
+    hosts: see `AccessGuard`. person: who decides, unless the page names somebody else.
+    """
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # Starlette's StaticFiles would take the media types from this machine's settings, and browsers refuse wrong ones.
     pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
 
     @api.exception_handler(RestemError)
     def failed(_: Request, error: RestemError) -> JSONResponse:
         status = {UnreachableError: 404, UsageError: 422, TaxonomyError: 422, AudioError: 415}.get(type(error), 500)
-        # Messages begin with a path on this machine; the page shows them to the person who sits at it.
+        # Messages may name paths of this machine: only its user can open the page.
         return JSONResponse({"error": str(error)}, status)
 
     @api.get("/")
@@ -106,15 +111,15 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
     @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
     def sound(index: int, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
         path, number = session.source(index)
-        if kind := media_type(probe(path, number), session.several(index)):
+        if kind := media_type(probe(path, number), session.stream(index)):
             return FileResponse(path, media_type=kind)
-        return _made(MadeWav.of(path, number), range, head=request.method == "HEAD")
+        return _wav_response(MadeWav.of(path, number), range, head=request.method == "HEAD")
 
     return AccessGuard(api, token, hosts)
 
 
-def _made(wav: MadeWav, wanted: str | None, head: bool) -> Response:
-    """The bytes of a WAV that is made on the way."""
+def _wav_response(wav: MadeWav, wanted: str | None, head: bool) -> Response:
+    """The bytes of a WAV that is made while it is sent. wanted: the Range header, if there is one."""
     span = parse_range(wanted, wav.size)
     if span is None:
         return Response(status_code=416, headers={"content-range": f"bytes */{wav.size}"})
@@ -138,8 +143,9 @@ def serve(
 ) -> None:
     """Serves the review page of `run` until it is interrupted.
 
-    port: 0 for any that is free. browser: open it there. say: called with the address.
-    Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
+    cache: the folder of the feature store. port: 0 for any that is free. person: who decides, by default the user.
+    follow_links: also play files outside of the dataset to which links in it lead. browser: open the page in it. say:
+    called with the address. Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -149,7 +155,7 @@ def serve(
             listening.bind((HOST, port))
             listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as error:
-            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
+            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another `port`.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
         app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
         address = f"http://{own}/{token}/"

@@ -1,14 +1,13 @@
 """What the review page works on: a run, the decisions about it, and the order in which to listen.
 
-Stems are known by their row in the run, never by a path, so that a request can only be about what the run names. All of
-it may be used from several threads, and beside other processes that decide about the same run.
+Stems are known by their row in the run, never by a path, so that a request can only be about what the run names. A
+session may be used from several threads, and beside other processes that decide about the same run.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,14 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.review.queue import doubts, order, stretch
+from restem.labelling.label_sets import set_probability
 from restem.review.spectra import spectra
+from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
 from restem.runs.ledger import Decision, Ledger
 from restem.runs.run import Run, record, write_decided
+from restem.taxonomy import Taxonomy
+from restem.verdicts import WITHOUT_SOUND
 from restem.wording import printable
 
 _COLUMNS = ("given", "refined", "verdict", "quality")
@@ -35,22 +37,29 @@ class UnreachableError(RestemError):
     """A stem whose file may not be given out, or is not there."""
 
 
-@dataclass(frozen=True)
-class _Order:
-    """The queue. version: another one for another order. learned_from: the number of decided stems it takes in."""
+def doubts(labels: pl.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
+    """(stem,) P(the refined label set is wrong), for rows of `labels.csv`; 0 for silent and failed stems."""
+    flags = np.array([taxonomy.to_flags(taxonomy.parse(text)) for text in labels["refined"]], bool)
+    flags = flags.reshape(len(labels), len(taxonomy))
+    scores = labels.select(pl.col(list(taxonomy.classes)).fill_null(0.0)).to_numpy()
+    without_sound = labels["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+    return np.where(without_sound, 0.0, 1.0 - set_probability(scores, flags))
 
-    version: str
-    rows: list[int]
-    doubt: np.ndarray
-    learned_from: int
+
+def order(doubt: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    """(stem,) the rows of the stems, most doubtful first; the higher a stem's number in `settled`, the later it comes.
+
+    doubt, settled: (stem,).
+    """
+    rows: np.ndarray = np.lexsort((np.arange(len(doubt)), -doubt, settled))
+    return rows
 
 
 class ReviewSession:
-    """One run on the reviewer's session.
+    """The review of one run.
 
-    cache: where the features of the run are kept. follow_links: also give out files that links in the dataset lead to
-    outside of it. Raises RunError when the dataset or the tables of the run have gone, or it was made by a version of
-    restem whose scores mean something else.
+    cache: where the features of the run are kept. follow_links: also give out files that lie outside of the dataset, to
+    which links in it lead. Raises RunError when the dataset or the tables of the run have gone.
     """
 
     def __init__(self, run: Run, cache: Path, follow_links: bool = False) -> None:
@@ -67,14 +76,13 @@ class ReviewSession:
         self._songs: dict[str, list[int]] = {}
         for index, row in enumerate(self.found):
             self._songs.setdefault(row["song"], []).append(index)
-        # What an earlier run of this dataset was told is not asked again.
-        self._told = {entry[0] for entry in run.description.get("decisions", [])}
+        # Stems whose labels were known when the run was made need no decision again.
+        self._known = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
-            write_decided(run)  # in case the last one who decided was stopped before labels.csv was written
+            write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
         self._decided = settle(self.ledger.standing(), run.taxonomy)
-        self._order = self._ordered(run.found, learned_from=0)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -88,30 +96,36 @@ class ReviewSession:
         }
 
     def stems(self) -> dict[str, Any]:
-        """All stems as columns, in the order of the run, and the queue as their row numbers."""
+        """All stems as columns, in the order of the run, and the queue as their row numbers.
+
+        The most doubtful stem comes first; stems that were decided about come late, those without sound last.
+        """
         self._catch_up()
         with self._lock:
-            rows, queue, decided, last = self._rows(), self._order, self._decided, self._last
+            decided, last = self._decided, self._last
+        labels = decided_labels(self.run.found, decided, self.run.taxonomy)
+        doubt = doubts(labels, self.run.taxonomy)
+        judged = [row["stem"] in decided or row["stem"] in self._known for row in self.found]
+        settled = np.array(judged, int) + 2 * self.run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
         return {
             "last": last,
-            "order": queue.version,
-            "queue": queue.rows,
+            "queue": order(doubt, settled).tolist(),
             **self._names,
-            **{name: [row[name] for row in rows] for name in _COLUMNS},
-            "doubt": np.round(queue.doubt, 3).tolist(),
+            **{name: labels[name].to_list() for name in _COLUMNS},
+            "doubt": np.round(doubt, 3).tolist(),
             "decided": [self._state(row["stem"], decided) for row in self.found],
         }
 
     def changes(self, since: int) -> dict[str, Any]:
-        """The stems about which something was decided after decision `since`, by anybody, and the order's version."""
+        """The stems about which anybody decided something after decision `since`."""
         self._catch_up()
         last, names = self.ledger.changed_since(since)
         with self._lock:
-            rows = {self._row_of[name]: self._short(self._row_of[name]) for name in names if name in self._row_of}
-            return {"last": last, "order": self._order.version, "stems": rows}
+            rows = {self._row_of[name]: self._queue_entry(self._row_of[name]) for name in names if name in self._row_of}
+        return {"last": last, "stems": rows}
 
     def stem(self, index: int) -> dict[str, Any]:
-        """Everything about one stem but its pictures."""
+        """Everything about one stem except its pictures. Raises UnreachableError when there is no such stem."""
         row = self._stem(index)
         self._catch_up()
         taxonomy = self.run.taxonomy
@@ -134,40 +148,50 @@ class ReviewSession:
             "stem": printable(within_song(row["song"], row["stem"])),
             "found": {name: row[name] for name in (*_COLUMNS, *taxonomy.classes)},
             "seconds": row["seconds"],
-            **self._short(index),
+            **self._queue_entry(index),
             **found,
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
-            "history": [_said(one) for one in history],
+            "history": [_history_entry(one) for one in history],
             "others": [other for other in self._songs[row["song"]] if other != index],
         }
 
     def spectra(self, index: int) -> dict[str, Any]:
-        """The pictures of a stem. Raises UnreachableError, AudioError."""
+        """The pictures of a stem.
+
+        Raises UnreachableError as `source` does, and AudioError when the stem has to be decoded and cannot be.
+        """
         return spectra(self.store, self.source(index))
 
     def source(self, index: int) -> Source:
-        """The file of a stem and the stream in it. Raises UnreachableError when it lies outside of the dataset."""
+        """The file of a stem and the stream in it.
+
+        Raises UnreachableError when the file is missing, or lies outside of the dataset without `follow_links`.
+        """
         path, stream = split_stem_name(self._stem(index)["stem"])
         file = self.root / path
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):
             raise UnreachableError(
-                f"{printable(path)}: leads outside of the dataset; start the review with --follow-links to play it."
+                # This is read on the page, whose server was started from Python or from the command line.
+                f"{printable(path)}: leads outside of the dataset; start the review with `follow_links` "
+                "(on the command line: --follow-links) to play it."
             )
         if not resolved.is_file():
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
         return resolved, stream or 0
 
-    def several(self, index: int) -> int | None:
-        """The stream of a stem that is one of several in its file, else None."""
+    def stream(self, index: int) -> int | None:
+        """The number of a stem's stream if its file holds several, else None."""
         return split_stem_name(self._stem(index)["stem"])[1]
 
     def decide(
         self, index: int, new: str | None, person: str, start_s: float | None = None, end_s: float | None = None
     ) -> dict[str, Any]:
-        """Records a decision; when it returns, the decision is on the disk. Raises UsageError for one that cannot be.
+        """Records a decision, which is on the disk when this returns.
 
-        new: a label set, or None for "I cannot tell"; it then is about the whole stem.
+        new: a label set, or None for "I cannot tell", which is always about the whole stem. start_s, end_s: the time
+        range that the labels are about; None for the whole stem. Raises UsageError for a decision that makes no sense,
+        TaxonomyError for an unknown class.
         """
         row = self._stem(index)
         if row["verdict"] == "failed":
@@ -180,55 +204,45 @@ class ReviewSession:
         written = None if new is None else taxonomy.format(taxonomy.parse(new))
         self._catch_up()
         with self._lock:
-            old = self._short(index)["refined"]
+            old = self._queue_entry(index)["refined"]
         one = Decision(row["song"], row["stem"], old, written, person, start_s=start_s, end_s=end_s)
         (number,) = record(self.run, [one])
         self._catch_up()
-        return {"number": number, "index": index, "stem": self._short(index)}
+        return {"number": number, "index": index, "stem": self._queue_entry(index)}
 
     def undo(self, person: str, number: int | None) -> dict[str, Any] | None:
-        """Takes back a decision, or the person's last one; returns the stem it was about, None if there is none."""
+        """Takes back the decision with a number, or else the person's last one.
+
+        Returns the number and the stem it was about; None when there is nothing to take back.
+        """
         undone = self.ledger.undo(person, number)
         if undone is None:
             return None
         write_decided(self.run)
         self._catch_up()
         index = self._row_of[undone.stem]
-        return {"number": undone.number, "index": index, "stem": self._short(index)}
-
-    def _ordered(self, labels: pl.DataFrame, learned_from: int) -> _Order:
-        doubt = doubts(decided_labels(labels, self._decided, self.run.taxonomy), self.run.taxonomy)
-        judged = {*self._decided, *self._told}
-        quiet = ("silent", "failed")
-        settled = np.array([(row["stem"] in judged) + 2 * (row["verdict"] in quiet) for row in self.found], int)
-        return _Order(secrets.token_hex(4), order(doubt, settled).tolist(), doubt, learned_from)
+        return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
 
     def _catch_up(self) -> None:
-        """Takes in what was decided here or by other processes."""
+        """Reads the decisions made since the last time, here or by other processes."""
         last, _ = self.ledger.changed_since(self._last)
         if last != self._last:
             decided = settle(self.ledger.standing(), self.run.taxonomy)
             with self._lock:
                 self._decided, self._last = decided, max(last, self._last)
 
-    def _rows(self) -> list[dict[str, Any]]:
-        return [
-            decided_row(row, self._decided[row["stem"]], self.run.taxonomy) if row["stem"] in self._decided else row
-            for row in self.found
-        ]
-
-    def _short(self, index: int) -> dict[str, Any]:
+    def _queue_entry(self, index: int) -> dict[str, Any]:
         """What the queue shows of one stem."""
-        row = self.found[index]
-        if row["stem"] in self._decided:
-            row = decided_row(row, self._decided[row["stem"]], self.run.taxonomy)
-        return {**{name: row[name] for name in _COLUMNS}, "decided": self._state(row["stem"], self._decided)}
+        row, decided = self.found[index], self._decided
+        if row["stem"] in decided:
+            row = decided_row(row, decided[row["stem"]], self.run.taxonomy)
+        return {**{name: row[name] for name in _COLUMNS}, "decided": self._state(row["stem"], decided)}
 
     def _state(self, stem: str, decided: dict[str, Decided]) -> str:
-        """`decided`, `unsure`, `part` (only for a time), `told` (before the run was made) or nothing."""
+        """`decided`, `unsure`, `part` (only for a time range), `known` (before the run was made) or nothing."""
         one = decided.get(stem)
         if one is None:
-            return "told" if stem in self._told else ""
+            return "known" if stem in self._known else ""
         return "decided" if one.labels is not None else "unsure" if one.unsure else "part"
 
     def _stem(self, index: int) -> dict[str, Any]:
@@ -252,13 +266,13 @@ class ReviewSession:
 
     @cached_property
     def _segments(self) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
-        """The segments, stem after stem, and of each stem the first row and how many there are."""
+        """The segments sorted by stem, and of each stem its first row and its number of rows."""
         found = self.run.found_segments.sort("stem", "start_s")
         counts = found["stem"].rle().struct.unnest()
         first = counts["len"].cum_sum() - counts["len"]
         return found, dict(zip(counts["value"], zip(first, counts["len"], strict=True), strict=True))
 
 
-def _said(one: Decision) -> dict[str, Any]:
+def _history_entry(one: Decision) -> dict[str, Any]:
     shown = replace(one, person=printable(one.person))
     return {name: getattr(shown, name) for name in ("number", "time", "person", "old", "new", "start_s", "end_s")}

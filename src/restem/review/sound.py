@@ -1,30 +1,31 @@
-"""The sound of a stem for a browser: the file itself where a browser can play it, else a WAV that is made on the way.
+"""The sound of a stem for a browser: the file itself where a browser can play it, else a WAV made while it is sent.
 
-Such a WAV does not exist anywhere. Its length follows from the stem's header, so any range of its bytes can be made by
-decoding that stretch of the stem: a browser can seek in it as in a file.
+Such a WAV is never stored. Its length follows from the stem's header, so any range of its bytes can be made by decoding
+that part of the stem: a browser can seek in it as in a file. Starlette's `FileResponse` answers ranges too, but only
+of a file, which would have to be decoded whole before the first byte is sent; so ranges are parsed here.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restem.audio.pcm import to_channels
-from restem.audio.reader import AudioInfo, open_audio, probe
+from restem.audio.reader import MP4, AudioInfo, open_audio, probe
 
-# Container and encoding, as `AudioInfo.encoding` has them, that Chromium, Firefox and Safari all play.
-_PLAYED = {
-    **dict.fromkeys(("WAV PCM_U8", "WAV PCM_16", "WAV PCM_24", "WAV FLOAT"), "audio/wav"),
-    **dict.fromkeys(("WAVEX PCM_16", "WAVEX PCM_24", "WAVEX FLOAT"), "audio/wav"),
-    **dict.fromkeys(("FLAC PCM_S8", "FLAC PCM_16", "FLAC PCM_24"), "audio/flac"),
-    **dict.fromkeys(("OGG VORBIS", "OGG OPUS"), "audio/ogg"),
-    "MP3 MPEG_LAYER_III": "audio/mpeg",
-    "aac": "audio/mp4",
+# Of each container its media type, and the codecs in it that Chromium, Firefox and Safari all play.
+_PLAYED: Mapping[str, tuple[str, frozenset[str]]] = {
+    "WAV": ("audio/wav", frozenset({"PCM_U8", "PCM_16", "PCM_24", "FLOAT"})),
+    "WAVEX": ("audio/wav", frozenset({"PCM_16", "PCM_24", "FLOAT"})),
+    "FLAC": ("audio/flac", frozenset({"PCM_S8", "PCM_16", "PCM_24"})),
+    "OGG": ("audio/ogg", frozenset({"VORBIS", "OPUS"})),
+    "MP3": ("audio/mpeg", frozenset({"MPEG_LAYER_III"})),
+    MP4: ("audio/mp4", frozenset({"aac"})),
 }
 _MOST_CHANNELS = 2
 _HEADER_BYTES = 44
@@ -33,15 +34,19 @@ _LARGEST_SIZE = 2**32 - 1
 
 
 def media_type(info: AudioInfo, stream: int | None) -> str | None:
-    """The media type of a file that a browser plays as it is, or None. stream: one of several in the file."""
+    """The media type of a file that browsers play as it is, or None.
+
+    stream: the number of the stem's stream if the file holds several, else None.
+    """
     if stream is not None or info.channels > _MOST_CHANNELS:
         return None
-    return _PLAYED.get(info.encoding)
+    kind, codecs = _PLAYED.get(info.container, ("", frozenset()))
+    return kind if info.codec in codecs else None
 
 
 @dataclass(frozen=True)
 class MadeWav:
-    """A 16-bit WAV of one or two channels, of a stem. frames: samples of a channel."""
+    """A stem as a 16-bit WAV of one or two channels. frames: samples of a channel."""
 
     path: Path
     stream: int
@@ -57,7 +62,7 @@ class MadeWav:
 
     @property
     def size(self) -> int:
-        """In bytes, with the header."""
+        """The length in bytes, with the header."""
         return _HEADER_BYTES + self.frames * self._step
 
     @property
@@ -65,13 +70,16 @@ class MadeWav:
         return self.channels * _BYTES
 
     def header(self) -> bytes:
-        """RIFF, fmt and the beginning of data, 44 bytes."""
+        """The first 44 bytes: the chunks RIFF and fmt, and the head of the chunk data."""
         data = min(self.frames * self._step, _LARGEST_SIZE - _HEADER_BYTES)
         form = struct.pack("<HHIIHH", 1, self.channels, self.rate_hz, self.rate_hz * self._step, self._step, 8 * _BYTES)
         return b"RIFF" + struct.pack("<I", data + 36) + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", data)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to before `stop`, in blocks. What a stem lacks of its stated length is silence."""
+        """The bytes from `start` up to `stop`, in blocks.
+
+        A stem that turns out shorter than its header says is filled with silence.
+        """
         if start < _HEADER_BYTES:
             yield self.header()[start:stop]
         first, last = max(0, start - _HEADER_BYTES), stop - _HEADER_BYTES
@@ -91,7 +99,7 @@ class MadeWav:
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The bytes (start, stop) that a Range header asks for, all of them where there is none; None when it cannot be."""
+    """The bytes (start, stop) that a Range header asks for: all without a header, None if they do not exist."""
     if header is None:
         return 0, size
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())

@@ -11,8 +11,8 @@ from restem.audio.entries import Source
 from restem.audio.level import power_to_db
 from restem.audio.store import StemFeatures, Store
 
-COLUMNS = 1200  # at most: more than a wide screen shows
-RANGE_DB = 70.0  # of the spectrogram, below its own loudest tenth of a percent
+COLUMNS = 1200  # at most; a wide screen shows fewer
+RANGE_DB = 70.0  # of the spectrogram, below the level that only 0.1 % of its values exceed
 
 
 def spectra(store: Store, source: Source) -> dict[str, Any]:

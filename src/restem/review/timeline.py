@@ -1,8 +1,8 @@
 """One stem over time as a picture: its level and, strip by strip, the probability of each class.
 
 All strips share the time axis. The curves are an SVG that is stretched to whatever width there is; the words are HTML
-beside and below it, so that they keep their size on a narrow screen. A segment is drawn at its centre; the first
-and last one reach to where they start and end, so that a stem of one segment is a block.
+beside and below it (`templates/plot.html`), so that they keep their size on a narrow screen. A segment is drawn at its
+centre; the first and last one reach to where they start and end, so that a stem of one segment is a block.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from restem.review.markup import clock, text
 from restem.taxonomy import LabelSet, Taxonomy
 
 MOST_POINTS = 300  # a card is about 300 pixels wide: more points would only make the file bigger
 QUIETEST_DB = -60.0  # the bottom of the level strip, the same in all pictures so that they compare
-WIDTH = 1000  # of the drawing, in its own units, whatever width it is stretched to
+WIDTH = 1000  # of the drawing, in its own units; the page stretches it to any width
 UNITS_PER_PIXEL = 2  # vertical; whole numbers keep the file small, half pixels keep the curves smooth
-LEVEL_HEIGHT, STRIP_HEIGHT, STRIP_GAP, AXIS_HEIGHT = 36, 22, 6, 18  # pixels; the style sheet reads them from here
-COLOURS = 8  # of the palette in report.css; further classes start again from the first, told apart by their names
+LEVEL_HEIGHT, STRIP_HEIGHT, STRIP_GAP, AXIS_HEIGHT = 36, 22, 6, 18  # pixels
+COLOURS = 8  # of the palette in report.css; the ninth class has the colour of the first again
+SIZES: Mapping[str, int] = {
+    "level": LEVEL_HEIGHT, "strip": STRIP_HEIGHT, "gap": STRIP_GAP, "axis": AXIS_HEIGHT, "colours": COLOURS,
+}  # fmt: skip
+"""What the pictures and the words beside them must agree on, for templates and the style sheet."""
 
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 MOST_TICKS = 5
@@ -35,7 +38,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of one stem.
+    """The values that are drawn of one stem.
 
     start_s, end_s: (point,). level_db: (point,). scores: (point, class). NaN where there is no value.
     """
@@ -46,10 +49,42 @@ class Curves:
     scores: Values
 
 
+@dataclass(frozen=True)
+class Strip:
+    """One class in a picture.
+
+    score: of the whole stem, None where it has none. became: `added`, `removed`, `given` or nothing, what happened to
+    the label. path: the curve, in the units of the picture.
+    """
+
+    name: str
+    score: float | None
+    became: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """The picture of one stem: `WIDTH` units wide, `height_px` pixels high. grid, level, half: paths in its units."""
+
+    length_s: float
+    ticks_s: list[float]
+    height_px: int
+    level: str
+    strips: list[Strip]
+    grid: str
+    half: str
+
+    @property
+    def view_box(self) -> str:
+        """The extent of the drawing, as SVG has it."""
+        return f"0 0 {WIDTH} {self.height_px * UNITS_PER_PIXEL}"
+
+
 def curves(segments: pl.DataFrame, taxonomy: Taxonomy) -> Curves:
     """The curves of one stem's segments (see `segments.parquet` in `restem.runs.run`), at most `MOST_POINTS` points.
 
-    Neighbours that share a point are represented by their highest level and scores, so that nothing heard for a
+    Where several neighbours share a point, it has their highest level and scores, so that nothing that sounds for a
     moment gets lost.
     """
     segments = segments.sort("start_s")
@@ -69,66 +104,50 @@ def picture(
     given: LabelSet,
     refined: LabelSet,
     scores: Mapping[str, float | None],
-) -> str:
-    """The picture of one stem as HTML.
+) -> Plot:
+    """The picture of one stem.
 
     segments: the stem's rows of `segments.parquet`, at least one. scores: the stem's own score of each class.
     """
     points = curves(segments, taxonomy)
     length_s = max(float(points.end_s.max()), SHORTEST_S)
     ticks_s = ticks(length_s)
-    names = "".join(f'<span class="class">{text(one)}</span>' for one in taxonomy.classes)
-    results = "".join(_result(one, given, refined, scores.get(one)) for one in taxonomy.classes)
-    labels = "".join(_tick(at_s, length_s) for at_s in ticks_s)
-    unit = "min:s" if length_s >= 60 else "s"
-    return (
-        '<div class="plot">'
-        f'<div class="names"><span class="level">level <small>dB</small></span>{names}</div>'
-        '<div class="scale"><span class="level"><b>0</b><b>−60</b></span>'
-        '<span class="class"><b>1</b><b>0</b></span></div>'
-        f"{_drawing(points, length_s, ticks_s)}"
-        f'<div class="results"><span class="level">score</span>{results}</div>'
-        f'<div class="unit">time</div><div class="ticks">{labels}</div><div class="unit-name">{unit}</div></div>'
+    bottoms = [LEVEL_HEIGHT + (i + 1) * (STRIP_GAP + STRIP_HEIGHT) for i in range(len(taxonomy))]
+    height = bottoms[-1]
+    loudness = np.clip(1 - points.level_db / QUIETEST_DB, 0, 1)
+    strips = [
+        Strip(
+            name,
+            scores.get(name),
+            _became(name, given, refined),
+            _area(points, np.clip(points.scores[:, i], 0, 1), bottom, STRIP_HEIGHT, length_s),
+        )
+        for i, (name, bottom) in enumerate(zip(taxonomy.classes, bottoms, strict=True))
+    ]
+    verticals = (f"M{round(at_s / length_s * WIDTH)} 0V{height * UNITS_PER_PIXEL}" for at_s in ticks_s)
+    baselines = (f"M0 {bottom * UNITS_PER_PIXEL}H{WIDTH}" for bottom in (LEVEL_HEIGHT, *bottoms))
+    halves = (f"M0 {round((bottom - STRIP_HEIGHT / 2) * UNITS_PER_PIXEL)}H{WIDTH}" for bottom in bottoms)
+    return Plot(
+        length_s,
+        ticks_s,
+        height,
+        level=_area(points, loudness, LEVEL_HEIGHT, LEVEL_HEIGHT, length_s),
+        strips=strips,
+        grid="".join((*verticals, *baselines)),
+        half="".join(halves),
     )
+
+
+def _became(name: str, given: LabelSet, refined: LabelSet) -> str:
+    if name in given:
+        return "given" if name in refined else "removed"
+    return "added" if name in refined else ""
 
 
 def ticks(length_s: float) -> list[float]:
     """The times to write under an axis of `length_s` seconds: round ones, at most `MOST_TICKS` + 1, from 0."""
     step = next((step for step in TICK_STEPS_S if length_s / step <= MOST_TICKS), length_s / MOST_TICKS)
     return [step * i for i in range(int(length_s / step + 1e-6) + 1)]
-
-
-def _tick(at_s: float, length_s: float) -> str:
-    label = clock(at_s) if length_s >= 60 else f"{at_s:g}"
-    return f'<span style="left:{100 * at_s / length_s:.4g}%">{label}</span>'
-
-
-def _result(name: str, given: LabelSet, refined: LabelSet, score: float | None) -> str:
-    number = "–" if score is None else f"{score:.2f}"
-    if name in refined - given:
-        return f'<span class="class"><b>{number}</b> <ins>added</ins></span>'
-    if name in given - refined:
-        return f'<span class="class"><b>{number}</b> <del>removed</del></span>'
-    return f'<span class="class"><b>{number}</b>{" given" if name in given else ""}</span>'
-
-
-def _drawing(points: Curves, length_s: float, ticks_s: list[float]) -> str:
-    classes = points.scores.shape[1]
-    height = LEVEL_HEIGHT + classes * (STRIP_GAP + STRIP_HEIGHT)
-    bottoms = [LEVEL_HEIGHT + (i + 1) * (STRIP_GAP + STRIP_HEIGHT) for i in range(classes)]
-    verticals = "".join(f"M{round(at_s / length_s * WIDTH)} 0V{height * UNITS_PER_PIXEL}" for at_s in ticks_s)
-    baselines = "".join(f"M0 {bottom * UNITS_PER_PIXEL}H{WIDTH}" for bottom in (LEVEL_HEIGHT, *bottoms))
-    halves = "".join(f"M0 {round((bottom - STRIP_HEIGHT / 2) * UNITS_PER_PIXEL)}H{WIDTH}" for bottom in bottoms)
-    loudness = np.clip(1 - points.level_db / QUIETEST_DB, 0, 1)
-    areas = [f'<path class="level" d="{_area(points, loudness, LEVEL_HEIGHT, LEVEL_HEIGHT, length_s)}"/>']
-    for i, bottom in enumerate(bottoms):
-        shape = _area(points, np.clip(points.scores[:, i], 0, 1), bottom, STRIP_HEIGHT, length_s)
-        areas.append(f'<path class="c{i % COLOURS}" d="{shape}"/>')
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height * UNITS_PER_PIXEL}" style="height:{height}px" preserveAspectRatio="none" '
-        f'role="img" aria-label="Level and class probabilities over {clock(length_s)}">'
-        f'<path class="grid" d="{verticals}{baselines}"/>{"".join(areas)}<path class="half" d="{halves}"/></svg>'
-    )
 
 
 def _area(points: Curves, fraction: Values, bottom: int, height: int, length_s: float) -> str:
@@ -141,7 +160,8 @@ def _area(points: Curves, fraction: Values, bottom: int, height: int, length_s: 
         values = np.concatenate([[fraction[run.start]], fraction[run], [fraction[run.stop - 1]]])
         x = np.rint(np.clip(times / length_s, 0, 1) * WIDTH).astype(int)
         y = np.rint(base - values * height * UNITS_PER_PIXEL).astype(int)
-        # Points on a level stretch say nothing new. Steps are taken between rounded points, so errors do not add up.
+        # Points within a level stretch are left out. Steps lead from one rounded point to the next, so that rounding
+        # errors do not add up.
         corner = np.ones(len(y), dtype=bool)
         corner[1:-1] = (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:])
         x, y = x[corner], y[corner]

@@ -137,18 +137,13 @@ async function refresh() {
   show();
 }
 
-// Others may have decided, here in another tab or elsewhere; and the order may be a better one by now.
+// Others may have decided, here in another tab or elsewhere.
 async function look() {
   const news = await api.changes(queue.stems.last).catch(() => null);
   if (!news) return;
   queue.stems.last = news.last;
   for (const [index, row] of Object.entries(news.stems)) queue.update(Number(index), row);
   if (stem && news.stems[stem.index]) await refresh();
-  if (news.order !== queue.stems.order) {
-    queue.load(await api.stems(), about.classes);
-    queue.show(queue.current);
-    say("The queue is in a new order, by what was learned from the decisions.");
-  }
 }
 
 function setLoop(loop) {

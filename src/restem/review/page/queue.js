@@ -25,17 +25,14 @@ export class Queue {
 
   // stems: the answer of api.stems().
   load(stems, classes) {
-    const first = !this.stems;
     this.stems = stems;
     this.searched = stems.stem.map((stem, i) => `${stems.songs[stems.song[i]]} ${stem} ${stems.given[i]} ${stems.refined[i]}`.toLowerCase());
-    if (first) {
-      const { verdict, song } = this.fields;
-      const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
-      verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
-      this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
-      // Thousands of songs take a moment, which the first view does not have.
-      setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
-    }
+    const { verdict, song } = this.fields;
+    const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
+    verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
+    this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
+    // Thousands of songs take a moment, which the first view does not have.
+    setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
     this.filter();
   }
 
@@ -90,8 +87,8 @@ export class Queue {
     const s = this.stems;
     const changed = s.given[i] !== s.refined[i];
     const state = s.decided[i];
-    const mark = { decided: "✓", told: "✓", unsure: "?", part: "◐" }[state] ?? "";
-    const words = { decided: "decided", told: "decided before", unsure: "undecidable", part: "partly decided" }[state] ?? "not decided";
+    const mark = { decided: "✓", known: "✓", unsure: "?", part: "◐" }[state] ?? "";
+    const words = { decided: "decided", known: "decided before", unsure: "undecidable", part: "partly decided" }[state] ?? "not decided";
     const row = element("div", { id: `row-${i}`, role: "option", className: `row ${state ? "done" : ""}` },
       element("span", { className: "doubt", ariaHidden: "true", title: `doubt ${s.doubt[i].toFixed(2)}` }, element("i")),
       element("span", { className: "what" },
