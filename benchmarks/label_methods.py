@@ -31,9 +31,11 @@ from label_situations import Noisy
 from restem.audio.store import Store
 from restem.executing.processes import Processes
 from restem.labelling.features import Features, load_features
+from restem.labelling.judging import judge, segment_targets
 from restem.labelling.known_labels import known_labels
-from restem.labelling.refining import WORK_FOLDER, Refinement, RefineSettings, Timed, judge, segment_targets
+from restem.labelling.refining import WORK_FOLDER, Refinement, Timed
 from restem.labelling.scoring import pool_scores
+from restem.labelling.settings import RefineSettings
 from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture

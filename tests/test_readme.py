@@ -69,7 +69,7 @@ def test_every_verb_is_in_the_docs() -> None:
 def test_the_method_page_states_the_settings_in_use() -> None:
     from restem.audio import level
     from restem.labelling import deciding
-    from restem.labelling.refining import RefineSettings
+    from restem.labelling.settings import RefineSettings
 
     settings = RefineSettings()
     homes = {

@@ -17,7 +17,8 @@ import soundfile
 from restem.cli.main import run_command
 from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, RunError
-from restem.labelling.refining import RefineSettings, refine_labels
+from restem.labelling.refining import refine_labels
+from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings
 from restem.runs.run import Run, open_run
 

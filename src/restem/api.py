@@ -50,7 +50,8 @@ def refine(
     Raises RunError when `out` holds something else, DatasetError when no stem can be used or
     `out` lies in the dataset, UsageError for a setting.
     """
-    from restem.labelling.refining import RefineSettings, refine_labels
+    from restem.labelling.refining import refine_labels
+    from restem.labelling.settings import RefineSettings
 
     settings = RefineSettings(size=size, start=start, rounds=rounds, steps=steps, seed=seed)
     if folds is not None:

@@ -29,19 +29,18 @@ from restem.files import folder_written_aside, written_aside
 from restem.labelling.augmentation import EffectSettings
 from restem.labelling.features import load_features
 from restem.labelling.mixing import MixingSettings
-from restem.labelling.refining import RefineSettings
+from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings, TrainingTask, train_classifier
-from restem.synth.band import DEFAULT_CLASSES, render_parts
-from restem.taxonomy import DEFAULT_CLASSES as FOUR_CLASSES
-from restem.taxonomy import Taxonomy
+from restem.synth.band import CLASS_OF_FAMILY, render_parts
+from restem.taxonomy import DEFAULT_CLASSES, Taxonomy
 
 # No demo and no benchmark uses this seed.
 SEED = 2_307_12576
 SONG_SECONDS = 12.0
 _RATE_HZ = 44100
 
-_FAMILIES = tuple(family for family, name in DEFAULT_CLASSES.items() if name == "other")
-CLASSES = (*FOUR_CLASSES, *_FAMILIES)
+_FAMILIES = tuple(family for family, name in CLASS_OF_FAMILY.items() if name == "other")
+CLASSES = (*DEFAULT_CLASSES, *_FAMILIES)
 """What the pretrained classifier tells apart: the default classes, and the families that `other` is made of."""
 
 # More varied than the mixtures of a refinement: what comes after it are sounds that the band does not make.
@@ -52,7 +51,7 @@ MIXING = MixingSettings(
     limit_share=0.25,
     noise_db=(-100.0, -35.0),
     effects=EffectSettings(),
-    drawn=len(FOUR_CLASSES),
+    drawn=len(DEFAULT_CLASSES),
 )
 
 
@@ -69,7 +68,7 @@ def render_stems(out: Path, songs: int, workers: int, progress: Callable[[int, i
     for number in range(songs):
         for path in sorted(_folder(out, number).iterdir()):
             families = path.stem.split("+")
-            labels = families if families[0] in FOUR_CLASSES else ["other", *families]
+            labels = families if families[0] in DEFAULT_CLASSES else ["other", *families]
             rows.append((str(path.relative_to(out)), "+".join(labels), _folder(out, number).name))
     with written_aside(out / "stems.csv") as aside:
         pl.DataFrame(rows, schema=["path", "labels", "song"], orient="row").write_csv(aside)

@@ -12,7 +12,7 @@ from restem.errors import UsageError
 from restem.labelling import pretrained
 from restem.labelling.classifier import load_classifier
 from restem.labelling.network import SIZES
-from restem.labelling.refining import RefineSettings
+from restem.labelling.settings import RefineSettings
 from restem.labelling.training import default_start
 from restem.synth.band import render_song
 from restem.taxonomy import DEFAULT_CLASSES

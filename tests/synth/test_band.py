@@ -74,7 +74,7 @@ def test_families_sum_to_the_same_mixture() -> None:
 
 def test_every_family_is_heard_in_some_song() -> None:
     rng = np.random.default_rng(0)
-    assert set(band.DEFAULT_CLASSES) == set(FAMILIES) == set(band._PLAYERS)
+    assert set(band.CLASS_OF_FAMILY) == set(FAMILIES) == set(band._PLAYERS)
     for family, play in band._PLAYERS.items():
         score = band.compose(rng, 3.0)
         active = np.ones(score.bars, dtype=bool)

@@ -83,16 +83,6 @@ def probe(path: Path | str, stream: int = 0) -> AudioInfo:
         return audio.info
 
 
-def count_streams(path: Path | str) -> int:
-    """The number of audio streams in a file: more than one only for containers such as `.stem.mp4`."""
-    path = Path(path)
-    if path.suffix.lower() not in CONTAINER_EXTENSIONS:
-        return 1
-    container = _open_container(path)
-    with container:
-        return len(container.streams.audio)
-
-
 class AudioReader:
     """One audio stream of one file, a context manager.
 

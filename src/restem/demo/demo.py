@@ -34,7 +34,7 @@ from restem.errors import DatasetError
 from restem.evaluation.labels import LabelScore
 from restem.executing.processes import Processes
 from restem.files import write_json
-from restem.labelling.refining import RefineSettings
+from restem.labelling.settings import RefineSettings
 from restem.progress import Progress, stage
 from restem.runs.export import export
 from restem.runs.run import CLASSIFIER_FOLDER, Run

@@ -15,7 +15,7 @@ from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.classifier import load_classifier
 from restem.labelling.features import load_features
 from restem.labelling.mixing import Mixer, MixingSettings
-from restem.labelling.refining import RefineSettings
+from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingTask, train_classifier
 
 _BATCH = 64

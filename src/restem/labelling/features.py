@@ -1,4 +1,4 @@
-"""A dataset as the labelling hears it: features and segments of the stems that can be decoded."""
+"""The features of a dataset: mel power and segments of every stem that can be decoded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from restem.labelling.segments import Segments, lay_segments
 from restem.progress import Report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
-    """The stems of `dataset` that were decoded.
+    """The stems of `dataset` that could be decoded.
 
-    failures: index of a stem -> why it was not. indices: (stem,) the others, in dataset order; `sources`, `seconds`,
-    `given` (stem, class) and `segments` are about these.
+    failures: index of a stem in the dataset -> why it could not be decoded. indices: (stem,) the others, in dataset
+    order; `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
     """
 
     dataset: Dataset
@@ -41,19 +41,15 @@ class Features:
         return [self.dataset.stems[index].song for index in self.indices]
 
     @property
-    def teaching(self) -> np.ndarray:
-        """(stem,) flags: the stems that mixtures can be made of, because they sound and have a label."""
+    def trainable(self) -> np.ndarray:
+        """(stem,) flags of the stems to train on: those that sound and have a label."""
         return (self.segments.active_frames > 0) & self.given.any(axis=1)
 
-    def segment_pool(self, targets: np.ndarray, stems: np.ndarray | None = None) -> SegmentPool:
-        """What mixtures can be made of: the active segments of the stems flagged in `stems`, by default of all.
-
-        targets: (segment, class) in [0, 1], for all segments.
-        """
+    def segment_pool(self, targets: np.ndarray) -> SegmentPool:
+        """The active segments, to make mixtures of. targets: (segment, class) in [0, 1], for all segments."""
         active = self.segments.active
         stem, start = self.segments.stem[active], self.segments.start[active]
-        whole = SegmentPool(self.sources, self.segments.gains, stem, start, targets[active].astype(np.float32))
-        return whole if stems is None else whole.of_stems(stems)
+        return SegmentPool(self.sources, self.segments.gains, stem, start, targets[active].astype(np.float32))
 
 
 def load_features(
@@ -64,7 +60,7 @@ def load_features(
     executor: Executor = IN_THIS_PROCESS,
     report: Report | None = None,
 ) -> Features:
-    """Fills the store with what it lacks and lays segments over every stem.
+    """Computes the features that the store lacks, and divides every stem into segments.
 
     Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """

@@ -13,51 +13,36 @@ there; the folder is removed when the run is finished.
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
-from restem._version import __version__
-from restem.audio.mel import MelSettings
 from restem.audio.store import Store, default_cache
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
-from restem.errors import UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
-from restem.labelling.calibration import Calibration
 from restem.labelling.classifier import ClassifierConfig
-from restem.labelling.deciding import Outcome, calibrate_segments, decide
-from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.features import Features, load_features
-from restem.labelling.known_labels import KnownLabels, describe, known_labels
-from restem.labelling.mixing import MixingSettings
-from restem.labelling.network import SIZES, Size
+from restem.labelling.judging import judge, segment_targets
+from restem.labelling.known_labels import describe, known_labels
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
-from restem.labelling.pretrained import has_pretrained, knows
-from restem.labelling.results import labels_table, segments_table
-from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
-from restem.labelling.segments import HOP_S, POOL_QUANTILE, Segments
+from restem.labelling.pretrained import knows
+from restem.labelling.results import describe_run, labels_table, segments_table
+from restem.labelling.scoring import ScoringTask, score_segments
+from restem.labelling.settings import RefineSettings
 from restem.labelling.training import (
-    Start,
-    TrainingSettings,
     TrainingTask,
-    default_start,
     steps_done,
     train_classifier,
 )  # fmt: skip
 from restem.progress import Progress, polling
-from restem.renaming import current_name
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
 from restem.runs.run import (
@@ -72,59 +57,6 @@ from restem.runs.run import (
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
-
-# Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
-_LARGEST_SEED = 4_000_000
-
-
-@dataclass(frozen=True)
-class RefineSettings:
-    """Everything a refinement depends on besides the dataset; kept in `run.json`.
-
-    hop_s: from one segment to the next. pool_quantile: the score of a stem is this quantile of the scores of its active
-    segments. Raises UsageError for what cannot be.
-    """
-
-    size: Size = "tiny"
-    """The classifier's size; `base` wants a GPU."""
-    start: Start | None = None
-    """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
-    `scratch`, random weights."""
-    rounds: int | None = None
-    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier."""
-    folds: int = 3
-    """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
-    stems, as the paper does."""
-    steps: int | None = None
-    """Optimiser steps of each training; by default they follow from the amount of audio."""
-    seed: int = 0
-    """Random seed."""
-
-    hop_s: float = HOP_S
-    pool_quantile: float = POOL_QUANTILE
-    mel: MelSettings = field(default_factory=MelSettings)
-    mixing: MixingSettings = field(default_factory=MixingSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    decision: DecisionSettings = field(default_factory=DecisionSettings)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "start", current_name("start", self.start, {"prior": "pretrained"}))
-        if self.size not in SIZES:
-            raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
-        if not 0 <= self.seed <= _LARGEST_SEED:
-            raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
-        if min(one for one in (self.rounds, self.folds, self.steps) if one is not None) < 1:
-            raise UsageError("`rounds`, `folds` and `steps` must be at least 1.")
-        if self.start == "pretrained" and not has_pretrained(self.classifier(())):
-            raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
-
-    def start_of(self, config: ClassifierConfig) -> Start:
-        """Where the training of such a classifier starts."""
-        return self.start or default_start(config)
-
-    def classifier(self, classes: tuple[str, ...], dataset: str = "", licence: str = "") -> ClassifierConfig:
-        """What a classifier is like that is trained with these settings."""
-        return ClassifierConfig(classes, self.mel, SIZES[self.size], self.mixing.segment_s, dataset, licence)
 
 
 def refine_labels(
@@ -186,8 +118,8 @@ def refine_labels(
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
     failures = {dataset.stems[index].name: reason for index, reason in sorted(features.failures.items())}
-    description = _description(request, dataset, device, timed.seconds, judged, failures)
-    description["out_of_fold"] = len(refinement.folds) > 1
+    out_of_fold = len(refinement.folds) > 1
+    description = describe_run(request, dataset, device, timed.seconds, judged, failures, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
@@ -212,7 +144,7 @@ class Refinement:
         self.executor = executor
         self.gpus = 0 if device == "cpu" else 1  # that one training uses
         self.config = config
-        self.fold = assign_folds(features.songs, features.teaching, settings.folds, settings.seed)
+        self.fold = assign_folds(features.songs, features.trainable, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
@@ -223,7 +155,7 @@ class Refinement:
         return self._score("pretrained: scoring", [PRETRAINED_FOLDER for _ in self.folds], timed)
 
     def round(self, number: int, targets: np.ndarray, timed: Timed) -> np.ndarray:
-        """Trains a classifier for every fold on the other folds, and listens.
+        """Trains a classifier for every fold on the other folds, and scores the fold with it.
 
         targets: (segment, class). Returns logits (segment, class), 0 where a stem is not active.
         """
@@ -319,105 +251,13 @@ class Timed:
         self.seconds[stage] = round(time.monotonic() - start, 2)
 
 
-def _description(
-    request: dict[str, Any],
-    dataset: Dataset,
-    device: str,
-    stages: dict[str, float],
-    judged: Judged,
-    failures: dict[str, str],
-) -> dict[str, Any]:
-    """What `run.json` holds."""
-    taxonomy = dataset.taxonomy
-    packages = ("torch", "lightning", "numpy", "scipy", "polars", "soundfile")
-    return {
-        **request,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": request["settings"]["seed"],
-        "device": device,
-        "dataset": {
-            **request["dataset"],
-            "layout": dataset.layout,
-            "classes": list(taxonomy.classes),
-            "aliases": dict(taxonomy.aliases),
-            "songs": len(dataset.songs),
-            "stems": len(dataset),
-        },
-        "versions": {
-            "restem": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
-        "stages": stages,
-        "calibration": {
-            name: {"stems": asdict(stems), "segments": asdict(segments), "rates": asdict(rates)}
-            for name, stems, segments, rates in zip(
-                taxonomy.classes,
-                judged.outcome.calibrations,
-                judged.calibrations,
-                judged.outcome.rates,
-                strict=True,
-            )
-        },
-        "failures": failures,
-    }
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What was found in stems, and over_time: (segment, class) P(present), 0 where a stem is not active.
-
-    calibrations: what the logits of segments mean, one a class.
-    """
-
-    outcome: Outcome
-    over_time: np.ndarray
-    calibrations: tuple[Calibration, ...]
-
-
-def judge(features: Features, logits: np.ndarray, settings: RefineSettings, known: KnownLabels) -> Judged:
-    """Decides about every stem from the logits (segment, class) of its segments; silent stems take no part in it.
-
-    The probabilities of what is known are 1 and 0.
-    """
-    segments = features.segments
-    active = segments.active
-    stem = segments.stem[active]
-    pooled = pool_scores(expit(logits[active]), stem, len(features.indices), settings.pool_quantile)
-    sounding = segments.active_frames > 0
-    songs = [song for song, sounds in zip(features.songs, sounding, strict=True) if sounds]
-    outcome = decide(pooled[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision)
-    outcome = outcome.among(sounding)
-    outcome = replace(outcome, probabilities=known.over_stems(outcome.probabilities))
-    calibrations = calibrate_segments(logits[active], stem, outcome.probabilities, settings.decision)
-    over_time = np.zeros(logits.shape)
-    for index, one in enumerate(calibrations):
-        over_time[active, index] = one.probability(logits[active, index])
-    return Judged(outcome, over_time, calibrations)
-
-
-def segment_targets(segments: Segments, scores: np.ndarray, outcome: Outcome) -> np.ndarray:
-    """What the next round is taught: (segment, class) in [0, 1], from segment scores and the outcome about stems.
-
-    A class is taught with the probability that the stem holds it; where a stem holds several, a segment is taught those
-    that were found in it, and always the clearest.
-    """
-    stem = outcome.probabilities[segments.stem]
-    several = (stem >= 0.5).sum(axis=1) > 1
-    clearest = np.where(stem >= 0.5, scores, -1.0).argmax(axis=1)
-    found = scores >= 0.5
-    found[np.arange(len(found)), clearest] = True
-    targets: np.ndarray = np.where(several[:, None], stem * found, stem)
-    return targets.astype(np.float32)
-
-
-def assign_folds(songs: Sequence[str], teaching: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def assign_folds(songs: Sequence[str], trainable: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """The fold of every stem, (stem,): all stems of a song in one, folds of equal numbers of songs.
 
-    teaching: (stem,) flags, the stems that something can be learned from. There are no more folds than songs that have
-    one, so that the songs outside of each fold teach something; songs without any are in fold 0.
+    trainable: (stem,) flags, the stems to train on. There are no more folds than songs that have one, so that there is
+    something to train on outside of each fold; songs without any are in fold 0.
     """
-    names = list(dict.fromkeys(song for song, teaches in zip(songs, teaching, strict=True) if teaches))
+    names = list(dict.fromkeys(song for song, trains in zip(songs, trainable, strict=True) if trains))
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
     fold_of = {names[which]: position % min(folds, len(names)) for position, which in enumerate(order)}
     return np.array([fold_of.get(song, 0) for song in songs])

@@ -1,12 +1,21 @@
-"""The tables of a run, from what was found."""
+"""What a run holds, from what was found: its tables and its description."""
 
 from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from restem._version import __version__
+from restem.dataset.table import Dataset
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
+from restem.labelling.judging import Judged
 from restem.runs.run import labels_schema, segments_schema
 
 
@@ -51,3 +60,49 @@ def segments_table(features: Features, scores: np.ndarray) -> pl.DataFrame:
         **{name: scores[:, index] for index, name in enumerate(taxonomy.classes)},
     }
     return pl.DataFrame(columns, schema_overrides=segments_schema(taxonomy))
+
+
+def describe_run(
+    request: dict[str, Any],
+    dataset: Dataset,
+    device: str,
+    stages: dict[str, float],
+    judged: Judged,
+    failures: dict[str, str],
+    out_of_fold: bool,
+) -> dict[str, Any]:
+    """What `run.json` holds."""
+    taxonomy = dataset.taxonomy
+    packages = ("torch", "lightning", "numpy", "scipy", "polars", "soundfile")
+    return {
+        **request,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": request["settings"]["seed"],
+        "device": device,
+        "dataset": {
+            **request["dataset"],
+            "layout": dataset.layout,
+            "classes": list(taxonomy.classes),
+            "aliases": dict(taxonomy.aliases),
+            "songs": len(dataset.songs),
+            "stems": len(dataset),
+        },
+        "versions": {
+            "restem": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+        "stages": stages,
+        "calibration": {
+            name: {"stems": asdict(stems), "segments": asdict(segments), "rates": asdict(rates)}
+            for name, stems, segments, rates in zip(
+                taxonomy.classes,
+                judged.outcome.calibrations,
+                judged.calibrations,
+                judged.outcome.rates,
+                strict=True,
+            )
+        },
+        "failures": failures,
+        "out_of_fold": out_of_fold,
+    }

@@ -51,8 +51,7 @@ def order(doubt: np.ndarray, settled: np.ndarray) -> np.ndarray:
 
     doubt, settled: (stem,).
     """
-    rows: np.ndarray = np.lexsort((np.arange(len(doubt)), -doubt, settled))
-    return rows
+    return np.lexsort((np.arange(len(doubt)), -doubt, settled))
 
 
 class ReviewSession:

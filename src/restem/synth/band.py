@@ -34,7 +34,7 @@ FAMILIES: tuple[str, ...] = (
 )  # fmt: skip
 """The instrument families a part can be of."""
 
-DEFAULT_CLASSES: Mapping[str, str] = {
+CLASS_OF_FAMILY: Mapping[str, str] = {
     "vocals": "vocals", "drums": "drums", "bass": "bass", "guitar": "other", "piano": "other",
     "strings": "other", "winds": "other", "synth": "other", "mallets": "other",
 }  # fmt: skip
@@ -99,7 +99,7 @@ def render_song(
     that is all four. The same arguments give the same samples. A song of less than a bar or two may
     have silent stems.
     """
-    mapping = {**DEFAULT_CLASSES, **(classes or {})}
+    mapping = {**CLASS_OF_FAMILY, **(classes or {})}
     stems: dict[str, Array] = {}
     for part in render_parts(seed, index, seconds=seconds, rate_hz=rate_hz):
         name = mapping[part.family]
@@ -210,12 +210,12 @@ def _mix(families: list[str], sounds: list[Array]) -> list[Part]:
     parts = []
     for family, sound in zip(families, sounds, strict=True):
         parts.append(Part(family, sound * np.float32(_gain_into_range(sound))))
-    other = [part for part in parts if DEFAULT_CLASSES[part.family] == "other"]
+    other = [part for part in parts if CLASS_OF_FAMILY[part.family] == "other"]
     together = _gain_into_range(np.sum([part.sound for part in other], axis=0))
     total = np.zeros_like(sounds[0])
     scaled = []
     for part in parts:
-        gain = together if DEFAULT_CLASSES[part.family] == "other" else 1.0
+        gain = together if CLASS_OF_FAMILY[part.family] == "other" else 1.0
         sound = part.sound * np.float32(gain)
         scaled.append(Part(part.family, sound))
         total += sound
