@@ -219,7 +219,7 @@ class TestDamage:
     def test_folder_in_place_of_an_entry(self, store: Store, source: Source) -> None:
         store.entry(source).mkdir(parents=True)
         assert store.load(source) is None
-        with pytest.raises(RestemError, match="--cache"):
+        with pytest.raises(RestemError, match="another `cache`"):
             store.fill([source])
 
 
@@ -278,7 +278,7 @@ class TestDisk:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
 
         monkeypatch.setattr(Path, "mkdir", refuse)
-        with pytest.raises(RestemError, match=r"cache.*cannot be written \(Read-only file system\).*--cache"):
+        with pytest.raises(RestemError, match=r"cache.*cannot be written \(Read-only file system\).*another `cache`"):
             store.fill([source])
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -289,7 +289,7 @@ class TestDisk:
 
         monkeypatch.setattr(store_module, "written_aside", on_a_full_disk)
         with pytest.raises(
-            RestemError, match=r"cannot be written \(No space left on device\); choose --cache"
+            RestemError, match=r"cannot be written \(No space left on device\); choose another `cache`"
         ) as caught:
             store.fill([source])
         assert not isinstance(caught.value, AudioError)
@@ -314,7 +314,7 @@ class TestDisk:
 
     def test_cache_that_is_a_file(self, tmp_path: Path, source: Source) -> None:
         (tmp_path / "taken").write_text("")
-        with pytest.raises(RestemError, match=r"taken.*--cache"):
+        with pytest.raises(RestemError, match=r"taken.*another `cache`"):
             Store(tmp_path / "taken").fill([source])
 
 

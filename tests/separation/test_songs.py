@@ -129,7 +129,7 @@ def test_refused(model: Separator, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"overlap 1\.0"):
         separate(model, [], tmp_path / "out", overlap=1.0)
     own = Separator(replace(model.config, classes=("residual", "drums")), Shares())
-    with pytest.raises(UsageError, match="leave out --residual"):
+    with pytest.raises(UsageError, match="leave out `residual`"):
         separate(own, [], tmp_path / "out", residual=True)
     with pytest.raises(RestemError, match="no such model folder"):
         separate(tmp_path / "nothing", [], tmp_path / "out")

@@ -183,7 +183,7 @@ def test_stops_when_it_gets_no_better(songs: Dataset, quick: TrainSettings, tmp_
 
 
 def test_weights_that_become_nan_are_not_kept(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
-    with pytest.raises(RestemError, match="lower --learning-rate"):
+    with pytest.raises(RestemError, match="lower `learning_rate`"):
         train(songs, tmp_path / "out", replace(quick, learning_rate=1e30), cache=tmp_path / "cache", device="cpu")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 

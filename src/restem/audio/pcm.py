@@ -138,7 +138,9 @@ class PcmStore:
                     for block in self._blocks(source):
                         file.write(np.rint(block.T / scale).astype(np.int16).tobytes())
         except OSError as error:
-            raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
+            raise RestemError(
+                f"{entry.parent}: cannot be written ({error.strerror}); choose another `cache`."
+            ) from error
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None

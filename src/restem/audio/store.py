@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
-from restem.errors import AudioError, RestemError
+from restem.errors import AudioError, RestemError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
 from restem.files import written_aside
@@ -38,8 +38,19 @@ Source = tuple[Path, int]
 
 
 def default_cache() -> Path:
-    """Where features are kept unless told otherwise: `restem` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restem"
+    """Where features are kept unless told otherwise: `restem` in the user's cache folder.
+
+    That is `$XDG_CACHE_HOME/restem` or `~/.cache/restem` on Linux, and what is usual on other systems.
+    Raises UsageError where there is no home folder.
+    """
+    try:
+        folder = user_cache_path("restem", appauthor=False)
+    except RuntimeError:  # of Path.expanduser
+        folder = Path()
+    # Without a home, platformdirs leaves the `~` in the path.
+    if not folder.is_absolute():
+        raise UsageError("There is no home folder for the cache; name a folder with `cache`.")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,9 @@ class Store:
                 file.seek(0)
                 file.write(json.dumps(header).encode().ljust(_HEADER_BYTES))
         except OSError as error:
-            raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); choose --cache DIR.") from error
+            raise RestemError(
+                f"{entry.parent}: cannot be written ({error.strerror}); choose another `cache`."
+            ) from error
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None

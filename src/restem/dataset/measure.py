@@ -14,7 +14,7 @@ from restem.audio.reader import AudioInfo, open_audio
 FRAME_S = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """The levels of one stem, linear.
 

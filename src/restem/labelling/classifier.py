@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -23,6 +23,7 @@ from restem._version import __version__
 from restem.audio.mel import MelSettings
 from restem.errors import RestemError, UsageError
 from restem.files import write_json, written_aside
+from restem.labelling.options import Size
 
 # Log-mel power is taken relative to the segment's own level, down to this.
 FLOOR_DB = -80.0
@@ -38,7 +39,6 @@ class ClassifierSettings:
     drop_path: float = 0.0
 
 
-Size = Literal["tiny", "small", "base"]
 SIZES: Mapping[Size, ClassifierSettings] = {
     "tiny": ClassifierSettings(depths=(1, 1, 2, 1), widths=(32, 64, 128, 192), patch=(4, 8)),
     "small": ClassifierSettings(depths=(2, 2, 4, 2), widths=(64, 128, 256, 384), patch=(4, 4), drop_path=0.05),
@@ -167,9 +167,28 @@ def save_classifier(folder: Path, classifier: Classifier, config: ClassifierConf
 
 
 def load_classifier(folder: Path | str) -> tuple[Classifier, ClassifierConfig]:
-    """The classifier that `save_classifier` wrote to `folder`, ready to score, on the CPU.
+    """Loads a classifier.
 
-    Raises RestemError when a file is missing, damaged, or the two do not belong together.
+    Parameters
+    ----------
+    folder
+        The folder `classifier` of a run: `config.json` and `model.safetensors`.
+
+    Returns
+    -------
+    tuple[Classifier, ClassifierConfig]
+        The classifier, ready to score, on the CPU, and what it was made for.
+
+    Raises
+    ------
+    RestemError
+        When a file is missing or damaged, or the two do not belong together.
+
+    Examples
+    --------
+    >>> classifier, config = restem.load_classifier("run/classifier")
+    >>> config.classes
+    ('vocals', 'drums', 'bass', 'other')
     """
     folder = Path(folder)
     try:

@@ -36,19 +36,19 @@ from restem.errors import UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.calibration import Calibration
-from restem.labelling.classifier import SIZES, ClassifierConfig, Size
+from restem.labelling.classifier import SIZES, ClassifierConfig
 from restem.labelling.deciding import Outcome, calibrate_segments, decide
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.features import Features, load_features
 from restem.labelling.known_labels import KnownLabels, describe, known_labels
 from restem.labelling.mixing import MixingSettings
+from restem.labelling.options import RefineOptions, Start
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
 from restem.labelling.pretrained import has_pretrained, knows
 from restem.labelling.results import labels_table, segments_table
 from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
 from restem.labelling.segments import HOP_S, POOL_QUANTILE, Segments
 from restem.labelling.training import (
-    Start,
     TrainingSettings,
     TrainingTask,
     default_start,
@@ -77,27 +77,12 @@ _LARGEST_SEED = 4_000_000
 
 
 @dataclass(frozen=True)
-class RefineSettings:
+class RefineSettings(RefineOptions):
     """Everything a refinement depends on besides the dataset; kept in `run.json`.
 
     hop_s: from one segment to the next. pool_quantile: the score of a stem is this quantile of the scores of its active
     segments. Raises UsageError for what cannot be.
     """
-
-    size: Size = "tiny"
-    """The classifier's size; `base` wants a GPU."""
-    start: Start | None = None
-    """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
-    `scratch`, random weights."""
-    rounds: int | None = None
-    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier."""
-    folds: int = 3
-    """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
-    stems, as the paper does."""
-    steps: int | None = None
-    """Optimiser steps of each training; by default they follow from the amount of audio."""
-    seed: int = 0
-    """Random seed."""
 
     hop_s: float = HOP_S
     pool_quantile: float = POOL_QUANTILE

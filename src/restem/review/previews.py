@@ -27,7 +27,7 @@ def previews(run: Run, stems: pl.DataFrame) -> dict[str, str]:
     """
     root = run.dataset_root
     if not root.is_dir():
-        raise RunError(f"{root}: the dataset of {run.path} is not there; bring it back, or leave out --audio.")
+        raise RunError(f"{root}: the dataset of {run.path} is not there; bring it back, or leave out `audio`.")
     segments = run.found_segments.filter(pl.col("stem").is_in(stems["stem"].implode())).partition_by(
         "stem", as_dict=True
     )

@@ -150,7 +150,7 @@ def serve(
             listening.bind((HOST, port))
             listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as error:
-            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another --port.") from error
+            raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another `port`.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
         app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
         address = f"http://{own}/{token}/"

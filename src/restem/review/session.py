@@ -151,7 +151,7 @@ class ReviewSession:
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):
             raise UnreachableError(
-                f"{printable(path)}: leads outside of the dataset; start the review with --follow-links to play it."
+                f"{printable(path)}: leads outside of the dataset; start the review with `follow_links` to play it."
             )
         if not resolved.is_file():
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
