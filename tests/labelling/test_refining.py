@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from restem.labelling.refitting import refit
 
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError, UsageError
 from restem.labelling.classifier import load_classifier
 from restem.labelling.deciding import Outcome
 from restem.labelling.refining import RefineSettings, assign_folds, refine_labels, segment_targets
+from restem.labelling.refitting import refit
 from restem.labelling.segments import Segments
 from restem.labelling.training import TrainingSettings
 from restem.runs.run import Run, open_run

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from restem.labelling.refitting import refit
 
 from restem.audio.reader import AudioInfo
 from restem.errors import RunError
+from restem.labelling.refitting import refit
 from restem.review.queue import doubts, order, stretch
 from restem.review.session import ReviewSession
 from restem.review.sound import MadeWav, media_type, parse_range

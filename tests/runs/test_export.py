@@ -141,7 +141,7 @@ def test_hard_links(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(
-        DatasetError, match=r"lies on another disk than the export.*use `link='symlink'` or `link='copy'`"
+        DatasetError, match=r"lies on another disk than the export.*use `link='symlink'` or `copy`"
     ):
         export(run, tmp_path / "far", link="hard")
     assert not (tmp_path / "far").exists()

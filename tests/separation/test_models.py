@@ -17,7 +17,7 @@ CLASSES = ("vocals", "drums", "bass", "other")
 
 # As small as each can be made.
 SMALL = {
-    "band": {"width": 8, "depth": 1, "bands": 12, "n_fft": 512, "hop": 256},
+    "band_split": {"width": 8, "depth": 1, "bands": 12, "n_fft": 512, "hop": 256},
     "hdemucs": {"channels": 4},
     "htdemucs": {"channels": 8, "depth": 4, "bottom_channels": 16, "t_layers": 1, "t_heads": 2},
     "bs_roformer": {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "flash_attn": False},
@@ -26,7 +26,7 @@ SMALL = {
 
 
 def small(model: str, classes: tuple[str, ...] = CLASSES, **changes: object) -> SeparatorConfig:
-    if model != "band":
+    if model != "band_split":
         pytest.importorskip("demucs" if "demucs" in model else "bs_roformer")
     return SeparatorConfig(model, classes, segment_s=1.0, parameters={**SMALL[model], **changes})
 
@@ -77,7 +77,7 @@ def test_a_step_in_mixed_precision(model: str) -> None:
 
 class TestParameters:
     def test_parsed_like_their_defaults(self) -> None:
-        assert parse_parameters("band", ["width=32", "depth = 2"]) == {"width": 32, "depth": 2}
+        assert parse_parameters("band_split", ["width=32", "depth = 2"]) == {"width": 32, "depth": 2}
 
     @pytest.mark.parametrize(
         ("setting", "message"),
@@ -94,7 +94,7 @@ class TestParameters:
     )
     def test_refused(self, setting: str, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            parse_parameters("band", [setting])
+            parse_parameters("band_split", [setting])
 
     def test_kinds(self) -> None:
         pytest.importorskip("demucs")
@@ -103,19 +103,19 @@ class TestParameters:
         assert type(parsed["freq_emb"]) is float
 
     def test_unknown_model(self) -> None:
-        with pytest.raises(UsageError, match="no model 'unet'; use one of band, hdemucs"):
+        with pytest.raises(UsageError, match="no model 'unet'; use one of band_split, hdemucs"):
             default_parameters("unet")
 
     @pytest.mark.parametrize("changes", [{"hop": 512}, {"bands": 200}, {"width": -1}, {"width": 0}, {"bands": 0}])
     def test_what_cannot_be_built(self, changes: dict[str, int]) -> None:
-        with pytest.raises(UsageError, match="band cannot be built"):
-            small("band", **changes).build()
+        with pytest.raises(UsageError, match="band_split cannot be built"):
+            small("band_split", **changes).build()
 
 
 class TestFolder:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        separator = small("band").build()
+        separator = small("band_split").build()
         save_separator(tmp_path / "model", separator.config, separator.network.state_dict())
         return tmp_path / "model"
 
@@ -126,7 +126,7 @@ class TestFolder:
             load_separator(tmp_path)
 
     def test_weights_of_another(self, folder: Path) -> None:
-        other = small("band", width=16).build()
+        other = small("band_split", width=16).build()
         (folder / "model.safetensors").write_bytes(safetensors.torch.save(other.network.state_dict()))
         with pytest.raises(RestemError, match="damaged or of another version"):
             load_separator(folder)
@@ -152,7 +152,7 @@ class TestFolder:
             {"rate_hz": 0}, {"rate_hz": -8000}, {"rate_hz": 8000.5}, {"rate_hz": 10**12}, {"rate_hz": "8000"},
             {"segment_s": 0}, {"segment_s": -1}, {"segment_s": float("nan")}, {"segment_s": float("inf")},
             {"segment_s": 1e12}, {"segment_s": "1"}, {"channels": 0}, {"channels": 3}, {"channels": "2"},
-            {"model": "os:system"}, {"model": ["band"]}, {"model": None}, {"parameters": {"width": 10**9}},
+            {"model": "os:system"}, {"model": ["band_split"]}, {"model": None}, {"parameters": {"width": 10**9}},
             {"parameters": {"bands": 0}}, {"parameters": {"frames": 0}}, {"parameters": [1]},
         ],
         ids=str,

@@ -25,7 +25,7 @@ class Shares(nn.Module):
 
 @pytest.fixture
 def model() -> Separator:
-    return Separator(SeparatorConfig("band", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5), Shares())
+    return Separator(SeparatorConfig("band_split", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5), Shares())
 
 
 def write(path: Path, channels: int = 2, rate_hz: int = RATE_HZ, seconds: float = 1.3, level: float = 0.3) -> Path:

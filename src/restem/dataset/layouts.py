@@ -220,7 +220,7 @@ def _nothing_recognised(root: Path, found: Found, taxonomy: Taxonomy, layout: st
     wanted = f"fits the layout {layout} ({LAYOUTS[layout]})" if layout else "is in a place named after a class"
     return (
         f"{root}: holds {len(audio)} audio files, such as {audio[0].path!r}, but none {wanted}.\n"
-        f"The classes are {','.join(taxonomy.classes)}: add to them with `taxonomy`, or name aliases in a taxonomy file."
+        f"The classes are {','.join(taxonomy.classes)}: add to them with `taxonomy`, or name aliases in its file."
     )
 
 

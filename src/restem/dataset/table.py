@@ -160,7 +160,7 @@ def split_stem_name(name: str) -> tuple[str, int | None]:
 
 
 def check_outside(root: Path, *paths: Path | str) -> None:
-    """Raises DatasetError when a path that is to be written lies in the dataset at `root`, which is never written to."""
+    """Raises DatasetError when a path to be written lies in the dataset at `root`, which is never written to."""
     for path in paths:
         if Path(path).resolve().is_relative_to(root.resolve()):
             raise DatasetError(f"{path}: lies in the dataset, which is never written to; choose a place outside of it.")

@@ -1,7 +1,7 @@
 """The separators there are: one registry, one line a model.
 
-`band_split` is restem's own. The others are made by the packages in which their architectures are well kept, and come with
-the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
+`band_split` is restem's own. The others are made by the packages in which their architectures are well kept, and come
+with the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
 (batch, source, channel, sample).
 """
 

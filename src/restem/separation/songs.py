@@ -127,8 +127,8 @@ def separate(
     model
         A separator, or its folder.
     songs
-        Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down for it; the
-        stems of a song with one channel have one.
+        Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down
+        for it; the stems of a song with one channel have one.
     out
         The folder for the songs' folders.
     stems

@@ -88,7 +88,7 @@ class TrainSettings(TrainOptions):
             raise UsageError("`coherent` and `validation` are shares, between 0 and 1.")
         if min(self.steps, self.batch, self.accumulate, self.epoch_steps, self.patience, self.rate_hz) < 1:
             raise UsageError(
-                "`steps`, `batch`, `accumulate`, `epoch_steps`, `patience` and `rate_hz` must be at least 1."
+                "`steps`, `batch`, `accumulate`, `epoch_steps`, `patience`, `rate_hz` must be at least 1."
             )
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
