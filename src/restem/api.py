@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from restem.runs.links import Link
     from restem.separation.separator import Separator
 
+_LARGEST_PORT = 65535
+
 
 def refine(
     dataset: Dataset | Path | str,
@@ -208,7 +210,11 @@ def serve_review(
         When the extra `review` is not installed.
     RunError
         When the run cannot be read, or its dataset has gone.
+    UsageError
+        For a port that cannot be used.
     """
+    if not 0 <= port <= _LARGEST_PORT:
+        raise UsageError(f"`port` must be from 0 to {_LARGEST_PORT}, not {port}.")
     try:
         from restem.review.server import serve
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import safetensors.torch
@@ -9,8 +10,9 @@ import torch
 
 from restem.errors import RestemError, UsageError
 from restem.separation.band_split import BandSplit, band_edges
-from restem.separation.losses import set_loss
+from restem.separation.losses import LOSSES, set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
+from restem.separation.options import Loss, Model
 from restem.separation.separator import SeparatorConfig, load_separator, save_separator
 
 CLASSES = ("vocals", "drums", "bass", "other")
@@ -193,3 +195,18 @@ class TestBand:
         outputs.abs().mean().backward()
         assert (outputs == 0).all()
         assert all(weight.grad is None or weight.grad.isfinite().all() for weight in network.parameters())
+
+
+def test_a_separator_of_an_earlier_version_loads(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Its model is called `band`."""
+    separator = small("band_split").build()
+    save_separator(tmp_path, separator.config, separator.network.state_dict())
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"band_split"', '"band"'))
+    assert load_separator(tmp_path).config.model == "band_split"
+    assert len(recwarn) == 0
+
+
+def test_options_name_every_model_and_loss() -> None:
+    assert get_args(Model) == tuple(MODELS)
+    assert get_args(Loss) == tuple(LOSSES)

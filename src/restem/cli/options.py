@@ -105,7 +105,9 @@ class TrainArguments(TrainOptions):
     segment_s: Annotated[float | None, Parameter(alias="--segment")] = TrainOptions.segment_s
     truncate: Annotated[
         tuple[float, ...],
-        Parameter(converter=parsed_by(parse_quantiles), n_tokens=1, metavar="QUANTILES", negative="", show_default=False),
-    ] = TrainOptions.truncate  # fmt: skip
+        Parameter(
+            converter=parsed_by(parse_quantiles), n_tokens=1, metavar="QUANTILES", negative="", show_default=False
+        ),
+    ] = TrainOptions.truncate
     rate_hz: Annotated[int, Parameter(alias="--rate")] = TrainOptions.rate_hz
     unsure: Annotated[bool, Parameter(negative="")] = TrainOptions.unsure

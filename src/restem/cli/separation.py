@@ -102,10 +102,9 @@ def separate(
         say(str(folder))
     for folder in summary.clipped:
         complain(f"{folder}: something was louder than full scale, and was cut; use --format wav --depth float.")
-    for reason in summary.failed.values():
-        complain(reason)
     if summary.failed:
-        raise RestemError(f"{len(summary.failed)} of {len(songs)} songs could not be separated.")
+        reasons = "\n".join(summary.failed.values())
+        raise RestemError(f"{reasons}\n{len(summary.failed)} of {len(songs)} songs could not be separated.")
 
 
 def evaluate(

@@ -34,8 +34,8 @@ SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CS
 BAR_WIDTH = 24
 GAP = 3  # characters between two columns
 NOT_OUT_OF_FOLD = (
-    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too high. "
-    "Use more songs, or --folds 2 or more."
+    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too "
+    "high. Use more songs, or --folds 2 or more."
 )
 VERDICT_STYLES: Mapping[Verdict, str] = {
     "kept": "green",

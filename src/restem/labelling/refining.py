@@ -97,8 +97,10 @@ class RefineSettings(RefineOptions):
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
-        if min(one for one in (self.rounds, self.folds, self.steps) if one is not None) < 1:
-            raise UsageError("`rounds`, `folds` and `steps` must be at least 1.")
+        for name in ("rounds", "folds", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"`{name}` must be at least 1, not {value}.")
         if self.start == "pretrained" and not has_pretrained(self.classifier(())):
             raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
 

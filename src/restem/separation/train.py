@@ -84,12 +84,13 @@ class TrainSettings(TrainOptions):
             raise UsageError(f"There is no loss {self.loss!r}; use one of {', '.join(LOSSES)}.")
         if not all(0.0 < quantile <= 1.0 for quantile in self.truncate):
             raise UsageError("`truncate` holds quantiles above 0 and at most 1, as 0.7,0.5,0.3.")
-        if not 0.0 <= self.coherent <= 1.0 or not 0.0 <= self.validation < 1.0:
-            raise UsageError("`coherent` and `validation` are shares, between 0 and 1.")
-        if min(self.steps, self.batch, self.accumulate, self.epoch_steps, self.patience, self.rate_hz) < 1:
-            raise UsageError(
-                "`steps`, `batch`, `accumulate`, `epoch_steps`, `patience`, `rate_hz` must be at least 1."
-            )
+        if not 0.0 <= self.coherent <= 1.0:
+            raise UsageError(f"`coherent` is a share, from 0 to 1, not {self.coherent}.")
+        if not 0.0 <= self.validation < 1.0:
+            raise UsageError(f"`validation` is a share, from 0 to below 1, not {self.validation}.")
+        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience", "rate_hz"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` must be at least 1, not {getattr(self, name)}.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
         if self.max_time is not None and not isinstance(self.max_time, timedelta):
