@@ -3,7 +3,7 @@
     python benchmarks/separating.py
 
 Memory: `restem separate` on noise of 3 minutes and of 3 hours at 44.1 kHz, each in a process of its own whose largest
-resident memory is read, with a small `band` of random weights (every sample passes through decoder, network and
+resident memory is read, with a small `band_split` of random weights (every sample passes through decoder, network and
 writers; how good they are does not matter). Demucs: `apply_model` of the package `demucs` and restem, in turns, with
 the same random weights of HDemucs and HTDemucs, segment and overlap, on one thread.
 """
@@ -58,7 +58,7 @@ def compare_memory(short_min: float, long_min: float) -> tuple[list[tuple[str, s
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         torch.manual_seed(0)
-        config = SeparatorConfig("band", CLASSES, segment_s=6.0, parameters=BAND)
+        config = SeparatorConfig("band_split", CLASSES, segment_s=6.0, parameters=BAND)
         save_separator(root / "model", config, config.build().network.state_dict())
         peaks = []
         for minutes in (short_min, long_min):

@@ -1,9 +1,10 @@
-"""How long training waits for data: the share of a step of `band` that passes before its batch is there.
+"""How long training waits for data: the share of a step of `band_split` that passes before its batch is there.
 
     python benchmarks/waiting.py
 
-`restem train` with its defaults for a CPU (model `band`, 8 examples of 2 s, one thread, batches drawn in the process
-that trains), on the same stems as WAV, which is read where it lies, and as Ogg, of which a PCM copy is made first.
+`restem train` with its defaults for a CPU (model `band_split`, 8 examples of 2 s, one thread, batches drawn in the
+process that trains), on the same stems as WAV, which is read where it lies, and as Ogg, of which a PCM copy is made
+first.
 Waiting is drawing the batch, since nothing else draws it meanwhile; a step lasts from one drawing to the next.
 """
 

@@ -35,6 +35,74 @@ def test_refine_again_reads_back(run: Run) -> None:
     assert (run.path / "report.html").stat().st_mtime_ns == before
 
 
+def test_refine_takes_a_path_and_settings(run: Run) -> None:
+    settings = restem.RefineSettings(rounds=1, folds=2, steps=3)
+    again = restem.refine(str(run.dataset_root), run.path, settings, folds=1, seed=5, licence="CC0")
+    assert again.labels.equals(run.labels)
+
+
+def test_a_setting_that_is_none_names_the_nearest(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(restem.UsageError, match=r"no setting `setps`; did you mean `steps`\?"):
+        restem.refine(run.dataset_root, tmp_path / "run", setps=3)
+    with pytest.raises(restem.UsageError, match="no setting `zzz`; use one of size, start, "):
+        restem.refine(run.dataset_root, tmp_path / "run", zzz=3)
+    with pytest.raises(restem.UsageError, match="`dataset` must be a dataset or the path of one, not Run"):
+        restem.scan(run)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_verb_takes_the_path_of_a_dataset(run: Run, tmp_path: Path) -> None:
+    root = str(run.dataset_root)
+    assert len(restem.scan(root, workers=1)) == 8
+    noisy = restem.corrupt(root, tmp_path / "noisy", rate=1.0, format="wav", workers=1)
+    assert {path.suffix for path in noisy.rglob("*.*") if path.parent != noisy} == {".wav"}
+    assert restem.evaluate(root, estimates=root).summary()["all"]["songs"] == 2
+    with pytest.raises(restem.UsageError, match="either `model`, a separator, or `estimates`"):
+        restem.evaluate(root)
+
+
+def test_representations_are_short(run: Run, tmp_path: Path) -> None:
+    dataset = restem.open_dataset(run.dataset_root)
+    table = restem.scan(dataset, workers=1)
+    truth = tmp_path / "truth.csv"
+    run.labels.select("song", "stem", "given", true="given").write_csv(truth)
+    shown = {
+        repr(one): one._repr_html_()  # type: ignore[attr-defined]
+        for one in (
+            dataset, run, dataset.taxonomy, restem.ScanSummary.of(dataset, table), restem.score(run, truth),
+            restem.evaluate(dataset, estimates=dataset.root),
+        )
+    }  # fmt: skip
+    assert "Dataset('songs', layout='songs', 2 songs, 8 stems)" in shown
+    assert "Taxonomy('vocals,drums,bass,other')" in shown
+    assert "ScanSummary('songs', layout='songs', 2 songs, 8 stems, 0.01 h)" in shown
+    assert "Evaluation(2 songs, SDR inf dB)" in shown
+    assert any(text.startswith("Run('run', 8 stems: ") for text in shown)
+    assert any(text.startswith("LabelScore(8 stems, label accuracy 1.000 given, ") for text in shown)
+    for text, html in shown.items():
+        assert len(text) < 120 and "\n" not in text
+        assert html.startswith("<table>") and html.endswith("</table>") and len(html) < 3000
+
+
+def test_what_a_notebook_shows_is_escaped() -> None:
+    root = Path("/<script>alert(1)</script>\x1b")
+    html = restem.Dataset(root, "songs", restem.Taxonomy(), ())._repr_html_()
+    assert "<script>" not in html and "&lt;/script&gt;" in html and "\x1b" not in html
+
+
+def test_the_table_of_a_dataset(run: Run) -> None:
+    dataset = restem.open_dataset(run.dataset_root).with_labels({"Song 1/bass.wav": frozenset({"drums", "bass"})})
+    assert dataset.table.columns == ["song", "stem", "given"]
+    assert dataset.table.row(0) == ("Song 1", "Song 1/bass.wav", "drums+bass")
+    assert len(dataset.table) == len(dataset)
+    assert restem.Dataset(Path("/x"), "songs", dataset.taxonomy, ()).table.is_empty()
+
+
+def test_results_can_be_compared_without_raising(run: Run) -> None:
+    one, other = (restem.evaluate(run.dataset_root, estimates=run.dataset_root) for _ in range(2))
+    assert one == one and one != other
+
+
 def test_score_takes_a_run_or_its_path(run: Run, tmp_path: Path) -> None:
     truth = tmp_path / "truth.csv"
     rows = [f"{row['song']},{row['stem']},{row['given']},{row['given']}" for row in run.labels.iter_rows(named=True)]

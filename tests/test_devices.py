@@ -10,7 +10,7 @@ from restem.errors import UsageError
 def test_devices() -> None:
     assert choose_device("cpu") == "cpu"
     assert choose_device("auto") in ("cpu", "cuda", "mps")
-    with pytest.raises(UsageError, match="--device auto"):
+    with pytest.raises(UsageError, match="`device='auto'`"):
         choose_device("abacus")
 
 

@@ -118,7 +118,7 @@ class TestBadStems:
             refine(root, tmp_path / "run")
         shutil.rmtree(root)
         write_band(root, songs=1)
-        with pytest.raises(RunError, match="choose another --out, or delete it"):
+        with pytest.raises(RunError, match="choose another `out`, or delete it"):
             refine(root, tmp_path / "run")
         shutil.rmtree(tmp_path / "run")
         assert len(refine(root, tmp_path / "run").labels) == 4

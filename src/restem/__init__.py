@@ -2,8 +2,7 @@
 
     import restem
 
-    dataset = restem.open_dataset("my-stems")
-    run = restem.refine(dataset, out="run")
+    run = restem.refine("my-stems", "run")
     restem.export(run, "my-stems-refined")
 
 The verbs are those of the command line. Importing restem is cheap: each verb loads what it needs when it is used.
@@ -22,46 +21,75 @@ if TYPE_CHECKING:
     from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
-    from restem.dataset.scan import scan
+    from restem.dataset.scan import ScanSummary, scan
     from restem.dataset.table import Dataset, Stem
-    from restem.labelling.classifier import load_classifier
+    from restem.evaluation.labels import LabelScore
+    from restem.evaluation.separation import Evaluation
+    from restem.labelling.classifier import Classifier, load_classifier
+    from restem.labelling.prediction import Prediction
+    from restem.labelling.settings import RefineSettings
+    from restem.runs.export import ExportSummary
+    from restem.runs.ledger import Decision
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
-    from restem.separation.separator import load_separator
-    from restem.separation.songs import separate
-    from restem.separation.train import train
+    from restem.separation.separator import Separator, load_separator
+    from restem.separation.songs import SeparationSummary, separate, separate_audio
+    from restem.separation.train import TrainSettings, train
 
 _HOMES = {
     "open_dataset": "restem.dataset.layouts",
     "Dataset": "restem.dataset.table",
     "Stem": "restem.dataset.table",
     "scan": "restem.dataset.scan",
+    "ScanSummary": "restem.dataset.scan",
     "corrupt": "restem.dataset.corrupt",
     "refine": "restem.api",
+    "RefineSettings": "restem.labelling.settings",
     "open_run": "restem.runs.run",
     "Run": "restem.runs.run",
+    "Decision": "restem.runs.ledger",
     "score": "restem.api",
+    "LabelScore": "restem.evaluation.labels",
     "report": "restem.api",
     "serve_review": "restem.api",
     "export_decisions": "restem.runs.run",
     "import_decisions": "restem.runs.run",
     "export": "restem.api",
+    "ExportSummary": "restem.runs.export",
     "load_classifier": "restem.labelling.classifier",
+    "Classifier": "restem.labelling.classifier",
+    "Prediction": "restem.labelling.prediction",
     "train": "restem.separation.train",
+    "TrainSettings": "restem.separation.train",
     "separate": "restem.separation.songs",
+    "SeparationSummary": "restem.separation.songs",
+    "separate_audio": "restem.separation.songs",
     "evaluate": "restem.api",
+    "Evaluation": "restem.evaluation.separation",
     "load_separator": "restem.separation.separator",
+    "Separator": "restem.separation.separator",
 }
 
 __all__ = [
     "AudioError",
+    "Classifier",
     "Dataset",
     "DatasetError",
+    "Decision",
+    "Evaluation",
+    "ExportSummary",
+    "LabelScore",
+    "Prediction",
+    "RefineSettings",
     "RestemError",
     "Run",
     "RunError",
+    "ScanSummary",
+    "SeparationSummary",
+    "Separator",
     "Stem",
     "Taxonomy",
     "TaxonomyError",
+    "TrainSettings",
     "UsageError",
     "__version__",
     "corrupt",
@@ -79,6 +107,7 @@ __all__ = [
     "scan",
     "score",
     "separate",
+    "separate_audio",
     "serve_review",
     "train",
 ]

@@ -3,63 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from restem.changing import with_changes
+from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.errors import RestemError, UsageError
-from restem.runs.run import REPORT_FILE, Run, open_run
+from restem.runs.run import REPORT_FILE, Run, opened_run
 
 if TYPE_CHECKING:
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
-    from restem.labelling.network import Size
-    from restem.labelling.training import Start
+    from restem.labelling.settings import RefineSettings
     from restem.progress import Progress
     from restem.runs.export import ExportLayout, ExportSummary
     from restem.runs.links import Link
     from restem.separation.separator import Separator
 
+_LARGEST_PORT = 65535
+
 
 def refine(
-    dataset: Dataset,
+    dataset: Dataset | Path | str,
     out: Path | str,
+    settings: RefineSettings | None = None,
     *,
-    size: Size = "tiny",
-    start: Start | None = None,
-    rounds: int | None = None,
-    folds: int | None = None,
-    steps: int | None = None,
-    seed: int = 0,
     cache: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Run:
-    """Finds what is in every stem of `dataset` and leaves a run, with its report, in the folder `out`.
+    """Finds what is in every stem, corrects the labels, and leaves a run: tables, a classifier and a report.
 
-    size: of the classifier: `tiny`, `small` or `base`. start: `prior`, by default where there is one of this size, from
-    the classifier that comes with restem, or `scratch`. rounds, folds, steps: see `RefineSettings` and
-    `TrainingSettings`, which hold the defaults. cache: where features are kept. device: `auto`, `cpu`, `cuda`, `mps`.
-    workers: processes, by default as many as there are cores. licence: of the audio, kept with the classifier.
-    decisions: a run of the same dataset; what people decided about it is taken as certain.
-    progress: called with (stage, done, total). Interrupted and called again with the same arguments, it goes on.
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used or
-    `out` lies in the dataset, UsageError for a setting.
+    Interrupted and called again with the same arguments, it goes on; a finished run is read back.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path.
+    out
+        The folder of the run.
+    settings
+        Everything the result depends on besides the dataset, by default `RefineSettings()`.
+    cache
+        The folder in which features are kept; by default in the user's cache folder.
+    device
+        `auto`, `cpu`, `cuda` or `mps`.
+    workers
+        Processes; by default one for each available core.
+    licence
+        The licence of the audio, kept with the classifier.
+    decisions
+        A run of the same dataset, or its folder; what people decided about it is taken as certain.
+    progress
+        Called with the stage, what is done and in all.
+    **changes
+        Fields of `RefineSettings`, as `steps=100`, that replace those of `settings`.
+
+    Returns
+    -------
+    Run
+        What was found; `labels` holds one row per stem.
+
+    Raises
+    ------
+    DatasetError
+        When no stem can be used, or `out` lies in the dataset.
+    RunError
+        When `out` holds something else.
+    UsageError
+        For settings that cannot be.
+
+    Examples
+    --------
+    >>> run = restem.refine("my-stems", "my-run", folds=2, steps=3, seed=1, workers=1, device="cpu")
+    >>> run.labels.select("song", "stem", "given").row(0)
+    ('Song 1', 'Song 1/bass.wav', 'bass')
     """
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
 
-    settings = RefineSettings(size=size, start=start, rounds=rounds, steps=steps, seed=seed)
-    if folds is not None:
-        settings = replace(settings, folds=folds)
-    decided = None if decisions is None else _opened(decisions).decided
+    settings = with_changes(settings or RefineSettings(), changes)
+    decided = None if decisions is None else opened_run(decisions).decided
     run = refine_labels(
-        dataset, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
-        progress=progress,
+        opened_dataset(dataset), out, settings, cache=cache, device=device, workers=workers, licence=licence,
+        decided=decided, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
         report(run)
@@ -69,30 +101,79 @@ def refine(
 def score(
     run: Run | Path | str, truth: Path | str | None = None, *, decisions: Run | Path | str | None = None
 ) -> LabelScore:
-    """How right the given and the refined labels of a run are, against a CSV `song,stem,given,true`.
+    """Compares the given and the refined labels of a run with the truth.
 
-    decisions: instead of a truth, a run whose decided stems are taken as the truth; only these are scored, with the
-    labels as the classifiers left them. They were not drawn at random: doubtful ones come first in a review.
-    Raises UsageError unless one of the two is given, RunError when nothing was decided.
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    truth
+        A CSV with the columns `song,stem,given,true`; `true` is a label set, as `bass+drums`.
+    decisions
+        Instead of a truth, a run whose decided stems are taken as the truth. Only these are scored, with the labels as
+        the classifiers left them. They were not drawn at random: doubtful ones come first in a review.
+
+    Returns
+    -------
+    LabelScore
+        Accuracies before and after, and how well the wrong stems were found.
+
+    Raises
+    ------
+    UsageError
+        Unless one of `truth` and `decisions` is given.
+    DatasetError
+        When the truth cannot be read, or is not about the run's stems.
+    RunError
+        When the run cannot be read or lacks a stem, or nothing was decided.
+
+    Examples
+    --------
+    >>> restem.score("run", "truth.csv").given.label_accuracy
+    1.0
     """
-    from restem.evaluation.labels import score as score_run
+    from restem.evaluation.labels import score as score_against_truth
     from restem.evaluation.labels import score_against_decisions
 
     if (truth is None) == (decisions is None):
-        raise UsageError("Give either a truth or the run whose decisions are the truth.")
-    if truth is not None:
-        return score_run(_opened(run), Path(truth))
-    return score_against_decisions(_opened(run), _opened(decisions))  # type: ignore[arg-type]
+        raise UsageError("Give either a truth, a CSV song,stem,given,true, or a run with `decisions`.")
+    if decisions is not None:
+        return score_against_decisions(opened_run(run), opened_run(decisions))
+    return score_against_truth(opened_run(run), Path(str(truth)))
 
 
-def report(run: Run | Path | str, path: Path | str | None = None, *, audio: bool = False) -> Path:
-    """Writes the report of a run, one self-contained HTML file, and returns its path.
+def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
+    """Writes the report of a run again: one self-contained HTML file.
 
-    audio: also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    out
+        The file; by default `report.html` in the run.
+    audio
+        Also put a few seconds of every pictured stem in it, those that speak most against its labels.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    RunError
+        When the run cannot be read, or the audio that is to be put in has gone.
+    DatasetError
+        When `out` lies in the dataset.
+
+    Examples
+    --------
+    >>> restem.report("run", "report.html").name
+    'report.html'
     """
     from restem.review.report import write_report
 
-    return write_report(_opened(run), Path(path) if path is not None else None, audio=audio)
+    return write_report(opened_run(run), Path(out) if out is not None else None, audio=audio)
 
 
 def serve_review(
@@ -105,12 +186,36 @@ def serve_review(
     browser: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serves a page on which a person listens to the doubtful stems of `run` and decides, until it is interrupted.
+    """Serves a page on which a person listens to the doubtful stems of a run and decides, until it is interrupted.
 
-    cache: where features are kept. port: 0 for any that is free. person: who decides, by default the user.
-    follow_links: also play files outside of the dataset that links in it lead to. browser: open the page. say: called
-    with its address. Raises RestemError when the extra `review` is not installed, RunError when the dataset has gone.
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    cache
+        The folder in which features are kept; by default in the user's cache folder.
+    port
+        The port on this machine; 0 for any that is free.
+    person
+        Who decides; by default the user.
+    follow_links
+        Also play files outside of the dataset that links in it lead to.
+    browser
+        Open the page in a browser.
+    say
+        Called with the page's address.
+
+    Raises
+    ------
+    RestemError
+        When the extra `review` is not installed.
+    RunError
+        When the run cannot be read, or its dataset has gone.
+    UsageError
+        For a port that cannot be used.
     """
+    if not 0 <= port <= _LARGEST_PORT:
+        raise UsageError(f"`port` must be from 0 to {_LARGEST_PORT}, not {port}.")
     try:
         from restem.review.server import serve
     except ModuleNotFoundError as error:
@@ -119,15 +224,11 @@ def serve_review(
         ) from error
 
     cache = Path(cache) if cache is not None else None
-    serve(_opened(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
-
-
-def _opened(run: Run | Path | str) -> Run:
-    return run if isinstance(run, Run) else open_run(run)
+    serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
 
 
 def evaluate(
-    dataset: Dataset,
+    dataset: Dataset | Path | str,
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
@@ -138,18 +239,53 @@ def evaluate(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measures a separator, or estimates that anybody made, on the songs of `dataset`; see `evaluation.separation`.
+    """Measures a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
 
-    model: a separator, or its folder; or estimates: a folder with `<song>/<class>.<ext>`. out: the folder for
-    `songs.csv` and `summary.json`. overlap, shifts, seed: see `separate`; device: where songs are taken apart.
-    Interrupted and called again with the same `out` and separator, it goes on after the songs that were measured.
-    Raises UsageError unless one of model and estimates is given, RestemError for a separator that cannot be used or has
-    other classes than the dataset.
+    Interrupted and called again with the same `out` and separator, it goes on after the songs that were measured. A
+    song that cannot be measured is reported, and the others go on.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path. The sum of a song's stems is what is taken apart.
+    model
+        A separator, or its folder.
+    estimates
+        Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    out
+        A folder for `songs.csv` and `summary.json`.
+    overlap, shifts, seed
+        See `separate`.
+    device
+        `auto`, `cpu`, `cuda` or `mps`.
+    progress
+        Called with the stage, the songs done and in all.
+
+    Returns
+    -------
+    Evaluation
+        `songs` holds one row per song and class, `summary()` the means.
+
+    Raises
+    ------
+    UsageError
+        Unless one of `model` and `estimates` is given, and for an option that cannot be.
+    DatasetError
+        When there is no song, or `out` lies in the dataset.
+    RestemError
+        For a separator that cannot be used, or has other classes than the dataset.
+
+    Examples
+    --------
+    >>> evaluation = restem.evaluate("my-stems", estimates="my-stems")
+    >>> evaluation.songs.columns
+    ['song', 'class', 'sdr', 'sdr_frames', 'si_sdr', 'mixture_sdr']
     """
     from restem.evaluation.separation import evaluate as evaluate_estimates
 
     if (model is None) == (estimates is None):
-        raise UsageError("Give either a separator or a folder of estimates to evaluate.")
+        raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
+    dataset = opened_dataset(dataset)
     if estimates is not None:
         return evaluate_estimates(dataset, estimates, out, progress=progress)
     from restem.devices import choose_device
@@ -162,7 +298,7 @@ def evaluate(
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
-            f"{','.join(dataset.taxonomy.classes)}; name the classes with --classes."
+            f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
     device = choose_device(device)
     return evaluate_estimates(
@@ -187,17 +323,54 @@ def export(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> ExportSummary:
-    """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
+    """Makes a refined dataset out of a run. Nothing is moved or changed in the source.
 
-    layout: `table`, `songs` or `classes`; link: `symlink`, `hard` or `copy`. licence: of the audio, for the manifest,
-    by default the run's. split: the folder of a separator that takes stems with several labels apart, into estimates
-    that add up to the stem; device: where it runs. progress: called with the stage, the files done and in all.
-    See `restem.runs.export` for what is written and what is raised; a separator raises RestemError when it cannot be
-    used, or was trained on other classes.
+    Failed and silent stems are left out. `out` appears when it is complete.
+
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    out
+        The new folder.
+    layout
+        `table`: all stems with their label sets, for restem. `classes`, `songs`: what MSST, Demucs and Open-Unmix read,
+        stems with one label only.
+    link
+        How files get there: `symlink`, `hard` or `copy`. What is written to a hard link changes the original, too.
+    licence
+        The licence of the audio, for the manifest; by default the run's.
+    split
+        The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
+    device
+        Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    progress
+        Called with the stage, the files done and in all.
+
+    Returns
+    -------
+    ExportSummary
+        What was written, and what was left out and why.
+
+    Raises
+    ------
+    UsageError
+        For an unknown layout or link.
+    DatasetError
+        When the source dataset or a stem of it is missing, `out` holds something or lies in the source, nothing is left
+        to export, or a link cannot be made.
+    RestemError
+        For a separator that cannot be used, or was trained on other classes.
+
+    Examples
+    --------
+    >>> summary = restem.export("run", "my-stems-refined", link="copy")
+    >>> summary.path.name, summary.layout
+    ('my-stems-refined', 'table')
     """
     from restem.runs.export import export as export_run
 
-    run = run if isinstance(run, Run) else open_run(run)
+    run = opened_run(run)
     splitter = None
     if split is not None:
         from restem.separation.splitting import make_split

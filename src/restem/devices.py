@@ -19,7 +19,7 @@ def choose_device(device: str) -> str:
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there.get(device, False):
-        raise UsageError(f"The device {device!r} is not available; use --device auto.")
+        raise UsageError(f"The device {device!r} is not available; use `device='auto'`.")
     return device
 
 
@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
     """Lets this process keep the memory of freed tensors for the next ones, as GPUs do.
 
     glibc gives every large block back to the system, which then clears its pages again for the next step: a step of
-    the separator `band` on a CPU took 1.4 to 1.8 times as long.
+    the separator `band_split` on a CPU took 1.4 to 1.8 times as long.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

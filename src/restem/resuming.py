@@ -76,8 +76,9 @@ class WorkRecord:
         if not isinstance(found, dict):
             raise RunError(f"{path}: is damaged; delete {self.folder}, and start again.")
         if others := differences(found, self.request):
+            named = [f"`{one.removeprefix('settings.')}`" for one in others[:3]]
             raise RunError(
-                f"{self.folder}: holds a {self.what} that differs in {', '.join(others[:3])}"
+                f"{self.folder}: holds a {self.what} that differs in {', '.join(named)}"
                 f"{', ...' if others[3:] else ''}; choose another `out`, or delete it."
             )
         return found

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from restem.errors import TaxonomyError
+from restem.notebook import html_table
 
 LabelSet = frozenset[str]
 
@@ -48,15 +49,30 @@ def normalise(name: str) -> str:
     return re.sub(r"[ ]?\(?\d+\)?$", "", words).strip()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Taxonomy:
     """An ordered set of classes and the other names each goes by.
 
-    classes: the class names, in the order of every table's columns and every array's class axis.
-    aliases: normalised alias -> class.
+    Attributes
+    ----------
+    classes
+        The class names, in the order of every table's columns and every array's class axis.
+    aliases
+        Other names in file and folder names, each with the class it stands for.
 
-    Raises TaxonomyError for an empty or repeated class, a name that cannot be a table column, or an alias
-    of a class that does not exist.
+    Raises
+    ------
+    TaxonomyError
+        For an empty or repeated class, a name that cannot be a table column, or an alias of a class that does not
+        exist.
+
+    Examples
+    --------
+    >>> taxonomy = restem.Taxonomy(("vocals", "drums", "bass"), {"kick": "drums"})
+    >>> taxonomy.match("Lead_Vox_2"), taxonomy.match("kick")
+    ('vocals', 'drums')
+    >>> taxonomy.format({"bass", "drums"})
+    'drums+bass'
     """
 
     classes: tuple[str, ...] = DEFAULT_CLASSES
@@ -88,6 +104,13 @@ class Taxonomy:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def __repr__(self) -> str:
+        return f"Taxonomy({','.join(self.classes)!r})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, ", ".join(key for key, one in self.aliases.items() if one == name)) for name in self.classes]
+        return html_table("Taxonomy", ("class", "aliases"), rows)
+
     def match(self, name: str) -> str | None:
         """The class a file or folder name stands for (`Lead_Vox_2` -> `vocals`), or None."""
         # A class whose own name ends in a digit (`guitar2`) is meant before the digit is taken for a counter.
@@ -111,7 +134,7 @@ class Taxonomy:
             if name is None:
                 raise TaxonomyError(
                     f"{part.strip()!r} is not a class of {','.join(self.classes)}; "
-                    "add it with --classes, or as an alias in a taxonomy file."
+                    "add it to `taxonomy` as a class, or as an alias in a taxonomy file."
                 )
             labels.add(name)
         return frozenset(labels)
@@ -134,14 +157,32 @@ class Taxonomy:
 
 
 def read_taxonomy(text_or_path: str) -> Taxonomy:
-    """A taxonomy from `vocals,drums,bass` or from the path of a YAML file.
+    """Reads a taxonomy from a list of classes or from a YAML file.
 
     The YAML file maps each class to a list of aliases, which may be empty:
 
         vocals: [lead, hook]
         drums: []
 
-    Raises TaxonomyError when the file is not that, or a class is unusable.
+    Parameters
+    ----------
+    text_or_path
+        Classes separated by commas, as `vocals,drums,bass`, or the path of a `.yaml` file.
+
+    Returns
+    -------
+    Taxonomy
+        The classes in the order in which they are named.
+
+    Raises
+    ------
+    TaxonomyError
+        When the file is not that, or a class cannot be used.
+
+    Examples
+    --------
+    >>> restem.read_taxonomy("vocals, drums")
+    Taxonomy('vocals,drums')
     """
     if not text_or_path.lower().endswith((".yaml", ".yml")):
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,6 +15,12 @@ SURE: tuple[Verdict, ...] = ("kept", "changed")
 
 WITHOUT_SOUND: tuple[Verdict, ...] = ("silent", "failed")
 """The verdicts of stems in which nothing can be heard."""
+
+
+def count_verdicts(verdicts: Iterable[str]) -> dict[Verdict, int]:
+    """How many there are of each verdict, all five in their fixed order."""
+    counts = Counter(verdicts)
+    return {name: counts[name] for name in VERDICTS}
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from restem import __version__, cli
-from restem.cli.main import run_command
+from restem import __version__
+from restem.cli import relabelling
+from restem.cli.main import app, main, run_command
 from restem.errors import DatasetError
 
 COMMANDS = (
@@ -48,13 +51,16 @@ class TestHelp:
         assert capsys.readouterr().out.strip() == __version__
 
     def test_loads_nothing_heavy(self, run_python: Callable) -> None:
-        program = """
+        program = (
+            f"COMMANDS = {COMMANDS}"
+            """
 import sys
 from restem.cli.main import run_command
-for arguments in (["--help"], ["refine", "--help"]):
+for arguments in (["--help"], *([command, "--help"] for command in COMMANDS)):
     assert run_command(arguments) == 0
 print("loaded", sorted({"torch", "polars", "numpy", "scipy", "lightning", "soundfile", "av"} & set(sys.modules)))
 """
+        )
         assert run_python(program).stdout.splitlines()[-1] == "loaded []"
 
 
@@ -74,7 +80,12 @@ class TestExitStatus:
             ["train", "x", "--out", "y", "--set", "width"],
             ["train", "x", "--out", "y", "--model", "unet"],
             ["train", "x", "--out", "y", "--segment", "-1"],
+            ["train", "x", "--out", "y", "--segment-s", "-1"],
             ["train", "x", "--out", "y", "--max-time", "soon"],
+            ["train", "x", "--out", "y", "--truncate", "0.7;0.5"],
+            ["train", "x", "--out", "y", "--epoch-steps", "5"],
+            ["train", "x", "--out", "y", "--mel", "5"],
+            ["review", "x", "--port", "99999"],
             ["separate", "x", "--out", "y"],
             ["separate", "x", "z.wav", "--out", "y", "--overlap", "1"],
             ["separate", "x", "z.wav", "--out", "y", "--shifts", "-1"],
@@ -125,25 +136,25 @@ class TestExitStatus:
         assert_short_error(capsys)
 
     def test_interrupted(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(cli, "open_stems", raising(KeyboardInterrupt()))
+        monkeypatch.setattr(relabelling, "open_stems", raising(KeyboardInterrupt()))
         assert run_command(["scan", "x"]) == 130
         assert "goes on from here" in capsys.readouterr().err
 
     def test_a_fault_in_restem_says_so(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError("division by zero")))
+        monkeypatch.setattr(relabelling, "open_stems", raising(ZeroDivisionError("division by zero")))
         assert run_command(["scan", "x"]) == 1
         error = assert_short_error(capsys)
         assert "A fault in restem itself: ZeroDivisionError" in error and "--debug" in error
 
     def test_main_exits(self) -> None:
         with pytest.raises(SystemExit) as caught:
-            cli.main(["nonsense"])
+            main(["nonsense"])
         assert caught.value.code == 2
 
     def test_as_a_program(self, start_python: Callable, tmp_path: Path) -> None:
-        process = start_python("-m", "restem.cli.main", "scan", tmp_path / "nowhere")
+        process = start_python("-m", "restem", "scan", tmp_path / "nowhere")
         output, _ = process.communicate()
         assert process.returncode == 1
         assert output.startswith("restem: ") and "nowhere" in output and "Traceback" not in output
@@ -165,6 +176,99 @@ def assert_short_error(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
+class TestEarlierNames:
+    """Words of earlier versions are understood; values that were renamed with a notice of one line."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (["refine", "x", "--out", "y", "--start", "prior"], {"start": "pretrained"}),
+            (["train", "x", "--out", "y", "--model", "band"], {"model": "band_split"}),
+            (["train", "x", "--out", "y", "--segment", "2", "--rate", "8000"], {"segment_s": 2.0, "rate_hz": 8000}),
+            (["train", "x", "--out", "y", "--truncate", "0.7,0.5"], {"truncate": (0.7, 0.5)}),
+            (["train", "x", "--out", "y", "--max-time", "90"], {"max_time": timedelta(seconds=90)}),
+            (["train", "x", "--out", "y", "--max-time", "1h30m"], {"max_time": timedelta(hours=1.5)}),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore::restem.renaming.RenamedWarning")
+    def test_settings(self, arguments: list[str], meant: dict[str, object]) -> None:
+        _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        assert {name: getattr(bound.arguments["settings"], name) for name in meant} == meant
+
+    @pytest.mark.parametrize(
+        ("arguments", "name"),
+        [
+            (["train", "x", "--out", "y", "--set", "width=8", "--set", "depth=1"], "parameters"),
+            (["review", "x", "--export", "d.csv"], "export_decisions"),
+            (["review", "x", "--import", "d.csv"], "import_decisions"),
+        ],
+    )
+    def test_options(self, arguments: list[str], name: str) -> None:
+        _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        assert bound.arguments[name]
+
+    def test_a_notice_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        nowhere = str(tmp_path / "nowhere")
+        assert run_command(["refine", nowhere, "--out", str(tmp_path / "run"), "--start", "prior"]) == 1
+        first, second = capsys.readouterr().err.splitlines()
+        assert first == "restem: --start prior is now called `pretrained`."
+        assert "nowhere" in second
+
+    def test_other_warnings_are_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(relabelling, "open_stems", lambda *_: warnings.warn("as ever", stacklevel=1))
+        with pytest.warns(UserWarning, match="as ever"):
+            run_command(["scan", "x"])
+
+
+class TestSpelling:
+    """Messages of the library name options, once they come from a command line."""
+
+    def test_where_out_is_an_option(self, songs: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = ["refine", str(songs), "--out", str(run), "--cache", str(songs.parent / "cache"), "--steps", "4"]
+        assert run_command(command) == 1
+        assert "(--rounds, --folds, --steps); choose another --out, or delete it." in assert_short_error(capsys)
+
+    def test_where_out_is_positional(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "note.txt").write_text("mine")
+        assert run_command(["corrupt", str(songs), str(tmp_path)]) == 1
+        assert "choose another OUT" in assert_short_error(capsys)
+
+    def test_values(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = ["refine", str(songs), "--out", str(tmp_path / "run"), "--size", "small", "--start", "pretrained"]
+        assert run_command(command) == 2
+        assert "use --start scratch." in assert_short_error(capsys)
+
+    def test_other_classes(self, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["scan", str(songs), "--classes", "flute,horn"]) == 1
+        assert "add to them with --classes" in assert_short_error(capsys)
+
+
+class TestDatasetIsNeverWrittenTo:
+    @pytest.mark.parametrize("arguments", [["scan", "DATASET", "--csv"], ["refine", "DATASET", "--out"]])
+    def test_by_commands_on_it(self, arguments: list[str], songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        inside = songs / "inside"
+        assert run_command([str(songs) if one == "DATASET" else one for one in arguments] + [str(inside)]) == 1
+        assert "lies in the dataset" in assert_short_error(capsys)
+        assert not inside.exists()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["score", "RUN", "--decisions", "RUN", "--json"],
+            ["report", "RUN", "--out"],
+            ["review", "RUN", "--export-decisions"],
+            ["export", "RUN"],
+        ],
+    )
+    def test_by_commands_on_a_run(
+        self, arguments: list[str], songs: Path, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        inside = songs / "inside"
+        assert run_command([str(run) if one == "RUN" else one for one in arguments] + [str(inside)]) == 1
+        assert "lies in the dataset" in assert_short_error(capsys)
+        assert not inside.exists()
+
+
 class TestDebug:
     def test_shows_where_an_error_comes_from(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError):
@@ -173,7 +277,7 @@ class TestDebug:
             run_command(["--debug", "scan", str(tmp_path / "nowhere")])
 
     def test_also_of_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cli, "open_stems", raising(ZeroDivisionError()))
+        monkeypatch.setattr(relabelling, "open_stems", raising(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             run_command(["scan", "x", "--debug"])
 
@@ -195,6 +299,8 @@ class TestCommands:
         assert run_command(command) == 0
         output = capsys.readouterr().out
         assert "kept" in output and "labels.csv" in output.replace("\n", "")
+        # With one fold.
+        assert "scored by a classifier that was trained on it" in output
 
     def test_corrupt_score_and_export(self, songs: Path, run: Path, tmp_path: Path) -> None:
         noisy = tmp_path / "noisy"

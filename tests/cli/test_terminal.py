@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from restem.cli.terminal import WORST, print_summary
+from restem.cli.terminal import NOT_OUT_OF_FOLD, WORST, print_summary
 from restem.dataset.table import within_song
 from restem.runs.findings import (
     REST,
@@ -92,6 +92,13 @@ def test_a_summary_shows_verdicts_classes_and_the_worst() -> None:
     assert "bass → nothing" in output
     assert output.index("bass → nothing") < output.index("drums → drums+bass")
     assert "1 stem could not be read" in output
+
+
+@pytest.mark.parametrize("out_of_fold", [True, False])
+def test_qualities_that_are_too_high_are_said_to_be(out_of_fold: bool) -> None:
+    console = Console(file=io.StringIO(), width=60)
+    print_summary(Run(Path("/run"), TAXONOMY, {"dataset": {"root": "/d"}, "out_of_fold": out_of_fold}, FOUND), console)
+    assert (NOT_OUT_OF_FOLD in console.file.getvalue()) is not out_of_fold  # type: ignore[attr-defined]
 
 
 def test_only_the_worst_are_listed() -> None:

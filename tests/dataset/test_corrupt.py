@@ -173,7 +173,7 @@ def test_workers_and_interruptions_do_not_show(tmp_path: Path, write_songs, snap
 
 def test_wav_and_nested_songs(tmp_path: Path, write_songs) -> None:
     source = write_songs(tmp_path / "clean/train", songs=1).parent
-    out = corrupt(open_dataset(source), tmp_path / "out", kind="regroup", rate=0.0, extension=".WAV")
+    out = corrupt(open_dataset(source), tmp_path / "out", kind="regroup", rate=0.0, format=".WAV")
     assert sorted(path.name for path in (out / "train/Song 1").iterdir()) == sorted(f"{name}.wav" for name in CLASSES)
     assert open_dataset(out).songs == ("train/Song 1",)
 
@@ -197,13 +197,13 @@ def test_refusals_of_out(tmp_path: Path, write_songs) -> None:
     with pytest.raises(RunError, match="is not empty and holds no noisy copy"):
         corrupt(dataset, tmp_path, kind="swap", rate=0.1)
     out = corrupt(dataset, tmp_path / "out", kind="swap", rate=0.1)
-    with pytest.raises(RunError, match="differs in seed; choose another `out`, or delete it"):
+    with pytest.raises(RunError, match="differs in `seed`; choose another `out`, or delete it"):
         corrupt(dataset, out, kind="swap", rate=0.1, seed=1)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file"):
         corrupt(dataset, tmp_path / "file", kind="swap", rate=0.1)
     with pytest.raises(UsageError, match="cannot be written as 'mp3'; use flac or wav"):
-        corrupt(dataset, tmp_path / "new", kind="swap", rate=0.1, extension="mp3")
+        corrupt(dataset, tmp_path / "new", kind="swap", rate=0.1, format="mp3")
     assert not (tmp_path / "new").exists()
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from restem.cli.terminal import print_scan
 from restem.dataset.layouts import open_dataset
 from restem.dataset.measure import measure
-from restem.dataset.scan import SCAN_SCHEMA, scan, summarise
+from restem.dataset.scan import SCAN_SCHEMA, ScanSummary, scan
 
 RATE_HZ = 8000
 
@@ -61,7 +61,7 @@ def test_one_row_a_stem(tmp_path: Path, write_songs, snapshot) -> None:
 def test_the_summary_and_how_it_is_printed(tmp_path: Path, write_songs) -> None:
     dataset = open_dataset(damaged(tmp_path / "set", write_songs))
     table = scan(dataset, workers=1)
-    summary = summarise(table, dataset)
+    summary = ScanSummary.of(dataset, table)
     assert (summary.songs, summary.stems, summary.silent, summary.failed) == (3, 12, 1, 2)
     assert summary.stems_per_class == {"vocals": 3, "drums": 3, "bass": 3, "other": 3}
     assert summary.seconds_per_class == {"vocals": 2.0, "drums": 2.0, "bass": 3.0, "other": 3.0}

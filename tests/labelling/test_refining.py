@@ -125,12 +125,12 @@ class TestAgain:
 
     @pytest.mark.parametrize("settings", [replace(QUICK, seed=1), replace(QUICK, rounds=1), RefineSettings()])
     def test_other_settings(self, finished: Run, settings: RefineSettings) -> None:
-        with pytest.raises(RunError, match=r"differs in settings\..*; choose another `out`"):
+        with pytest.raises(RunError, match=r"differs in `.*; choose another `out`"):
             refine_labels(open_dataset(finished.dataset_root), finished.path, settings, licence="CC BY 4.0")
 
     def test_other_dataset(self, finished: Run, tmp_path: Path, write_band: Callable[..., Path]) -> None:
         other = open_dataset(write_band(tmp_path / "other", songs=1, seconds=1.0))
-        with pytest.raises(RunError, match=r"differs in dataset\.fingerprint"):
+        with pytest.raises(RunError, match=r"differs in `dataset\.fingerprint`"):
             refine_labels(other, finished.path, QUICK, licence="CC BY 4.0")
 
     def test_a_folder_with_something_else(self, finished: Run, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_hard_links(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(DatasetError, match=r"lies on another disk than the export.*use --link symlink or copy"):
+    with pytest.raises(DatasetError, match=r"lies on another disk than the export.*use `link='symlink'` or `copy`"):
         export(run, tmp_path / "far", link="hard")
     assert not (tmp_path / "far").exists()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import safetensors.torch
@@ -9,15 +10,16 @@ import torch
 
 from restem.errors import RestemError, UsageError
 from restem.separation.band_split import BandSplit, band_edges
-from restem.separation.losses import set_loss
+from restem.separation.losses import LOSSES, set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
+from restem.separation.options import Loss, Model
 from restem.separation.separator import SeparatorConfig, load_separator, save_separator
 
 CLASSES = ("vocals", "drums", "bass", "other")
 
 # As small as each can be made.
 SMALL = {
-    "band": {"width": 8, "depth": 1, "bands": 12, "n_fft": 512, "hop": 256},
+    "band_split": {"width": 8, "depth": 1, "bands": 12, "n_fft": 512, "hop": 256},
     "hdemucs": {"channels": 4},
     "htdemucs": {"channels": 8, "depth": 4, "bottom_channels": 16, "t_layers": 1, "t_heads": 2},
     "bs_roformer": {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "flash_attn": False},
@@ -26,7 +28,7 @@ SMALL = {
 
 
 def small(model: str, classes: tuple[str, ...] = CLASSES, **changes: object) -> SeparatorConfig:
-    if model != "band":
+    if model != "band_split":
         pytest.importorskip("demucs" if "demucs" in model else "bs_roformer")
     return SeparatorConfig(model, classes, segment_s=1.0, parameters={**SMALL[model], **changes})
 
@@ -77,7 +79,7 @@ def test_a_step_in_mixed_precision(model: str) -> None:
 
 class TestParameters:
     def test_parsed_like_their_defaults(self) -> None:
-        assert parse_parameters("band", ["width=32", "depth = 2"]) == {"width": 32, "depth": 2}
+        assert parse_parameters("band_split", ["width=32", "depth = 2"]) == {"width": 32, "depth": 2}
 
     @pytest.mark.parametrize(
         ("setting", "message"),
@@ -94,7 +96,7 @@ class TestParameters:
     )
     def test_refused(self, setting: str, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            parse_parameters("band", [setting])
+            parse_parameters("band_split", [setting])
 
     def test_kinds(self) -> None:
         pytest.importorskip("demucs")
@@ -103,19 +105,19 @@ class TestParameters:
         assert type(parsed["freq_emb"]) is float
 
     def test_unknown_model(self) -> None:
-        with pytest.raises(UsageError, match="no model 'unet'; use one of band, hdemucs"):
+        with pytest.raises(UsageError, match="no model 'unet'; use one of band_split, hdemucs"):
             default_parameters("unet")
 
     @pytest.mark.parametrize("changes", [{"hop": 512}, {"bands": 200}, {"width": -1}, {"width": 0}, {"bands": 0}])
     def test_what_cannot_be_built(self, changes: dict[str, int]) -> None:
-        with pytest.raises(UsageError, match="band cannot be built"):
-            small("band", **changes).build()
+        with pytest.raises(UsageError, match="band_split cannot be built"):
+            small("band_split", **changes).build()
 
 
 class TestFolder:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        separator = small("band").build()
+        separator = small("band_split").build()
         save_separator(tmp_path / "model", separator.config, separator.network.state_dict())
         return tmp_path / "model"
 
@@ -126,7 +128,7 @@ class TestFolder:
             load_separator(tmp_path)
 
     def test_weights_of_another(self, folder: Path) -> None:
-        other = small("band", width=16).build()
+        other = small("band_split", width=16).build()
         (folder / "model.safetensors").write_bytes(safetensors.torch.save(other.network.state_dict()))
         with pytest.raises(RestemError, match="damaged or of another version"):
             load_separator(folder)
@@ -152,7 +154,7 @@ class TestFolder:
             {"rate_hz": 0}, {"rate_hz": -8000}, {"rate_hz": 8000.5}, {"rate_hz": 10**12}, {"rate_hz": "8000"},
             {"segment_s": 0}, {"segment_s": -1}, {"segment_s": float("nan")}, {"segment_s": float("inf")},
             {"segment_s": 1e12}, {"segment_s": "1"}, {"channels": 0}, {"channels": 3}, {"channels": "2"},
-            {"model": "os:system"}, {"model": ["band"]}, {"model": None}, {"parameters": {"width": 10**9}},
+            {"model": "os:system"}, {"model": ["band_split"]}, {"model": None}, {"parameters": {"width": 10**9}},
             {"parameters": {"bands": 0}}, {"parameters": {"frames": 0}}, {"parameters": [1]},
         ],
         ids=str,
@@ -193,3 +195,18 @@ class TestBand:
         outputs.abs().mean().backward()
         assert (outputs == 0).all()
         assert all(weight.grad is None or weight.grad.isfinite().all() for weight in network.parameters())
+
+
+def test_a_separator_of_an_earlier_version_loads(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Its model is called `band`."""
+    separator = small("band_split").build()
+    save_separator(tmp_path, separator.config, separator.network.state_dict())
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"band_split"', '"band"'))
+    assert load_separator(tmp_path).config.model == "band_split"
+    assert len(recwarn) == 0
+
+
+def test_options_name_every_model_and_loss() -> None:
+    assert get_args(Model) == tuple(MODELS)
+    assert get_args(Loss) == tuple(LOSSES)

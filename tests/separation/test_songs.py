@@ -9,9 +9,9 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from restem.errors import RestemError, UsageError
+from restem.errors import AudioError, RestemError, UsageError
 from restem.separation.separator import Separator, SeparatorConfig
-from restem.separation.songs import separate
+from restem.separation.songs import separate, separate_audio
 
 RATE_HZ = 8000
 
@@ -25,7 +25,7 @@ class Shares(nn.Module):
 
 @pytest.fixture
 def model() -> Separator:
-    return Separator(SeparatorConfig("band", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5), Shares())
+    return Separator(SeparatorConfig("band_split", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5), Shares())
 
 
 def write(path: Path, channels: int = 2, rate_hz: int = RATE_HZ, seconds: float = 1.3, level: float = 0.3) -> Path:
@@ -93,10 +93,8 @@ def test_again_and_otherwise(model: Separator, tmp_path: Path) -> None:
     before = (out / "song" / "drums.wav").stat().st_mtime_ns
     assert separate(model, [song, twin], out, device="cpu").failed == {}
     assert (out / "song" / "drums.wav").stat().st_mtime_ns == before
-    assert (
-        "differs in overlap; choose another `out`"
-        in separate(model, [song], out, overlap=0.5, device="cpu").failed[str(song)]
-    )
+    again = separate(model, [song], out, overlap=0.5, device="cpu")
+    assert "differs in `overlap`; choose another `out`" in again.failed[str(song)]
 
 
 def test_clipping_is_told(model: Separator, tmp_path: Path) -> None:
@@ -132,7 +130,48 @@ def test_refused(model: Separator, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"overlap 1\.0"):
         separate(model, [], tmp_path / "out", overlap=1.0)
     own = Separator(replace(model.config, classes=("residual", "drums")), Shares())
-    with pytest.raises(UsageError, match="leave out --residual"):
+    with pytest.raises(UsageError, match="leave out `residual`"):
         separate(own, [], tmp_path / "out", residual=True)
     with pytest.raises(RestemError, match="no such model folder"):
         separate(tmp_path / "nothing", [], tmp_path / "out")
+
+
+class TestAudioInMemory:
+    @pytest.mark.parametrize(("channels", "rate_hz"), [(2, 8000), (1, 44100), (2, 22050), (6, 48000)])
+    def test_is_what_separate_writes(self, model: Separator, tmp_path: Path, channels: int, rate_hz: int) -> None:
+        song = write(tmp_path / "song.wav", channels, rate_hz)
+        separate(model, song, tmp_path / "out", depth="float", device="cpu")
+        sound, _ = soundfile.read(song, dtype="float32", always_2d=True)
+        stems = separate_audio(model, sound.T, rate_hz, device="cpu")
+        assert list(stems) == ["vocals", "drums"]
+        for name, stem in stems.items():
+            written, found_hz = soundfile.read(
+                tmp_path / "out" / "song" / f"{name}.wav", dtype="float32", always_2d=True
+            )
+            assert found_hz == rate_hz and stem.dtype == np.float32
+            assert np.array_equal(stem, written.T)
+
+    def test_is_linear_and_keeps_the_length(self, model: Separator) -> None:
+        sound = np.random.default_rng(0).uniform(-0.5, 0.5, 12345)
+        stems = separate_audio(model, sound, RATE_HZ, overlap=0.5, device="cpu")
+        assert stems["drums"].shape == (1, 12345)
+        assert np.abs(stems["vocals"][0] - 0.25 * sound).max() < 1e-6
+        assert np.abs(stems["vocals"] + stems["drums"] - 0.75 * sound).max() < 1e-6
+
+    def test_nothing_gives_nothing(self, model: Separator) -> None:
+        assert separate_audio(model, np.zeros((2, 0), np.float32), RATE_HZ, device="cpu")["drums"].shape == (2, 0)
+
+    @pytest.mark.parametrize(
+        "audio", [np.zeros((2, 3, 4)), np.zeros(100, np.int16), np.zeros((100, 2)), np.array(["a", "b"])]
+    )
+    def test_what_is_no_sound_is_refused(self, model: Separator, audio: np.ndarray) -> None:
+        with pytest.raises(UsageError, match="`audio`"):
+            separate_audio(model, audio, RATE_HZ, device="cpu")
+
+    def test_samples_and_options_that_cannot_be(self, model: Separator) -> None:
+        with pytest.raises(AudioError, match="NaN"):
+            separate_audio(model, np.full(100, np.nan), RATE_HZ, device="cpu")
+        with pytest.raises(UsageError, match="`rate_hz`"):
+            separate_audio(model, np.zeros(100), 0, device="cpu")
+        with pytest.raises(UsageError, match="overlap"):
+            separate_audio(model, np.zeros(100), RATE_HZ, overlap=1.0, device="cpu")

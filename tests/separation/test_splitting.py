@@ -46,7 +46,7 @@ def separator(songs: Dataset, tmp_path: Path) -> Path:
     """One that has learned nothing: its estimates are far from adding up to what they are estimates of."""
     torch.manual_seed(0)
     small = {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 1}
-    config = SeparatorConfig("band", songs.taxonomy.classes, rate_hz=RATE_HZ, segment_s=1.0, parameters=small)
+    config = SeparatorConfig("band_split", songs.taxonomy.classes, rate_hz=RATE_HZ, segment_s=1.0, parameters=small)
     save_separator(tmp_path / "separator", config, config.build().network.state_dict())
     return tmp_path / "separator"
 
@@ -89,7 +89,7 @@ def test_refusals(run: Run, songs: Dataset, separator: Path, tmp_path: Path) -> 
     with pytest.raises(RestemError, match="holds no finished separator"):
         restem.export(run, tmp_path / "out", split=tmp_path / "empty", device="cpu")
     small = {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 1}
-    other = SeparatorConfig("band", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=1.0, parameters=small)
+    other = SeparatorConfig("band_split", ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=1.0, parameters=small)
     save_separator(tmp_path / "two", other, other.build().network.state_dict())
     with pytest.raises(RestemError, match=r"trained on vocals,drums, and cannot split bass"):
         restem.export(run, tmp_path / "out", split=tmp_path / "two", device="cpu")

@@ -26,7 +26,7 @@ def blocks_of(sound: np.ndarray, size: int) -> list[np.ndarray]:
     return [sound[:, start : start + size] for start in range(0, sound.shape[1], size)]
 
 
-def config(model: str = "band", **changes: object) -> SeparatorConfig:
+def config(model: str = "band_split", **changes: object) -> SeparatorConfig:
     return SeparatorConfig(model, ("vocals", "drums"), rate_hz=RATE_HZ, segment_s=0.5, **changes)  # type: ignore[arg-type]
 
 
@@ -145,7 +145,7 @@ class TestSplitter:
         assert (parts[0, 0, 0] - low)[2000:-2000].abs().max() < 0.02
 
     def test_of_some_classes(self) -> None:
-        separator = Separator(SeparatorConfig("band", ("vocals", "drums"), segment_s=1.0), Shares())
+        separator = Separator(SeparatorConfig("band_split", ("vocals", "drums"), segment_s=1.0), Shares())
         mixture = torch.randn(1, 2, 5000)
         assert torch.allclose(Splitter(separator, ("drums",))(mixture)[:, 0], mixture, atol=1e-5)
         parts = Splitter(separator, ("drums", "vocals"))(mixture)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import torch
 
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError, RunError, UsageError
+from restem.renaming import RenamedWarning
 from restem.separation import remixing
 from restem.separation import train as training
 from restem.separation.losses import set_sdr
@@ -25,8 +27,6 @@ from restem.separation.separator import load_separator
 from restem.separation.train import (
     TrainSettings,
     one_cycle,
-    parse_quantiles,
-    parse_seconds,
     train,
 )
 
@@ -39,6 +39,13 @@ def same(one: Path, other: Path) -> bool:
     """Whether two separators are the same to the last bit."""
     a, b = weights(one), weights(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_takes_the_path_of_a_dataset_and_settings_by_name(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    train(songs, tmp_path / "one", quick, cache=tmp_path / "cache", device="cpu")
+    quickly = {name: value for name, value in vars(quick).items() if value != getattr(TrainSettings(), name)}
+    train(str(songs.root), str(tmp_path / "other"), cache=tmp_path / "cache", device="cpu", **quickly)
+    assert same(tmp_path / "one", tmp_path / "other")
 
 
 def test_learns_to_separate(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ class TestFolder:
         before = (out / "model.safetensors").stat().st_mtime_ns
         train(songs, out, quick, cache=tmp_path / "cache", device="cpu", licence="CC0")
         assert (out / "model.safetensors").stat().st_mtime_ns == before
-        with pytest.raises(RunError, match=r"differs in settings\.seed"):
+        with pytest.raises(RunError, match="differs in `seed`"):
             train(songs, out, replace(quick, seed=1), cache=tmp_path / "cache", device="cpu")
 
     def test_refused(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def killing(*arguments):
     return original(*arguments)
 
 remixing.Remixer.batch = killing
-training.train(dataset, out, settings, cache=cache, device="cpu")
+train(dataset, out, settings, cache=cache, device="cpu")
 """
 
 
@@ -187,7 +194,7 @@ def test_stops_when_it_gets_no_better(songs: Dataset, quick: TrainSettings, tmp_
 
 
 def test_weights_that_become_nan_are_not_kept(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
-    with pytest.raises(RestemError, match="lower --learning-rate"):
+    with pytest.raises(RestemError, match="lower `learning_rate`"):
         train(songs, tmp_path / "out", replace(quick, learning_rate=1e30), cache=tmp_path / "cache", device="cpu")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
@@ -220,7 +227,7 @@ def test_a_time_budget_ends_the_training(
 ) -> None:
     """By a clock that goes on by one second between two looks at it, so that every step takes one."""
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=itertools.count().__next__))
-    settings = replace(quick, steps=100_000, max_seconds=6.5, validation=0.0)
+    settings = replace(quick, steps=100_000, max_time=timedelta(seconds=6.5), validation=0.0)
     train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["finished"] and record["steps"] == 7
@@ -231,7 +238,8 @@ class TestSettings:
         "changes",
         [
             {"loss": "l3"}, {"truncate": (0.0,)}, {"truncate": (1.2,)}, {"validation": 1.0}, {"steps": 0},
-            {"channels": 6}, {"seed": -1}, {"segment_s": 0.0}, {"segment_s": -1.0}, {"max_seconds": 0.0},
+            {"channels": 6}, {"seed": -1}, {"segment_s": 0.0}, {"segment_s": -1.0}, {"max_time": timedelta()},
+            {"max_time": "2h"}, {"coherent": 1.5}, {"rate_hz": 0},
             {"learning_rate": -1.0}, {"learning_rate": float("nan")},
         ],
     )  # fmt: skip
@@ -239,16 +247,16 @@ class TestSettings:
         with pytest.raises(UsageError):
             TrainSettings(**changes)
 
-    def test_times_and_quantiles(self) -> None:
-        assert [parse_seconds(text) for text in ("90", "90s", "30m", "2h", "1h30m", "0.5h")] == [
-            90.0, 90.0, 1800.0, 7200.0, 5400.0, 1800.0,
-        ]  # fmt: skip
-        assert parse_quantiles("0.7,0.5,0.3") == (0.7, 0.5, 0.3)
-        for text in ("", "soon", "3d", "h"):
-            with pytest.raises(UsageError):
-                parse_seconds(text)
-        with pytest.raises(UsageError):
-            parse_quantiles("0.7;0.5")
+    def test_a_change_that_is_no_setting(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="no setting `step`; did you mean `steps`"):
+            train(songs, tmp_path / "out", quick, step=3)
+        with pytest.raises(UsageError, match="`steps` must be at least 1, not 0"):
+            train(songs, tmp_path / "out", quick, steps=0)
+        assert not (tmp_path / "out").exists()
+
+    def test_the_earlier_name_of_the_model(self) -> None:
+        with pytest.warns(RenamedWarning, match="`model=band` is now called `band_split`"):
+            assert TrainSettings(model="band").model == "band_split"  # type: ignore[arg-type]
 
     def test_the_rate_rises_and_falls(self) -> None:
         rates = [one_cycle(share / 100) for share in range(101)]

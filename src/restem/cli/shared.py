@@ -1,4 +1,4 @@
-"""What all commands share: the kinds of their options, opening what they name, and printing."""
+"""What all commands share: opening what they name, and printing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,24 +15,15 @@ if TYPE_CHECKING:
     from restem.progress import Progress
     from restem.runs.run import Run
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Layout = Literal["songs", "song-folders", "classes", "table"]
-Classes = Annotated[str, Parameter(help="Comma-separated classes, or a YAML file that maps each class to its aliases.")]
-Workers = Annotated[int | None, Parameter(help="Processes; by default the cores this process may use.")]
-Cache = Annotated[Path | None, Parameter(help="Where features are kept; by default the user's cache folder.")]
-LayoutOption = Annotated[Layout | None, Parameter(help="How the dataset lies on disk; by default this is detected.")]
 
-DEFAULT_CLASSES = "vocals,drums,bass,other"
-
-
-def open_stems(path: Path, layout: Layout | None, classes: str) -> Dataset:
+def open_stems(path: Path, layout: str | None, classes: str) -> Dataset:
     from restem.dataset.layouts import open_dataset
     from restem.taxonomy import read_taxonomy
 
     return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
 
 
-def open_data(path: Path, layout: Layout | None, classes: str) -> Dataset | Run:
+def open_data(path: Path, layout: str | None, classes: str) -> Dataset | Run:
     """A run, if the folder holds one, or else a dataset."""
     from restem.runs.run import DESCRIPTION_FILE, open_run
 

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +33,10 @@ WORST = 20  # stems of lowest quality that the summary of a refinement names
 SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CSV of a scan holds all
 BAR_WIDTH = 24
 GAP = 3  # characters between two columns
+NOT_OUT_OF_FOLD = (
+    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too "
+    "high. Use more songs, or --folds 2 or more."
+)
 VERDICT_STYLES: Mapping[Verdict, str] = {
     "kept": "green",
     "changed": "cyan",
@@ -49,38 +52,42 @@ def bare_table(title: str) -> Table:
 
 
 def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, console: Console) -> None:
-    """Prints a scan to a rich console: the numbers, then failed stems, then skipped files with the reason for each."""
-    out = Table("class", "stems", "hours")
-    for column in out.columns[1:]:
-        column.justify = "right"
+    """Prints a scan: the numbers, then the failed stems and the skipped files, with the reason for each."""
+    _line(console, f"{printable(str(summary.root))}: layout {summary.layout}")
+    _line(console, f"{counted(summary.songs, 'song')}, {counted(summary.stems, 'stem')}, {summary.hours:.2f} h\n")
+    classes = bare_table("Stems per class")
+    classes.add_column("class")
+    for name in ("stems", "hours"):
+        classes.add_column(name, justify="right")
     for name, stems in summary.stems_per_class.items():
-        out.add_row(name, str(stems), f"{summary.seconds_per_class[name] / 3600.0:.2f}")
-    console.print(f"{escape(str(summary.root))}: layout {summary.layout}", soft_wrap=True, highlight=False)
-    console.print(f"{summary.songs} songs, {summary.stems} stems, {summary.hours:.2f} h")
-    console.print(out)
+        classes.add_row(name, f"{stems:,}", f"{summary.seconds_per_class[name] / 3600.0:.2f}")
+    console.print(classes)
+    console.print()
     for title, counts in (
         ("rates (Hz)", summary.rates_hz),
         ("channels", summary.channels),
         ("encodings", summary.encodings),
     ):
-        console.print(f"{title}: " + ", ".join(f"{value} ({count} stems)" for value, count in counts.items()))
-    console.print(f"silent: {summary.silent}   failed: {summary.failed}   skipped: {len(dataset.skipped)} files")
-    failed = table.filter(pl.col("error") != "")["error"].to_list()
+        _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
     skipped = [f"{item.path}: {item.reason}" for item in dataset.skipped]
+    _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {counted(len(skipped), 'file')}")
+    failed = table.filter(pl.col("error") != "")["error"].to_list()
     for title, lines in (("failed", failed), ("skipped", skipped)):
         if lines:
-            console.print(f"\n[bold]{title}[/bold]")
+            console.print(Text(f"\n{title}", "bold"))
         for line in lines[:SHOWN_FILES]:
-            console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+            _line(console, f"  {printable(line)}")
         if len(lines) > SHOWN_FILES:
-            console.print(f"  ... and {len(lines) - SHOWN_FILES} more")
+            _line(console, f"  ... and {len(lines) - SHOWN_FILES:,} more")
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """Prints `text` literally, in one line however narrow the terminal is, so that it can be searched and copied."""
+    console.print(Text(text, style), soft_wrap=True)
 
 
 def print_summary(run: Run, console: Console) -> None:
-    """Prints stems per verdict, what was found per class, and the worst stems of a run.
-
-    Names from the disk are printed literally: never as markup, never as terminal escapes.
-    """
+    """Prints stems per verdict, what was found per class, and the worst stems of a run."""
     labels = run.labels
     console.print(_verdict_table(labels))
     console.print(_class_table(run))
@@ -90,6 +97,8 @@ def print_summary(run: Run, console: Console) -> None:
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
         console.print(_failed_table(run, failed, _failed_title(labels)))
+    if not run.out_of_fold:
+        _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:
@@ -175,12 +184,13 @@ def print_score(score: LabelScore, console: Console) -> None:
     console.print(_class_score_table(score))
     console.print(_finding_table(score))
     verdicts = ", ".join(f"{share:.1%} {name}" for name, share in score.verdicts.items() if share)
-    console.print(f"\nVerdicts: {verdicts}", highlight=False)
+    _line(console, f"\nVerdicts: {verdicts}")
     if score.other_given:
-        console.print(
+        _line(
+            console,
             f"{score.other_given} of {score.stems} stems were given other labels in the truth table than in the run: "
             "is it the truth of this dataset?",
-            style="yellow",
+            "yellow",
         )
 
 
@@ -259,9 +269,9 @@ def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataF
         table.add_row(*cells)
     console.print(table)
     if other is not None:
-        console.print(f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
+        _line(console, f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
     for song, reason in evaluation.failed.items():
-        console.print(f"Not measured: {song}: {reason}", markup=False, soft_wrap=True)
+        _line(console, f"Not measured: {printable(song)}: {printable(reason)}")
 
 
 def _compared(gains: np.ndarray) -> str:
@@ -281,7 +291,7 @@ def print_demo(result: DemoResult, console: Console) -> None:
     """Prints what was found, how right it is, and where to look next."""
     print_summary(result.run, console)
     print_score(result.labels, console)
-    table = Table(title="\nA classifier on songs it never heard", title_justify="left", box=None)
+    table = bare_table("\nA classifier on songs that it was not trained on")
     table.add_column("trained on")
     table.add_column("accuracy on mixtures", justify="right")
     for name, accuracy in result.mixtures.items():
@@ -290,17 +300,15 @@ def print_demo(result: DemoResult, console: Console) -> None:
     if result.separators:
         console.print()
         print_separators(result.separators, console)
-        console.print(f"\nA song taken apart: {result.out / 'separated'}", markup=False, soft_wrap=True)
+        _line(console, f"\nA song taken apart: {result.out / 'separated'}")
     report = result.run.path / REPORT_FILE
-    console.print(
-        f"\nThe refined dataset is in {result.out / 'refined'}, done in {result.seconds:.0f} s.", markup=False
-    )
-    console.print(f"Open the report: {report.resolve()}", markup=False, soft_wrap=True)
+    _line(console, f"\nThe refined dataset is in {result.out / 'refined'}, done in {result.seconds:.0f} s.")
+    _line(console, f"Open the report: {report.resolve()}")
 
 
 def print_separators(measured: Mapping[str, pl.DataFrame], console: Console) -> None:
     """Prints the SDR under given and refined labels, and what lies between them."""
-    table = bare_table("Separators on songs they never heard: SDR in dB")
+    table = bare_table("Separators on songs that they were not trained on: SDR in dB")
     for heading in ("", "the mixture\nitself", "given\nlabels", "refined\nlabels", "difference (95 %)"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     both = measured["given"].join(measured["refined"], on=["song", "class"], suffix="_refined").drop_nulls()

@@ -27,6 +27,7 @@ import polars as pl
 from restem._version import __version__
 from restem.audio.level import active_frames
 from restem.audio.writer import write_blocks
+from restem.dataset.layouts import opened_dataset
 from restem.dataset.measure import StemLevels, measure
 from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
@@ -55,30 +56,74 @@ _SEGMENT_SCHEMA = {"song": pl.String, "stem": pl.String, "class": pl.String, "st
 
 
 def corrupt(
-    dataset: Dataset,
+    dataset: Dataset | Path | str,
     out: Path | str,
     *,
-    kind: Kind,
+    kind: Kind = "regroup",
     rate: float = 0.2,
     seed: int = 0,
     level_db: float = -20.0,
     among: Collection[str] | None = None,
-    extension: str = "flac",
+    format: str = "flac",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Writes a noisy copy of `dataset` to the folder `out` and returns it. What the kinds do says `plan_noise`.
+    """Makes a noisy copy of a clean dataset, with its truth in `out/truth.csv`.
 
-    extension: `flac` (24 bits) or `wav` (24 bits). progress: called with the stage, the songs done and in all.
-    The result does not depend on `workers`. Called again with the same arguments it keeps finished songs and goes on.
-    Raises UsageError for arguments out of range; DatasetError when `out` lies in the dataset; RunError when it holds
-    anything but the result of the same call; AudioError for a source that cannot be decoded, or cannot be added to
-    another one (different rates).
+    Called again with the same arguments it keeps finished songs and goes on. The result does not depend on `workers`.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path. Each stem must be labelled with one class.
+    out
+        The folder of the copy.
+    kind
+        `regroup`: sources move into other stems of their song. `swap`: stems get another class's label. `bleed`: every
+        stem also holds the others. `partial`: sources are heard in other stems for a few seconds.
+    rate
+        The probability that a source or stem is affected; it does not matter for `bleed`.
+    seed
+        Random seed.
+    level_db
+        For `bleed`: the level of what bleeds in, relative to its own, in dB.
+    among
+        Only these classes are confused, at least two; by default all.
+    format
+        `flac` or `wav`, of 24 bits.
+    workers
+        Processes; by default one for each available core.
+    progress
+        Called with the stage, the songs done and in all.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder of the copy.
+
+    Raises
+    ------
+    UsageError
+        For an argument out of range.
+    DatasetError
+        When `out` lies in the dataset, or a stem is not labelled with one class.
+    RunError
+        When `out` holds anything but the result of the same call.
+    AudioError
+        For a source that cannot be decoded, or not be added to another one because of its rate.
+
+    Examples
+    --------
+    >>> restem.corrupt("my-stems", "noisy-stems", rate=0.5, seed=1, workers=1).name
+    'noisy-stems'
+    >>> restem.open_dataset("noisy-stems").layout
+    'songs'
     """
+    dataset = opened_dataset(dataset)
     out = Path(out).expanduser().absolute()
-    extension = extension.lower().lstrip(".")
+    extension = format.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
-        raise UsageError(f"Corrupted stems cannot be written as {extension!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
+        raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
     plan = plan_noise(dataset, kind, rate, seed, level_db, among)
     description = {
         "restem": __version__,

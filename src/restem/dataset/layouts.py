@@ -34,7 +34,7 @@ LAYOUTS: Mapping[str, str] = {
 # Stream 0 of a MUSDB18 `.stem.mp4` is the mixture; https://sigsep.github.io/datasets/musdb.html
 MUSDB_STREAMS: Mapping[int, str] = {1: "drums", 2: "bass", 3: "other", 4: "vocals"}
 
-UNKNOWN_CLASS = "no class of the taxonomy; add it with --classes or as an alias"
+UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
 MIXTURE = "the mixture, not a stem"
 
 _MIXTURE_NAMES = frozenset({"mixture", "mix"})
@@ -44,11 +44,35 @@ _AMBIGUOUS_SHARE = 0.5
 
 
 def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxonomy | None = None) -> Dataset:
-    """The stems in the folder, or listed in the CSV, `path`; by default with the taxonomy `Taxonomy()`.
+    """Lists the stems of a dataset. Nothing is decoded, and nothing is written.
 
-    layout: one of `LAYOUTS`; None finds it out. Nothing is decoded, and nothing is written.
-    Raises DatasetError when `path` is missing, holds no stems, or could be read in two ways, and for a table with a
-    fault; UsageError for a layout that does not exist.
+    Parameters
+    ----------
+    path
+        A folder, or a CSV with the columns `path,labels`.
+    layout
+        `songs`, `song-folders`, `classes` or `table`; by default it is detected.
+    taxonomy
+        The classes and their aliases; by default vocals, drums, bass and other.
+
+    Returns
+    -------
+    Dataset
+        The stems with the labels they were given, and the files that were skipped.
+
+    Raises
+    ------
+    DatasetError
+        When `path` is missing, holds no stems or could be read in two ways, and for a table with a fault.
+    UsageError
+        For a layout that does not exist.
+
+    Examples
+    --------
+    >>> restem.open_dataset("my-stems")
+    Dataset('my-stems', layout='songs', 2 songs, 8 stems)
+    >>> restem.open_dataset("my-stems", taxonomy=restem.read_taxonomy("bass,drums")).songs
+    ('Song 1', 'Song 2')
     """
     taxonomy = taxonomy or Taxonomy()
     root = Path(path).expanduser().absolute()
@@ -56,7 +80,7 @@ def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxon
         raise UsageError(f"There is no layout {layout!r}; use one of {', '.join(LAYOUTS)}.")
     if root.suffix.lower() == ".csv" and root.is_file():
         if layout not in (None, "table"):
-            raise DatasetError(f"{root}: is a table, not a folder of the layout {layout!r}; leave out --layout.")
+            raise DatasetError(f"{root}: is a table, not a folder of the layout {layout!r}; leave out `layout`.")
         return Dataset(root.parent, "table", taxonomy, _in_order(read_table(root, taxonomy)))
     if not root.is_dir():
         what = "is neither a folder nor a CSV" if root.exists() else "no such folder"
@@ -81,6 +105,15 @@ def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxon
     return Dataset(root, layout, taxonomy, _in_order(stems), tuple(skipped))
 
 
+def opened_dataset(dataset: Dataset | Path | str) -> Dataset:
+    """`dataset` itself, or the one at this path; raises as `open_dataset` does."""
+    if isinstance(dataset, Path | str):
+        return open_dataset(dataset)
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"`dataset` must be a dataset or the path of one, not {dataset!r}.")
+    return dataset
+
+
 def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
     """The layout most audio files fit; raises DatasetError when none fits, or two fit about equally."""
     counts = dict.fromkeys(("songs", "song-folders", "classes"), 0)
@@ -100,7 +133,7 @@ def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
     if fewer > _AMBIGUOUS_SHARE * most:
         raise DatasetError(
             f"{root}: is ambiguous, {most} files fit the layout {best} ({LAYOUTS[best]}) and {fewer} fit {second} "
-            f"({LAYOUTS[second]});\nchoose one with --layout, or give one of its sub-folders."
+            f"({LAYOUTS[second]});\nchoose a `layout`, or give one of its sub-folders."
         )
     return best
 
@@ -187,7 +220,7 @@ def _nothing_recognised(root: Path, found: Found, taxonomy: Taxonomy, layout: st
     wanted = f"fits the layout {layout} ({LAYOUTS[layout]})" if layout else "is in a place named after a class"
     return (
         f"{root}: holds {len(audio)} audio files, such as {audio[0].path!r}, but none {wanted}.\n"
-        f"The classes are {','.join(taxonomy.classes)}: add to them with --classes, or name aliases in a taxonomy file."
+        f"The classes are {','.join(taxonomy.classes)}: add to them with `taxonomy`, or name aliases in its file."
     )
 
 

@@ -11,11 +11,14 @@ from typing import Any
 import polars as pl
 
 from restem.audio.level import power_to_db
+from restem.dataset.layouts import opened_dataset
 from restem.dataset.measure import measure
 from restem.dataset.table import Dataset
 from restem.errors import AudioError
 from restem.executing.processes import Processes
+from restem.notebook import html_table
 from restem.progress import Progress, stage
+from restem.wording import counted
 
 SCAN_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "song": pl.String,
@@ -32,14 +35,40 @@ SCAN_SCHEMA: Mapping[str, type[pl.DataType]] = {
 }
 
 
-def scan(dataset: Dataset, *, workers: int | None = None, progress: Progress | None = None) -> pl.DataFrame:
-    """Decodes every stem; one row a stem, in dataset order, with the columns of `SCAN_SCHEMA`.
+def scan(
+    dataset: Dataset | Path | str, *, workers: int | None = None, progress: Progress | None = None
+) -> pl.DataFrame:
+    """Decodes every stem and measures it.
 
-    peak_db, level_db: largest sample and mean square, relative to full scale. silent: never above `SILENCE_DB`.
-    error: why a stem cannot be decoded, else empty; where it is set, all that would be measured is null.
-    workers: processes, by default as many as there are cores for this one. progress: called with the
-    stage, the stems done and in all.
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path.
+    workers
+        Processes; by default one for each available core.
+    progress
+        Called with the stage, the stems done and in all.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per stem, in dataset order: `song,stem,given,seconds,rate_hz,channels,encoding,peak_db,level_db,silent,
+        error`. `peak_db` and `level_db` are the largest sample and the mean square relative to full scale; `silent`
+        says that no frame is above -70 dB. `error` says why a stem cannot be decoded; all that would be measured is
+        null then. See `ScanSummary.of` for what it says about the whole.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset at the path.
+
+    Examples
+    --------
+    >>> table = restem.scan("my-stems", workers=1)
+    >>> table.select("stem", "seconds", "rate_hz", "silent").row(0)
+    ('Song 1/bass.wav', 4.0, 16000, False)
     """
+    dataset = opened_dataset(dataset)
     rows: list[dict[str, Any]] = [{} for _ in dataset.stems]
     jobs = [(dataset.file(stem), stem.stream) for stem in dataset.stems]
     report = stage(progress, "decoding")
@@ -68,12 +97,32 @@ def _look_at(job: tuple[Path, int | None]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScanSummary:
-    """What `restem scan` prints.
+    """What a scan says about the whole dataset; `restem scan` prints it.
 
-    stems_per_class: class -> stems whose given labels hold it. seconds_per_class: the same in seconds. rates_hz,
-    channels, encodings: value -> stems. silent, failed: stems. skipped: reason -> files that are no stems.
+    Attributes
+    ----------
+    root, layout
+        Of the dataset.
+    songs, stems
+        How many there are.
+    seconds
+        The duration of all stems.
+    stems_per_class, seconds_per_class
+        For each class, how many stems' given labels hold it, and their duration.
+    rates_hz, channels, encodings
+        For each value, how many stems have it.
+    silent, failed
+        How many stems hold no sound, and how many cannot be decoded.
+    skipped
+        For each reason, how many files are no stems.
+
+    Examples
+    --------
+    >>> dataset = restem.open_dataset("my-stems")
+    >>> restem.ScanSummary.of(dataset, restem.scan(dataset, workers=1))
+    ScanSummary('my-stems', layout='songs', 2 songs, 8 stems, 0.01 h)
     """
 
     root: Path
@@ -92,29 +141,38 @@ class ScanSummary:
 
     @property
     def hours(self) -> float:
+        """The duration of all stems in hours."""
         return self.seconds / 3600.0
 
+    @classmethod
+    def of(cls, dataset: Dataset, table: pl.DataFrame) -> ScanSummary:
+        """The summary of `table`, which `scan` returned for `dataset`."""
+        seconds = table["seconds"].fill_null(0.0).to_list()
+        pairs = [(name, s) for stem, s in zip(dataset.stems, seconds, strict=True) for name in stem.given]
+        classes = dataset.taxonomy.classes
+        return cls(
+            root=dataset.root,
+            layout=dataset.layout,
+            songs=len(dataset.songs),
+            stems=len(dataset),
+            seconds=sum(seconds),
+            stems_per_class={name: sum(name == other for other, _ in pairs) for name in classes},
+            seconds_per_class={name: sum(s for other, s in pairs if name == other) for name in classes},
+            rates_hz=_counted(table["rate_hz"]),
+            channels=_counted(table["channels"]),
+            encodings=_counted(table["encoding"]),
+            silent=int(table["silent"].sum()),
+            failed=int((table["error"] != "").sum()),
+            skipped=dict(Counter(item.reason for item in dataset.skipped).most_common()),
+        )
 
-def summarise(table: pl.DataFrame, dataset: Dataset) -> ScanSummary:
-    """The numbers of a scan of `dataset`; `table` is what `scan` returned."""
-    seconds = table["seconds"].fill_null(0.0).to_list()
-    pairs = [(name, s) for stem, s in zip(dataset.stems, seconds, strict=True) for name in stem.given]
-    classes = dataset.taxonomy.classes
-    return ScanSummary(
-        root=dataset.root,
-        layout=dataset.layout,
-        songs=len(dataset.songs),
-        stems=len(dataset),
-        seconds=sum(seconds),
-        stems_per_class={name: sum(name == other for other, _ in pairs) for name in classes},
-        seconds_per_class={name: sum(s for other, s in pairs if name == other) for name in classes},
-        rates_hz=_counted(table["rate_hz"]),
-        channels=_counted(table["channels"]),
-        encodings=_counted(table["encoding"]),
-        silent=int(table["silent"].sum()),
-        failed=int((table["error"] != "").sum()),
-        skipped=dict(Counter(item.reason for item in dataset.skipped).most_common()),
-    )
+    def __repr__(self) -> str:
+        songs, stems = counted(self.songs, "song"), counted(self.stems, "stem")
+        return f"ScanSummary({self.root.name!r}, layout={self.layout!r}, {songs}, {stems}, {self.hours:.2f} h)"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, count, self.seconds_per_class[name] / 3600.0) for name, count in self.stems_per_class.items()]
+        return html_table(repr(self), ("class", "stems", "hours"), rows)
 
 
 def _counted(column: pl.Series) -> dict[Any, int]:

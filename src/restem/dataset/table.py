@@ -8,16 +8,36 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from restem.errors import DatasetError
+from restem.notebook import html_table
 from restem.taxonomy import LabelSet, Taxonomy
+from restem.wording import counted
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
 class Stem:
     """One audio stream of a song, with the labels it was given.
 
-    path: relative to the dataset's root, with `/`. stream: the audio stream, for a file that holds several.
+    Attributes
+    ----------
+    song
+        The song it belongs to.
+    path
+        The file, relative to the dataset's root, with `/`.
+    given
+        The classes it was given as labels.
+    stream
+        The audio stream, for a file that holds several.
+
+    Examples
+    --------
+    >>> restem.open_dataset("my-stems").stems[0]
+    Stem(song='Song 1', path='Song 1/bass.wav', given=frozenset({'bass'}), stream=None)
     """
 
     song: str
@@ -39,11 +59,30 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """The stems of one folder or table, in dataset order: by song, then by stem, numbers by value.
 
-    `root` is never written to.
+    Attributes
+    ----------
+    root
+        The folder; it is never written to.
+    layout
+        How the stems lie in it: `songs`, `song-folders`, `classes` or `table`.
+    taxonomy
+        The classes that stems are labelled with.
+    stems
+        The stems, in dataset order.
+    skipped
+        The files that are no stems, and why.
+
+    Examples
+    --------
+    >>> dataset = restem.open_dataset("my-stems")
+    >>> dataset
+    Dataset('my-stems', layout='songs', 2 songs, 8 stems)
+    >>> dataset.table.head(2).rows()
+    [('Song 1', 'Song 1/bass.wav', 'bass'), ('Song 1', 'Song 1/drums.wav', 'drums')]
     """
 
     root: Path
@@ -54,6 +93,22 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.stems)
+
+    def __repr__(self) -> str:
+        songs, stems = counted(len(self.songs), "song"), counted(len(self), "stem")
+        return f"Dataset({self.root.name!r}, layout={self.layout!r}, {songs}, {stems})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, sum(name in stem.given for stem in self.stems)) for name in self.taxonomy.classes]
+        return html_table(repr(self), ("class", "stems"), rows)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """The stems as a data frame `song,stem,given`, one row per stem; `given` is a label set as `bass+drums`."""
+        import polars as pl
+
+        rows = [(stem.song, stem.name, self.taxonomy.format(stem.given)) for stem in self.stems]
+        return pl.DataFrame(rows, schema=dict.fromkeys(("song", "stem", "given"), pl.String), orient="row")
 
     def file(self, stem: Stem) -> Path:
         """The file of a stem."""

@@ -45,7 +45,7 @@ REGROUP_RATE = 0.25
 HELD_OUT_SONGS = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DemoResult:
     """What the demo measured.
 

@@ -20,9 +20,11 @@ import polars as pl
 from restem.dataset.truth import read_truth
 from restem.errors import DatasetError, RunError
 from restem.evaluation.metrics import Agreement, Flags, agreement, auroc, average_precision, ratio
+from restem.notebook import html_table
 from restem.runs.run import Run
 from restem.taxonomy import Taxonomy
 from restem.verdicts import SURE, VERDICTS
+from restem.wording import counted
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,27 @@ class Finding:
     unscored: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelScore:
     """A run's labels against the truth.
 
-    given, refined: agreement of the labels before and after with the true ones.
-    verdicts: share of the stems that got each verdict; sums to 1.
-    sure: number of stems with the verdict `kept` or `changed`; sure_*: accuracies of their refined labels, None
-        if there are none.
-    other_given: stems whose given labels in the truth table are not those of the run. Anything but 0 hints at the
-        truth of another dataset. Everything here is computed with the run's.
+    Attributes
+    ----------
+    stems
+        How many were scored.
+    given, refined
+        Agreement of the labels before and after with the true ones.
+    finding
+        The run as a detector of wrong stems.
+    verdicts
+        Share of the stems that got each verdict; sums to 1.
+    sure
+        How many stems have the verdict `kept` or `changed`.
+    sure_label_accuracy, sure_exact_accuracy
+        Accuracies of their refined labels, None if there are none.
+    other_given
+        Stems whose given labels in the truth table are not those of the run, with which everything is computed.
+        Anything but 0 hints at the truth of another dataset.
     """
 
     stems: int
@@ -69,6 +82,15 @@ class LabelScore:
     sure_label_accuracy: float | None
     sure_exact_accuracy: float | None
     other_given: int
+
+    def __repr__(self) -> str:
+        before, after = self.given.label_accuracy, self.refined.label_accuracy
+        return f"LabelScore({counted(self.stems, 'stem')}, label accuracy {before:.3f} given, {after:.3f} refined)"
+
+    def _repr_html_(self) -> str:
+        names = ("label_accuracy", "exact_accuracy", "macro_f1")
+        rows = [(name.replace("_", " "), getattr(self.given, name), getattr(self.refined, name)) for name in names]
+        return html_table(repr(self), ("", "given", "refined"), rows)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain numbers, strings, dicts and None, ready for JSON; classes are keyed by name."""

@@ -26,8 +26,10 @@ from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.sdr import SdrMeter
 from restem.file_names import safe_name
 from restem.files import write_json, written_aside
+from restem.notebook import html_table
 from restem.progress import Progress
 from restem.resuming import ResumableRows
+from restem.wording import counted, decimal
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
@@ -42,13 +44,36 @@ FIGURES = ("sdr", "sdr_frames", "si_sdr", "mixture_sdr")
 _LENGTH_TOLERANCE_S = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """What was measured. songs: the table `songs.csv`. failed: song -> why it could not be measured."""
+    """What was measured on the songs of a dataset.
+
+    Attributes
+    ----------
+    songs
+        `song,class,sdr,sdr_frames,si_sdr,mixture_sdr`, one row per song and class, in dB; null for what cannot be
+        measured.
+    classes
+        The classes, in taxonomy order.
+    failed
+        Songs that could not be measured, each with the reason.
+    """
 
     songs: pl.DataFrame
     classes: tuple[str, ...]
     failed: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        summary = self.summary()["all"]
+        sdr = "SDR undefined" if summary["sdr"] is None else f"SDR {summary['sdr']:.2f} dB"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"Evaluation({counted(summary['songs'], 'song')}, {sdr}{failed})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, row["songs"], *(decimal(row[figure]) for figure in FIGURES)) for name, row in self.summary().items()
+        ]
+        return html_table(repr(self), ("class", "songs", *FIGURES), rows)
 
     def summary(self) -> dict[str, Any]:
         """For every class and `all` (their mean): songs, means of the figures, of `sdr_frames` the median."""

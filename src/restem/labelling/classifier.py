@@ -98,12 +98,28 @@ def save_classifier(folder: Path, classifier: Classifier) -> None:
 
 
 def load_classifier(folder: Path | str) -> Classifier:
-    """The classifier in `folder`, such as `RUN/classifier`, ready to use, on the CPU.
+    """Loads a classifier.
+
+    Parameters
+    ----------
+    folder
+        The folder `classifier` of a run: `config.json` and `model.safetensors`.
+
+    Returns
+    -------
+    Classifier
+        Ready to use, on the CPU; see `Classifier.predict`.
 
     Raises
     ------
     RestemError
-        When a file is missing, damaged, or the two do not belong together.
+        When a file is missing or damaged, or the two do not belong together.
+
+    Examples
+    --------
+    >>> classifier = restem.load_classifier("run/classifier")
+    >>> classifier.config.classes
+    ('vocals', 'drums', 'bass', 'other')
     """
     folder = Path(folder)
     try:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from restem.labelling.options import Size
 
 # Log-mel power is taken relative to the segment's own level, down to this.
 FLOOR_DB = -80.0
@@ -29,7 +30,6 @@ class ClassifierSettings:
     drop_path: float = 0.0
 
 
-Size = Literal["tiny", "small", "base"]
 SIZES: Mapping[Size, ClassifierSettings] = {
     "tiny": ClassifierSettings(depths=(1, 1, 2, 1), widths=(32, 64, 128, 192), patch=(4, 8)),
     "small": ClassifierSettings(depths=(2, 2, 4, 2), widths=(64, 128, 256, 384), patch=(4, 4), drop_path=0.05),

@@ -1,4 +1,4 @@
-"""The settings of a refinement. The first ones are the options of `restem refine`."""
+"""The settings of a refinement: the options of `restem refine`, and what they leave open."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from restem.errors import UsageError
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.mixing import MixingSettings
-from restem.labelling.network import SIZES, Size
+from restem.labelling.network import SIZES
+from restem.labelling.options import RefineOptions, Start
 from restem.labelling.pretrained import has_pretrained
 from restem.labelling.segments import HOP_S, POOL_QUANTILE
-from restem.labelling.training import Start, TrainingSettings, default_start
+from restem.labelling.training import TrainingSettings, default_start
 from restem.renaming import current_name
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
@@ -20,27 +21,12 @@ _LARGEST_SEED = 4_000_000
 
 
 @dataclass(frozen=True)
-class RefineSettings:
+class RefineSettings(RefineOptions):
     """Everything a refinement depends on besides the dataset; kept in `run.json`.
 
     hop_s: from one segment to the next. pool_quantile: the score of a stem is this quantile of the scores of its active
     segments. Raises UsageError for what cannot be.
     """
-
-    size: Size = "tiny"
-    """The classifier's size; `base` wants a GPU."""
-    start: Start | None = None
-    """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
-    `scratch`, random weights."""
-    rounds: int | None = None
-    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier."""
-    folds: int = 3
-    """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
-    stems, as the paper does."""
-    steps: int | None = None
-    """Optimiser steps of each training; by default they follow from the amount of audio."""
-    seed: int = 0
-    """Random seed."""
 
     hop_s: float = HOP_S
     pool_quantile: float = POOL_QUANTILE
@@ -55,8 +41,10 @@ class RefineSettings:
             raise UsageError(f"There is no classifier of size {self.size!r}; choose one of {', '.join(SIZES)}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
-        if min(one for one in (self.rounds, self.folds, self.steps) if one is not None) < 1:
-            raise UsageError("`rounds`, `folds` and `steps` must be at least 1.")
+        for name in ("rounds", "folds", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"`{name}` must be at least 1, not {value}.")
         if self.start == "pretrained" and not has_pretrained(self.classifier(())):
             raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
 

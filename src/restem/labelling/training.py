@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -22,9 +22,8 @@ from restem import fitting
 from restem.audio.store import Store
 from restem.labelling.classifier import Classifier, ClassifierConfig, save_classifier
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
+from restem.labelling.options import Start
 from restem.labelling.pretrained import has_pretrained, start_from_pretrained
-
-Start = Literal["pretrained", "scratch"]
 
 # By default, how often every segment is drawn, and the largest learning rate: pretrained weights need little of both.
 _BY_START: Mapping[Start, tuple[float, float]] = {"pretrained": (10.0, 5e-4), "scratch": (30.0, 2e-3)}

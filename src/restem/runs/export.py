@@ -50,7 +50,19 @@ Split = Callable[[Path, int, Mapping[str, Path]], None]
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What became of an export. left_out: reason -> stems."""
+    """What became of an export.
+
+    Attributes
+    ----------
+    path
+        The folder of the new dataset.
+    layout
+        How its stems lie in it.
+    written
+        How many stems are in it.
+    left_out
+        For each reason, how many stems are not.
+    """
 
     path: Path
     layout: ExportLayout

@@ -14,7 +14,7 @@ import polars as pl
 
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet, Taxonomy
-from restem.verdicts import VERDICTS, Verdict
+from restem.verdicts import Verdict, count_verdicts
 from restem.wording import set_name
 
 REST = "the rest"
@@ -93,8 +93,7 @@ def wrong_shares(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[WrongShare]:
 
 def verdict_counts(labels: pl.DataFrame) -> dict[Verdict, int]:
     """Stems per verdict, all five in their fixed order."""
-    counted = Counter(labels["verdict"])
-    return {name: counted[name] for name in VERDICTS}
+    return count_verdicts(labels["verdict"])
 
 
 def class_findings(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[ClassFinding]:

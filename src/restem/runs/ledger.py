@@ -43,10 +43,22 @@ AND id NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person said about a stem, or about the time from `start_s` to `end_s` of it.
+    """What a person said about a stem, or about a time range of it.
 
-    old, new: label sets as they are written; new is None for "I cannot tell". time: UTC, ISO 8601.
-    number: in the order in which decisions were made; 0 before it is recorded.
+    Attributes
+    ----------
+    song, stem
+        What it is about, as in the columns of `labels.csv`.
+    old, new
+        Label sets as they are written, before and after; `new` is None for "I cannot tell".
+    person
+        Who decided.
+    time
+        When, UTC, ISO 8601.
+    start_s, end_s
+        The time range in seconds; None for the whole stem.
+    number
+        In the order in which decisions were made; 0 before it is recorded.
     """
 
     song: str

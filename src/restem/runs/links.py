@@ -46,7 +46,7 @@ def decode_stream(source: Path, stream: int, target: Path) -> None:
 
 def _refusal(error: OSError, link: Link) -> str:
     if link == "hard" and error.errno == errno.EXDEV:
-        return "lies on another disk than the export, so it cannot be hard-linked; use --link symlink or copy."
+        return "lies on another disk than the export, so it cannot be hard-linked; use `link='symlink'` or `copy`."
     if link != "copy" and error.errno != errno.ENOENT:
-        return f"cannot be linked ({error.strerror}); use --link copy."
+        return f"cannot be linked ({error.strerror}); use `link='copy'`."
     return f"cannot be exported ({error.strerror})."

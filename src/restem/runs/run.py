@@ -25,13 +25,16 @@ from typing import Any
 
 import polars as pl
 
-from restem.dataset.table import check_outside, check_relative
+from restem.dataset.layouts import open_dataset
+from restem.dataset.table import Dataset, check_outside, check_relative
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
+from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
 from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions
 from restem.taxonomy import Taxonomy
-from restem.verdicts import VERDICTS
+from restem.verdicts import MEANINGS, VERDICTS, count_verdicts
+from restem.wording import counted
 
 LABELS_FILE = "labels.csv"
 FOUND_FILE = "found.csv"
@@ -68,12 +71,31 @@ def segments_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
     }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A finished run, read back. `labels` and `segments` have the columns above, and hold what people decided.
+    """A finished run, read back.
 
-    What the classifiers found, without that, is in `found` and `found_segments`. decisions: those that stood when the
-    run was opened, in the order in which they were made.
+    `labels` and `segments` hold what people decided; what the classifiers found, without that, is in `found` and
+    `found_segments`.
+
+    Attributes
+    ----------
+    path
+        The folder of the run.
+    taxonomy
+        The classes of its dataset.
+    description
+        What `run.json` holds: settings, seed, versions, dataset, wall times.
+    labels
+        The table `labels.csv`, one row per stem.
+    decisions
+        What people decided: what stood when the run was opened, in the order in which it was decided.
+
+    Examples
+    --------
+    >>> run = restem.open_run("run")
+    >>> run.labels.columns[:6]
+    ['song', 'stem', 'given', 'refined', 'verdict', 'quality']
     """
 
     path: Path
@@ -81,6 +103,19 @@ class Run:
     description: Mapping[str, Any]
     labels: pl.DataFrame
     decisions: tuple[Decision, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = count_verdicts(self.labels["verdict"])
+        verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items() if count)
+        stems = counted(len(self.labels), "stem")
+        return f"Run({self.path.name!r}, {stems}{': ' if verdicts else ''}{verdicts})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (verdict, count, MEANINGS[verdict].short)
+            for verdict, count in count_verdicts(self.labels["verdict"]).items()
+        ]
+        return html_table(f"Run({self.path.name!r})", ("verdict", "stems", "meaning"), rows)
 
     @cached_property
     def decided(self) -> dict[str, Decided]:
@@ -121,9 +156,22 @@ class Run:
 
 
 def open_run(path: Path | str) -> Run:
-    """Reads the run folder `path`.
+    """Reads a run back.
 
-    Raises RunError when it is no run folder, unfinished, or its tables do not hold what they must.
+    Parameters
+    ----------
+    path
+        The folder of the run.
+
+    Returns
+    -------
+    Run
+        The run, with what people decided about it by now.
+
+    Raises
+    ------
+    RunError
+        When the folder holds no run, an unfinished one, or a damaged one.
     """
     path = Path(path)
     description_path = path / DESCRIPTION_FILE
@@ -146,6 +194,18 @@ def open_run(path: Path | str) -> Run:
     return Run(path, taxonomy, description, labels, decisions)
 
 
+def opened_run(run: Run | Path | str) -> Run:
+    """`run` itself, or the one in the folder of this path; raises as `open_run` does."""
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def opened_data(data: Dataset | Run | Path | str) -> Dataset | Run:
+    """`data` itself, or the run or dataset at this path; raises as `open_run` and `open_dataset` do."""
+    if isinstance(data, Path | str):
+        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else open_dataset(data)
+    return data
+
+
 def record(run: Run, decisions: Sequence[Decision]) -> list[int]:
     """Records `decisions` about `run` and writes its `labels.csv` anew; returns their numbers in the ledger."""
     numbers = Ledger(run.path).add(decisions)
@@ -166,22 +226,60 @@ def write_decided(run: Run) -> None:
             labels.write_csv(aside, float_precision=6)
 
 
-def export_decisions(run: Run | Path | str, path: Path | str) -> int:
-    """Writes the decisions about `run` that stand to the CSV `path`, and returns how many there are."""
-    run = run if isinstance(run, Run) else open_run(run)
-    run.check_outside(path)
+def export_decisions(run: Run | Path | str, out: Path | str) -> int:
+    """Writes what people decided about a run to a CSV.
+
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    out
+        The CSV; its columns are defined in [formats](formats.md).
+
+    Returns
+    -------
+    int
+        How many decisions there are; those that were taken back are not among them.
+
+    Raises
+    ------
+    RunError
+        When the run cannot be read.
+    DatasetError
+        When `out` lies in the dataset.
+    """
+    run = opened_run(run)
+    run.check_outside(out)
     decisions = Ledger(run.path).standing()
-    write_decisions(Path(path), decisions)
+    write_decisions(Path(out), decisions)
     return len(decisions)
 
 
 def import_decisions(run: Run | Path | str, path: Path | str) -> int:
-    """Adds the decisions in the CSV `path` to those about `run`, and returns how many were new.
+    """Adds the decisions in a CSV to those about a run.
 
-    A decision that is there already is not added again, so the same file may be imported twice. Raises DatasetError
-    when the file cannot be read or is about a stem that the run lacks.
+    A decision that is there already is not added again, so the same file may be imported twice.
+
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    path
+        The CSV, with the columns `song,stem,new` at least.
+
+    Returns
+    -------
+    int
+        How many decisions were new.
+
+    Raises
+    ------
+    DatasetError
+        When the file cannot be read, or is about a stem that the run lacks.
+    RunError
+        When the run cannot be read.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    run = opened_run(run)
     decisions = read_decisions(Path(path), run.taxonomy)
     stems = set(zip(run.found["song"], run.found["stem"], strict=True))
     if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:

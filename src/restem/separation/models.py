@@ -1,7 +1,7 @@
 """The separators there are: one registry, one line a model.
 
-`band` is restem's own. The others are made by the packages in which their architectures are well kept, and come with
-the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
+`band_split` is restem's own. The others are made by the packages in which their architectures are well kept, and come
+with the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
 (batch, source, channel, sample).
 """
 
@@ -46,7 +46,7 @@ class Family:
     defaults: Parameters = field(default_factory=dict)
 
 
-def _of_band(shape: Shape) -> dict[str, Any]:
+def _of_band_split(shape: Shape) -> dict[str, Any]:
     return {"sources": len(shape.sources), "channels": shape.channels, "rate_hz": shape.rate_hz}
 
 
@@ -70,12 +70,16 @@ def _of_mel_roformer(shape: Shape) -> dict[str, Any]:
 
 
 MODELS: Mapping[str, Family] = {
-    "band": Family("restem.separation.band_split:BandSplit", _of_band, 2.0),
+    "band_split": Family("restem.separation.band_split:BandSplit", _of_band_split, 2.0),
     "hdemucs": Family("demucs.hdemucs:HDemucs", _of_demucs, 10.0),
     "htdemucs": Family("demucs.htdemucs:HTDemucs", _of_demucs, 7.8),
     "bs_roformer": Family("bs_roformer:BSRoformer", _of_roformer, 8.0, {"dim": 256, "depth": 6}),
     "mel_band_roformer": Family("bs_roformer:MelBandRoformer", _of_mel_roformer, 8.0, {"dim": 256, "depth": 6}),
 }
+
+
+EARLIER_NAMES: Mapping[str, str] = {"band": "band_split"}
+"""Models that had another name in earlier versions."""
 
 
 def family(model: str) -> Family:

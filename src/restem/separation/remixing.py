@@ -19,6 +19,7 @@ from restem.audio.level import db_to_power
 from restem.audio.pcm import Pcm, PcmStore
 from restem.errors import RestemError
 from restem.separation.disjoint_sampler import DisjointSampler
+from restem.separation.options import TrainOptions
 from restem.separation.training_stems import GRID_S, Places, TrainingStem
 
 # The sum of n sounds says little about each, so a set of n classes is drawn n to this power times as rarely as one of a
@@ -34,11 +35,11 @@ class RemixSettings:
     up to this; half of the groups change polarity, half of them their left and right.
     """
 
-    coherent: float = 0.0
+    coherent: float = TrainOptions.coherent
     gain_db: float = 6.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Examples:
     """A batch of examples.
 

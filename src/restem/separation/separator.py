@@ -18,7 +18,8 @@ from torch.nn import functional
 from restem._version import __version__
 from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.files import write_json, written_aside
-from restem.separation.models import Shape, build_network
+from restem.renaming import current_name
+from restem.separation.models import EARLIER_NAMES, Shape, build_network
 from restem.taxonomy import Taxonomy
 
 CONFIG_FILE = "config.json"
@@ -46,7 +47,7 @@ class SeparatorConfig:
 
     model: str
     classes: tuple[str, ...]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
     channels: int = 2
     rate_hz: int = 44100
     segment_s: float = 2.0
@@ -56,6 +57,7 @@ class SeparatorConfig:
     restem: str = __version__
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
         if not (isinstance(self.rate_hz, int) and 0 < self.rate_hz <= _HIGHEST_RATE_HZ):
             raise UsageError(f"A separator cannot have a rate of {self.rate_hz!r} Hz.")
         if self.channels not in (1, 2):
@@ -77,7 +79,15 @@ class SeparatorConfig:
 
 
 class Separator(nn.Module):
-    """A network with one way of calling it, whichever package it comes from."""
+    """A network with one way of calling it, whichever package it comes from.
+
+    Attributes
+    ----------
+    config
+        Everything but the weights: model, classes, rate, licence.
+    network
+        A mixture (batch, channel, sample) in, (batch, class, channel, sample) out.
+    """
 
     def __init__(self, config: SeparatorConfig, network: nn.Module) -> None:
         super().__init__()
@@ -117,10 +127,28 @@ def save_separator(folder: Path, config: SeparatorConfig, network: Mapping[str, 
 
 
 def load_separator(folder: Path | str) -> Separator:
-    """The separator that `save_separator` wrote to `folder`, ready to separate, on the CPU.
+    """Loads a separator.
 
-    Raises RestemError when a file is missing or damaged, when the two do not belong together, or when the package of
-    its network is not installed.
+    Parameters
+    ----------
+    folder
+        What `train` left: `config.json` and `model.safetensors`.
+
+    Returns
+    -------
+    Separator
+        The separator, ready to separate, on the CPU.
+
+    Raises
+    ------
+    RestemError
+        When a file is missing or damaged, when the two do not belong together, or when the package of its network is
+        not installed.
+
+    Examples
+    --------
+    >>> restem.load_separator("separator").config.classes
+    ('vocals', 'drums', 'bass', 'other')
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -132,7 +160,9 @@ def load_separator(folder: Path | str) -> Separator:
         content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         if unknown := set(content).difference(part.name for part in fields(SeparatorConfig)):
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-        config = SeparatorConfig(**{**content, "classes": tuple(content["classes"])})
+        # Not the user's word but the file's, so without a notice.
+        model = EARLIER_NAMES.get(content["model"], content["model"])
+        config = SeparatorConfig(**{**content, "model": model, "classes": tuple(content["classes"])})
         separator = config.build()
         separator.network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     except _DAMAGES as error:

@@ -20,7 +20,7 @@ import numpy as np
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
-from restem.audio.reader import open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.devices import choose_device
@@ -38,14 +38,24 @@ Depth = Literal["16", "24", "float"]
 MANIFEST_FILE = "restem.json"
 RESIDUAL = "residual"
 
+# More than any format for listening has: an array with more is the wrong way round.
+_MOST_CHANNELS = 64
+
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 
 
 @dataclass(frozen=True)
 class SeparationSummary:
-    """What became of the songs. done: folders, those that were there already included. failed: song -> reason.
+    """What became of the songs.
 
-    clipped: folders in which something was louder than full scale, and was cut.
+    Attributes
+    ----------
+    done
+        The folders of the songs, those that were there already included.
+    failed
+        Songs that could not be separated, each with the reason.
+    clipped
+        Folders in which something was louder than full scale, and was cut.
     """
 
     done: tuple[Path, ...]
@@ -94,7 +104,7 @@ class _Request:
 
 def separate(
     model: Separator | Path | str,
-    songs: Sequence[Path | str],
+    songs: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
     stems: Sequence[str] = (),
@@ -107,16 +117,56 @@ def separate(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> SeparationSummary:
-    """Takes songs apart into `out`, a folder each.
+    """Takes songs apart, at their own rate and length, into one file per class.
 
-    model: a separator, or the folder of one. stems: the classes to write, by default all. residual: also write what
-    they leave of the song. overlap: of the pieces. shifts: over how many random shifts of the song the stems are
-    averaged, which takes as many times as long; seed: of the shifts. depth: bits of WAV and FLAC, `float` only of WAV.
-    progress: called with (stage, seconds done, seconds in all). More channels than the separator has are mixed down for
-    it; the stems of a song with one channel have one.
+    Every song gets a folder in `out`. One that is there already, made by the same call, is left as it is. A song that
+    cannot be separated is reported, and the others go on.
 
-    A song that cannot be separated is reported, and the others go on. Raises UsageError for options, RestemError for a
-    separator that cannot be used.
+    Parameters
+    ----------
+    model
+        A separator, or its folder.
+    songs
+        Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down
+        for it; the stems of a song with one channel have one.
+    out
+        The folder for the songs' folders.
+    stems
+        The classes to write; by default all.
+    residual
+        Also write what the stems leave of the song.
+    overlap
+        The share of a piece that the next one repeats: songs are taken apart piece by piece.
+    shifts
+        Over how many random shifts of the song the stems are averaged, which takes as many times as long.
+    seed
+        Random seed of the shifts.
+    format
+        `wav`, `flac`, `ogg` or `mp3`.
+    depth
+        Bits of WAV and FLAC: `16`, `24`, or `float` for WAV.
+    device
+        `auto`, `cpu`, `cuda` or `mps`.
+    progress
+        Called with the stage, the seconds of audio done and in all.
+
+    Returns
+    -------
+    SeparationSummary
+        The folders, and what failed.
+
+    Raises
+    ------
+    UsageError
+        For an option that cannot be.
+    RestemError
+        For a separator that cannot be used.
+
+    Examples
+    --------
+    >>> summary = restem.separate("separator", ["song.wav"], "separated", device="cpu")
+    >>> sorted(path.name for path in summary.done[0].glob("*.wav"))
+    ['bass.wav', 'drums.wav', 'other.wav', 'vocals.wav']
     """
     check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else load_separator(model)
@@ -124,17 +174,17 @@ def separate(
     if unknown := [name for name in stems if name not in classes]:
         raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
     if depth == "float" and format != "wav":
-        raise UsageError(f"{format.upper()} files cannot hold float samples; use --format wav.")
+        raise UsageError(f"{format.upper()} files cannot hold float samples; use `format='wav'`.")
     names = tuple(name for name in classes if not stems or name in stems)
     if residual and RESIDUAL in names:
-        raise UsageError(f"The separator has a stem {RESIDUAL!r} of its own; leave out --residual.")
+        raise UsageError(f"The separator has a stem {RESIDUAL!r} of its own; leave out `residual`.")
     device = choose_device(device)
     request = _Request(
         separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
     )
     out = Path(out)
     taken = Names()
-    paths = [Path(song) for song in songs]
+    paths = [Path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]
     folders = [out / taken.take(safe_name(path.stem)) for path in paths]
     failed: dict[str, str] = {}
     lengths = []
@@ -163,6 +213,81 @@ def separate(
         before += seconds
         report(0.0, before)
     return SeparationSummary(tuple(done), failed, tuple(clipped))
+
+
+def separate_audio(
+    model: Separator | Path | str,
+    audio: np.ndarray,
+    rate_hz: int,
+    *,
+    overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, np.ndarray]:
+    """Takes a song apart that is in memory.
+
+    Parameters
+    ----------
+    model
+        A separator, or its folder.
+    audio
+        The song, (channel, sample) or (sample,), floats in [-1, 1].
+    rate_hz
+        Its sampling rate in Hz; any will do.
+    overlap, shifts, seed, device
+        See `separate`.
+
+    Returns
+    -------
+    dict[str, numpy.ndarray]
+        For each class (channel, sample) float32, of the song's rate and length. There are as many channels as the song
+        has, at most as many as the separator has.
+
+    Raises
+    ------
+    UsageError
+        For an array of another shape or type, and for an option that cannot be.
+    AudioError
+        For samples that are not finite.
+    RestemError
+        For a separator that cannot be used.
+
+    Examples
+    --------
+    >>> noise = numpy.random.default_rng(0).uniform(-0.1, 0.1, (2, 8000))
+    >>> stems = restem.separate_audio("separator", noise, rate_hz=8000, device="cpu")
+    >>> list(stems), stems["vocals"].shape
+    (['vocals', 'drums', 'bass', 'other'], (2, 8000))
+    """
+    check_pieces(overlap, shifts)
+    sound = _checked(audio, rate_hz)
+    separator = model if isinstance(model, Separator) else load_separator(model)
+    device = choose_device(device)
+    config = separator.config
+    channels, frames = min(sound.shape[0], config.channels), sound.shape[1]
+    # The blocks of a file, so that the stems are the same to the last bit.
+    blocks = (to_channels(sound[:, i : i + BLOCK_FRAMES], channels) for i in range(0, frames, BLOCK_FRAMES))
+    stems = separate_mixture(separator, blocks, rate_hz, channels, overlap, device, shifts, seed)
+    empty = np.zeros((len(config.classes), channels, 0), np.float32)
+    outputs = np.concatenate([empty, *_exactly(stems, frames)], axis=2)
+    return dict(zip(config.classes, outputs, strict=True))
+
+
+def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
+    """`audio` as (channel, sample) float32; raises as `separate_audio` does."""
+    sound = np.atleast_2d(np.asarray(audio))
+    if sound.ndim != 2 or not np.issubdtype(sound.dtype, np.floating):
+        raise UsageError(
+            f"`audio` must hold floats, (channel, sample) or (sample,), not {sound.dtype} of the shape {sound.shape}."
+        )
+    if sound.shape[0] > max(_MOST_CHANNELS, sound.shape[1]):
+        raise UsageError(f"`audio` has the shape {sound.shape}; it must be (channel, sample), so transpose it.")
+    if rate_hz < 1:
+        raise UsageError(f"`rate_hz` must be at least 1, not {rate_hz}.")
+    if not np.isfinite(sound).all():
+        raise AudioError("`audio` holds samples that are NaN or infinite.")
+    return sound.astype(np.float32, copy=False)
 
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:

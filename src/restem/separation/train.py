@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,19 @@ from torch import Tensor
 from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
+from restem.changing import with_changes
 from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.errors import DatasetError, RestemError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes
 from restem.progress import Progress, stage
+from restem.renaming import current_name
 from restem.resuming import WorkRecord
-from restem.runs.run import Run
+from restem.runs.run import Run, opened_data
 from restem.separation.losses import LOSSES, set_loss, set_sdr, truncation_at
-from restem.separation.models import default_parameters, family
+from restem.separation.models import EARLIER_NAMES, default_parameters, family
+from restem.separation.options import TrainOptions
 from restem.separation.remixing import Remixer, RemixSettings
 from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
 from restem.separation.training_stems import (
@@ -54,56 +57,48 @@ _LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(TrainOptions):
     """How a separator is trained.
 
-    model, parameters: see `separation.models`. segment_s: the length of an example, by default the model's.
-    steps: of the optimiser, each over `batch` examples `accumulate` times. The rate rises to `learning_rate` and falls
-    to zero, by the share of the steps or of `max_seconds` that is done, whichever is larger.
-    loss: `l1`, `stft` or `l1+stft`. truncate: the quantiles above which losses are ignored, each for an equal part of
-    the training, see `losses.kept_by_quantile`; none by default.
+    parameters: of the model, see `separation.models`. The learning rate rises to `learning_rate` and falls to zero, by
+    the share of the steps or of `max_time` that is done, whichever is larger. truncate: the quantiles above which
+    losses are ignored, each for an equal part of the training, see `losses.kept_by_quantile`; none by default.
     validation: the share of the songs that is kept aside to watch the loss and the SDR on, every `epoch_steps`;
-    after `patience` times without a better loss training stops. averaged_share: the weights kept are an exponential
-    average over about this share of the steps. unsure: learn from the unsure stems of a run as well.
+    after `patience` times without a better loss training stops. gain_db: see `remixing.RemixSettings`.
+    averaged_share: the weights kept are an exponential average over about this share of the steps.
+    Raises UsageError for what cannot be.
     """
 
-    model: str = "band"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    segment_s: float | None = None
-    rate_hz: int = 44100
     channels: int = 2
-    steps: int = 10_000
-    batch: int = 8
-    accumulate: int = 1
-    max_seconds: float | None = None
-    learning_rate: float = 2e-3
     weight_decay: float = 0.01
-    loss: str = "l1"
-    truncate: tuple[float, ...] = ()
-    mixing: RemixSettings = field(default_factory=RemixSettings)
-    validation: float = 0.1
+    gain_db: float = RemixSettings.gain_db
     validation_examples: int = 48
     epoch_steps: int = 100
     patience: int = 20
     averaged_share: float = 0.05
-    unsure: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
         if self.loss not in LOSSES:
             raise UsageError(f"There is no loss {self.loss!r}; use one of {', '.join(LOSSES)}.")
         if not all(0.0 < quantile <= 1.0 for quantile in self.truncate):
-            raise UsageError("Losses are truncated at quantiles above 0 and at most 1, as in --truncate 0.7,0.5,0.3.")
-        if not 0.0 <= self.mixing.coherent <= 1.0 or not 0.0 <= self.validation < 1.0:
-            raise UsageError("coherent and validation are shares, between 0 and 1.")
-        if min(self.steps, self.batch, self.accumulate, self.epoch_steps, self.patience, self.rate_hz) < 1:
-            raise UsageError("steps, batch, accumulate, epoch_steps, patience and rate_hz must be at least 1.")
+            raise UsageError("`truncate` holds quantiles above 0 and at most 1, as 0.7,0.5,0.3.")
+        if not 0.0 <= self.coherent <= 1.0:
+            raise UsageError(f"`coherent` is a share, from 0 to 1, not {self.coherent}.")
+        if not 0.0 <= self.validation < 1.0:
+            raise UsageError(f"`validation` is a share, from 0 to below 1, not {self.validation}.")
+        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience", "rate_hz"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` must be at least 1, not {getattr(self, name)}.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
-        for name in ("segment_s", "max_seconds", "learning_rate"):
-            value = getattr(self, name)
+        if self.max_time is not None and not isinstance(self.max_time, timedelta):
+            raise UsageError(f"`max_time` must be a timedelta, as timedelta(hours=2), not {self.max_time!r}.")
+        positive = {"segment_s": self.segment_s, "learning_rate": self.learning_rate, "max_time": self.max_seconds}
+        for name, value in positive.items():
             if value is not None and not 0.0 < value < math.inf:
-                raise UsageError(f"{name} must be above 0, not {value}.")
+                raise UsageError(f"`{name}` must be above 0, not {value}.")
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"The seed {self.seed} cannot be used; use one from 0 to {_LARGEST_SEED}.")
 
@@ -112,9 +107,18 @@ class TrainSettings:
         """The length of an example in seconds."""
         return family(self.model).segment_s if self.segment_s is None else self.segment_s
 
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        return None if self.max_time is None else self.max_time.total_seconds()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON values; `max_time` in seconds."""
+        return {**asdict(self), "max_time": self.max_seconds}
+
 
 def train(
-    data: Dataset | Run,
+    data: Dataset | Run | Path | str,
     out: Path | str,
     settings: TrainSettings | None = None,
     *,
@@ -127,23 +131,62 @@ def train(
     threads: int = 1,
     licence: str = "",
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Separator:
-    """Trains a separator on the stems of a dataset (given labels) or a run (refined ones), and leaves it in `out`.
+    """Trains a separator on stems with label sets. A stem of `bass+drums` teaches the sum of the two.
 
-    cache: where decoded audio is kept. device: `auto`, `cpu`, `cuda` or `mps`; devices, nodes, strategy: Lightning's,
-    for several GPUs. workers: processes that decode. threads: torch's on a CPU; the last digits of the result depend on
-    them. licence: of the audio, kept with the separator. progress: called with (stage, done, total).
-    A finished training of the same request is read back; an interrupted one goes on.
+    Interrupted and called again with the same arguments, a training goes on; a finished one is read back.
 
-    Raises RunError when `out` holds something else, DatasetError when no stem can be used or a folder to be written
-    lies in the dataset, UsageError for settings.
+    Parameters
+    ----------
+    data
+        A dataset, with its given labels, or a run, with its refined ones; or the path of either.
+    out
+        The folder of the separator.
+    settings
+        Everything the result depends on besides the data, by default `TrainSettings()`.
+    cache
+        The folder in which decoded audio is kept; by default in the user's cache folder.
+    device
+        `auto`, `cpu`, `cuda` or `mps`.
+    devices
+        How many GPUs, or `auto` for all.
+    nodes
+        How many machines.
+    strategy
+        Lightning's, for several GPUs: `ddp`, `fsdp`, ...
+    workers
+        Processes that decode; by default one for each available core.
+    threads
+        torch's threads on a CPU; the last digits of the result depend on them.
+    licence
+        The licence of the audio, kept with the separator; by default the run's.
+    progress
+        Called with the stage, the steps done and in all.
+    **changes
+        Fields of `TrainSettings`, as `steps=500`, that replace those of `settings`.
+
+    Returns
+    -------
+    Separator
+        The trained separator, ready to separate.
+
+    Raises
+    ------
+    RunError
+        When `out` holds something else.
+    DatasetError
+        When no stem can be used, or a folder to be written lies in the dataset.
+    UsageError
+        For settings that cannot be.
     """
+    data = opened_data(data)
     out = Path(out)
-    settings = settings or TrainSettings()
+    settings = with_changes(settings or TrainSettings(), changes)
     device = choose_device(device)
     executor = Processes.of(workers)
     if threads < 1:
-        raise UsageError("threads must be at least 1.")
+        raise UsageError("`threads` must be at least 1.")
     report = progress or (lambda *_: None)
     # Everything that was not said is written down, so that other defaults are another training.
     settings = replace(
@@ -153,7 +196,7 @@ def train(
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
-    request = {"settings": asdict(settings), "dataset": {"fingerprint": fingerprint, "root": str(root.resolve())}}
+    request = {"settings": settings.as_dict(), "dataset": {"fingerprint": fingerprint, "root": str(root.resolve())}}
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
@@ -280,23 +323,6 @@ class SeparatorModule(lightning.LightningModule):
         self.seconds = checkpoint["seconds"]
 
 
-def parse_seconds(text: str) -> float:
-    """The seconds of a time such as `90s`, `30m`, `2h`, `1h30m`, or a plain number; raises UsageError for others."""
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    if not text.strip() or match is None:
-        raise UsageError(f"{text!r} is no time; write it as 90s, 30m, 2h or 1h30m.")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return 3600.0 * hours + 60.0 * minutes + seconds
-
-
-def parse_quantiles(text: str) -> tuple[float, ...]:
-    """The quantiles written `0.7,0.5,0.3`; raises UsageError for what are no numbers."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"{text!r} are no quantiles; write 0.7, or 0.7,0.5,0.3.") from error
-
-
 def one_cycle(share_done: float) -> float:
     """The learning rate relative to its largest value: a straight rise, then a cosine to zero (Smith, 2018)."""
     if share_done < _WARM_UP_SHARE:
@@ -325,7 +351,7 @@ class _SaveAndReport(Callback):
             if not all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values()):
                 raise RestemError(
                     f"{self.out}: the weights have become NaN or infinite; delete it, and train with a lower "
-                    "--learning-rate."
+                    "`learning_rate`."
                 )
             averaged = {
                 name.removeprefix(prefix): tensor
@@ -359,7 +385,8 @@ def _decode(
 
 def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
     places = find_places(stems, store, settings.example_s)
-    return Remixer(stems, places, store, settings.example_s, settings.mixing, settings.seed)
+    mixing = RemixSettings(settings.coherent, settings.gain_db)
+    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed)
 
 
 def _draw(remixer: Remixer, settings: TrainSettings) -> fitting.Draw:

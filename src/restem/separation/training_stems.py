@@ -39,7 +39,7 @@ _NAMED_RULED_OUT_BELOW = 0.1
 _OTHER_RULED_OUT_BELOW = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingStem:
     """A stem that teaches something.
 
@@ -56,7 +56,7 @@ class TrainingStem:
     scores: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Places:
     """The places where examples can start, place after place.
 

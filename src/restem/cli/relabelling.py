@@ -1,0 +1,276 @@
+"""The commands that look at datasets, refine them and work with runs: `restem demo` to `restem export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from restem.cli.defaults import defaults_of
+from restem.cli.options import (
+    DEFAULT_CLASSES,
+    Cache,
+    Classes,
+    DatasetPath,
+    Device,
+    LayoutOption,
+    Licence,
+    RefineArguments,
+    RunPath,
+    Seed,
+    Workers,
+    parse_names,
+)
+from restem.cli.shared import open_stems, progress_bars, say, terminal
+
+_CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
+_EXPORT = defaults_of("restem.api", "export")
+_REVIEW = defaults_of("restem.api", "serve_review")
+_REFINED = defaults_of("restem.api", "refine")
+_REFINE = RefineArguments()
+_DEMO = defaults_of("restem.demo.demo", "run_demo")
+
+
+def demo(
+    out: Annotated[Path, Parameter(help="The folder for everything the demo makes.")] = Path("restem-demo"),
+    /,
+    *,
+    songs: Annotated[int, Parameter(help="How many songs to render.")] = _DEMO["songs"],
+    seed: Seed = _DEMO["seed"],
+    separate: Annotated[
+        bool, Parameter(negative="", help="Also train separators on given and on refined labels, and compare them.")
+    ] = _DEMO["separate"],
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: Cache = None,
+) -> None:
+    """Show the whole method on a generated band, without any download.
+
+    Renders a band, mixes up its stems, refines the labels, and compares them with the truth.
+
+    Example: `restem demo`
+    """
+    from restem.cli.terminal import print_demo
+    from restem.demo.demo import run_demo
+
+    console = terminal()
+    with progress_bars() as progress:
+        result = run_demo(
+            out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
+            progress=progress,
+        )  # fmt: skip
+    print_demo(result, console)
+
+
+def scan(
+    dataset: DatasetPath,
+    /,
+    *,
+    layout: LayoutOption = None,
+    taxonomy: Classes = DEFAULT_CLASSES,
+    csv: Annotated[Path | None, Parameter(help="Also write the table, one row per stem, to this file.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
+
+    Example: `restem scan my-stems --csv stems.csv`
+    """
+    from restem.cli.terminal import print_scan
+    from restem.dataset.scan import ScanSummary
+    from restem.dataset.scan import scan as scan_dataset
+    from restem.files import written_aside
+
+    opened = open_stems(dataset, layout, taxonomy)
+    if csv is not None:
+        opened.check_outside(csv)
+    with progress_bars() as progress:
+        table = scan_dataset(opened, workers=workers, progress=progress)
+    if csv is not None:
+        with written_aside(csv) as aside:
+            table.write_csv(aside, float_precision=6)
+    print_scan(ScanSummary.of(opened, table), table, opened, terminal())
+
+
+def corrupt(
+    dataset: DatasetPath,
+    out: Annotated[Path, Parameter(help="The folder of the copy; started again, an interrupted copy goes on.")],
+    /,
+    *,
+    kind: Annotated[
+        Literal["regroup", "swap", "bleed", "partial"],
+        Parameter(
+            help="regroup: sources move into other stems of their song. swap: stems get another class's label. "
+            "bleed: every stem also holds the others. partial: sources are heard in other stems for a few seconds."
+        ),
+    ] = _CORRUPT["kind"],
+    rate: Annotated[float, Parameter(help="The probability that a source or stem is affected.")] = _CORRUPT["rate"],
+    level_db: Annotated[float, Parameter(help="For bleed: the level of what bleeds in, in dB.")] = _CORRUPT["level_db"],
+    among: Annotated[
+        str | None, Parameter(help="Only these classes are confused, as bass,other; by default all.")
+    ] = None,
+    seed: Seed = _CORRUPT["seed"],
+    format: Annotated[
+        Literal["flac", "wav"], Parameter(help="What to write, with 24 bits; both are lossless.")
+    ] = _CORRUPT["format"],
+    layout: LayoutOption = None,
+    taxonomy: Classes = DEFAULT_CLASSES,
+    workers: Workers = None,
+) -> None:
+    """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
+
+    Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
+    """
+    from restem.dataset.corrupt import corrupt as corrupt_dataset
+
+    opened = open_stems(dataset, layout, taxonomy)
+    with progress_bars() as progress:
+        corrupt_dataset(
+            opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
+            among=parse_names(among), progress=progress,
+        )  # fmt: skip
+    say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
+
+
+def refine(
+    dataset: DatasetPath,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The folder of the run; started again, an interrupted run goes on.")],
+    layout: LayoutOption = None,
+    taxonomy: Classes = DEFAULT_CLASSES,
+    settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: Cache = None,
+    licence: Licence = "",
+    decisions: Annotated[
+        Path | None, Parameter(help="A run; what people decided about it is taken as certain.")
+    ] = None,
+) -> None:
+    """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
+
+    Example: `restem refine my-stems --out run`
+    """
+    from restem.api import refine as refine_dataset
+    from restem.cli.terminal import print_summary
+
+    opened = open_stems(dataset, layout, taxonomy)
+    with progress_bars() as progress:
+        run = refine_dataset(
+            opened, out, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
+            progress=progress, **vars(settings),
+        )  # fmt: skip
+    print_summary(run, terminal())
+    say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+
+
+def score(
+    run: RunPath,
+    truth: Annotated[Path | None, Parameter(help="A CSV song,stem,given,true; true is a label set.")] = None,
+    /,
+    *,
+    decisions: Annotated[
+        Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
+    ] = None,
+    as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
+) -> None:
+    """Compare the labels of a run with the truth, where it is known.
+
+    Example: `restem score run noisy-stems/truth.csv`
+    """
+    from restem.api import score as score_run
+    from restem.cli.terminal import print_score
+    from restem.files import write_json
+    from restem.runs.run import open_run
+
+    opened = open_run(run)
+    if as_json is not None:
+        opened.check_outside(as_json)
+    result = score_run(opened, truth, decisions=decisions)
+    if as_json is not None:
+        write_json(as_json, result.as_dict())
+    print_score(result, terminal())
+
+
+def report(
+    run: RunPath,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
+    audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+) -> None:
+    """Write the report of a run again: one self-contained HTML file.
+
+    Example: `restem report run --audio`
+    """
+    from restem.api import report as write_report
+
+    say(f"The report is in {write_report(run, out, audio=audio)}.")
+
+
+def review(
+    run: RunPath,
+    /,
+    *,
+    export_decisions: Annotated[
+        Path | None, Parameter(alias="--export", help="Write the decisions to this CSV, and do nothing else.")
+    ] = None,
+    import_decisions: Annotated[
+        Path | None, Parameter(alias="--import", help="Add the decisions in this CSV, and do nothing else.")
+    ] = None,
+    person: Annotated[str, Parameter(help="Who decides; by default the user.", show_default=False)] = _REVIEW["person"],
+    port: Annotated[int, Parameter(help="The port on this machine; 0 is any that is free.")] = _REVIEW["port"],
+    browser: Annotated[bool, Parameter(help="Open the page in a browser.")] = _REVIEW["browser"],
+    follow_links: Annotated[
+        bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
+    ] = _REVIEW["follow_links"],
+    cache: Cache = None,
+) -> None:
+    """Listen to the doubtful stems of a run on a local page, and confirm or correct their labels.
+
+    Example: `restem review run`
+    """
+    from restem.api import serve_review
+    from restem.runs import run as runs
+
+    if import_decisions is not None:
+        say(f"New decisions from {import_decisions}: {runs.import_decisions(run, import_decisions)}.")
+    if export_decisions is not None:
+        say(f"Decisions in {export_decisions}: {runs.export_decisions(run, export_decisions)}.")
+    if import_decisions is None and export_decisions is None:
+        serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+
+
+def export(
+    run: RunPath,
+    out: Annotated[Path, Parameter(help="The new folder.")],
+    /,
+    *,
+    layout: Annotated[
+        Literal["table", "classes", "songs"],
+        Parameter(
+            help="table: all stems with their label sets, for restem. classes, songs: what MSST, Demucs and Open-Unmix "
+            "read, single-label stems only."
+        ),
+    ] = _EXPORT["layout"],
+    link: Annotated[Literal["symlink", "hard", "copy"], Parameter(help="How files get there.")] = _EXPORT["link"],
+    licence: Licence = _EXPORT["licence"],
+    split: Annotated[
+        Path | None,
+        Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Make a refined dataset out of a run. Nothing is moved or changed in the source.
+
+    Example: `restem export run refined-stems`
+    """
+    from restem.api import export as export_run
+
+    with progress_bars() as progress:
+        summary = export_run(
+            run, out, layout=layout, link=link, licence=licence, split=split, device=device,
+            progress=progress,
+        )  # fmt: skip
+    say(str(summary))

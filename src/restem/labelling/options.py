@@ -1,0 +1,31 @@
+"""What a refinement can be told: the options of `restem refine` and the first fields of `RefineSettings`.
+
+Nothing is imported here, so that `restem refine --help` is there at once. Annotations are not postponed: the command
+line reads them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Size = Literal["tiny", "small", "base"]
+Start = Literal["pretrained", "scratch"]
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """The settings that have an option on the command line, with their defaults."""
+
+    size: Size = "tiny"
+    """The classifier's size; `base` wants a GPU."""
+    start: Start | None = None
+    """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
+    `scratch`, random weights."""
+    rounds: int | None = None
+    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier."""
+    folds: int = 3
+    """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
+    stems, as the paper does."""
+    steps: int | None = None
+    """Optimiser steps of each training; by default they follow from the amount of audio."""
+    seed: int = 0
+    """Random seed."""
