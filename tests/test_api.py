@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., Pat
 def test_refine_leaves_a_report_and_keeps_the_settings(run: Run) -> None:
     assert (run.path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     settings = run.description["settings"]
-    assert (settings["rounds"], settings["folds"], settings["training"]["steps"], settings["seed"]) == (1, 1, 3, 5)
+    assert (settings["rounds"], settings["folds"], settings["steps"], settings["seed"]) == (1, 1, 3, 5)
     assert run.description["licence"] == "CC0"
 
 

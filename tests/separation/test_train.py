@@ -119,8 +119,8 @@ def test_the_same_twice_and_another_for_another_seed(songs: Dataset, quick: Trai
 TRAIN = """
 import os, pickle, sys
 from pathlib import Path
-from types import SimpleNamespace
-from restem.separation import remixing, train as training
+from restem.separation import remixing
+from restem.separation.train import train
 
 dataset, out, settings, cache, at = pickle.loads(Path(sys.argv[1]).read_bytes())
 calls = 0
