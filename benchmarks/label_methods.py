@@ -34,7 +34,7 @@ from restem.labelling.features import Features, load_features
 from restem.labelling.judging import judge, segment_targets
 from restem.labelling.known_labels import known_labels
 from restem.labelling.refining import WORK_FOLDER, Refinement, Timed
-from restem.labelling.scoring import pool_scores
+from restem.labelling.segments import pool_scores
 from restem.labelling.settings import RefineSettings
 from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator

@@ -12,7 +12,8 @@ from restem.audio.store import Store
 from restem.errors import RestemError
 from restem.labelling.classifier import ClassifierConfig, load_classifier, save_classifier
 from restem.labelling.mixing import SegmentPool
-from restem.labelling.scoring import ScoringTask, pool_scores, score_segments
+from restem.labelling.scoring import ScoringTask, score_segments
+from restem.labelling.segments import pool_scores
 
 LENGTH = 50
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -17,9 +17,7 @@ from restem.audio.mel import MelSettings
 from restem.errors import RestemError, UsageError
 from restem.files import write_json, written_aside
 from restem.labelling.network import ClassifierNetwork, ClassifierSettings
-
-if TYPE_CHECKING:
-    from restem.labelling.prediction import Prediction
+from restem.labelling.prediction import Prediction, predict
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -83,9 +81,8 @@ class Classifier(ClassifierNetwork):
         UsageError
             When samples come without their rate, or are no sound.
         """
-        from restem.labelling.prediction import predict
-
-        return predict(self, sound, rate_hz)
+        config = self.config
+        return predict(self, config.classes, config.mel, config.segment_s, sound, rate_hz)
 
 
 def save_classifier(folder: Path, classifier: Classifier) -> None:

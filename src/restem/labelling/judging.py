@@ -11,8 +11,7 @@ from restem.labelling.calibration import Calibration
 from restem.labelling.deciding import Outcome, calibrate_segments, decide
 from restem.labelling.features import Features
 from restem.labelling.known_labels import KnownLabels
-from restem.labelling.scoring import pool_scores
-from restem.labelling.segments import Segments
+from restem.labelling.segments import Segments, pool_scores
 from restem.labelling.settings import RefineSettings
 
 

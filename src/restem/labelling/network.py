@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from restem.labelling.options import Size
 
+BATCH = 128
+"""Segments that are scored at once."""
+
 # Log-mel power is taken relative to the segment's own level, down to this.
 FLOOR_DB = -80.0
 

@@ -11,13 +11,12 @@ import polars as pl
 import torch
 from scipy.special import expit
 
-from restem.audio.mel import mel_power
+from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
 from restem.audio.store import StemFeatures, gather_power, to_bfloat16
 from restem.errors import UsageError
-from restem.labelling.classifier import Classifier
-from restem.labelling.scoring import BATCH, pool_scores
-from restem.labelling.segments import HOP_S, POOL_QUANTILE, lay_segments
+from restem.labelling.network import BATCH, ClassifierNetwork
+from restem.labelling.segments import HOP_S, POOL_QUANTILE, lay_segments, pool_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,41 +45,47 @@ class Prediction:
         return pl.DataFrame({"start_s": self.start_s, "end_s": self.end_s, **columns})
 
 
-def predict(classifier: Classifier, sound: Path | str | np.ndarray, rate_hz: int | None = None) -> Prediction:
-    """See `Classifier.predict`."""
-    features = _features(classifier, sound, rate_hz)
-    mel = classifier.config.mel
-    length = mel.frames_in(classifier.config.segment_s)
+def predict(
+    network: ClassifierNetwork,
+    classes: tuple[str, ...],
+    mel: MelSettings,
+    segment_s: float,
+    sound: Path | str | np.ndarray,
+    rate_hz: int | None = None,
+) -> Prediction:
+    """See `Classifier.predict`. classes, mel, segment_s: what the network was trained for."""
+    features = _features(mel, sound, rate_hz)
+    length = mel.frames_in(segment_s)
     laid = lay_segments([features], length, mel.frames_in(HOP_S))
-    logits = np.zeros((len(laid.start), len(classifier.config.classes)), np.float32)
+    logits = np.zeros((len(laid.start), len(classes)), np.float32)
     active = np.flatnonzero(laid.active)
-    device = next(classifier.parameters()).device
+    device = next(network.parameters()).device
     for first in range(0, len(active), BATCH):
         some = active[first : first + BATCH]
         power = gather_power([features.rows], laid.stem[some], laid.start[some], length)
         with torch.inference_mode():
-            logits[some] = classifier(torch.from_numpy(power).to(device)).float().cpu().numpy()
+            logits[some] = network(torch.from_numpy(power).to(device)).float().cpu().numpy()
     scores = np.where(laid.active[:, None], expit(logits), 0.0)
     whole = pool_scores(scores[active], laid.stem[active], 1, POOL_QUANTILE)[0]
     end_s = np.minimum(laid.stop * mel.hop_s, features.seconds)
-    return Prediction(classifier.config.classes, laid.start * mel.hop_s, end_s, scores, whole)
+    return Prediction(classes, laid.start * mel.hop_s, end_s, scores, whole)
 
 
-def _features(classifier: Classifier, sound: Path | str | np.ndarray, rate_hz: int | None) -> StemFeatures:
+def _features(mel: MelSettings, sound: Path | str | np.ndarray, rate_hz: int | None) -> StemFeatures:
     if isinstance(sound, np.ndarray):
         samples = np.atleast_2d(sound).astype(np.float32, copy=False)
         if rate_hz is None or rate_hz <= 0:
             raise UsageError("Samples need their rate: give `rate_hz`.")
         if samples.ndim != 2 or not samples.size or not np.isfinite(samples).all():
             raise UsageError("Samples must be finite, and of the shape (channel, sample) or (sample,).")
-        return _mel_features(classifier, [samples], rate_hz, samples.shape[1] / rate_hz, samples.shape[0])
+        return _mel_features(mel, [samples], rate_hz, samples.shape[1] / rate_hz, samples.shape[0])
     with open_audio(sound) as audio:
         info = audio.info
-        return _mel_features(classifier, audio.blocks(), info.rate_hz, info.seconds, info.channels)
+        return _mel_features(mel, audio.blocks(), info.rate_hz, info.seconds, info.channels)
 
 
 def _mel_features(
-    classifier: Classifier, blocks: Iterable[np.ndarray], rate_hz: int, seconds: float, channels: int
+    mel: MelSettings, blocks: Iterable[np.ndarray], rate_hz: int, seconds: float, channels: int
 ) -> StemFeatures:
-    rows = [to_bfloat16(power) for power in mel_power(blocks, rate_hz, classifier.config.mel)]
+    rows = [to_bfloat16(power) for power in mel_power(blocks, rate_hz, mel)]
     return StemFeatures(np.concatenate(rows), seconds, rate_hz, channels)

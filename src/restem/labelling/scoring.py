@@ -1,4 +1,4 @@
-"""Scoring: the logits of a classifier for segments, and the scores of stems made of them."""
+"""Scoring: the logits of a classifier for the segments of stems."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from restem.audio.entries import Source
 from restem.audio.store import Store, gather_power
 from restem.labelling.classifier import load_classifier
-
-BATCH = 128
+from restem.labelling.network import BATCH
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,3 @@ def score_segments(task: ScoringTask) -> np.ndarray:
         with torch.inference_mode():
             logits[some] = classifier(torch.from_numpy(power).to(device))[:, columns].float().cpu().numpy()
     return logits
-
-
-def pool_scores(scores: np.ndarray, stem: np.ndarray, stems: int, quantile: float) -> np.ndarray:
-    """Stem scores from the scores of their active segments: (segment, class), (segment,) -> (stem, class).
-
-    A high quantile rather than the mean: a class is present in a stem although it rests for most of it. A stem without
-    segments scores 0.
-    """
-    pooled = np.zeros((stems, scores.shape[1]))
-    for index in range(stems):
-        mine = scores[stem == index]
-        if len(mine):
-            pooled[index] = np.quantile(mine, quantile, axis=0)
-    return pooled

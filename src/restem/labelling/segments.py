@@ -96,3 +96,17 @@ def _lay(features: StemFeatures, length: int, hop: int) -> _Laid:
 def _window_means(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     summed = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
     return np.maximum(summed[stop] - summed[start], 0.0) / (stop - start)
+
+
+def pool_scores(scores: np.ndarray, stem: np.ndarray, stems: int, quantile: float) -> np.ndarray:
+    """Stem scores from the scores of their active segments: (segment, class), (segment,) -> (stem, class).
+
+    A high quantile rather than the mean: a class is present in a stem although it rests for most of it. A stem without
+    segments scores 0.
+    """
+    pooled = np.zeros((stems, scores.shape[1]))
+    for index in range(stems):
+        mine = scores[stem == index]
+        if len(mine):
+            pooled[index] = np.quantile(mine, quantile, axis=0)
+    return pooled
