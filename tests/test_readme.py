@@ -68,19 +68,20 @@ def test_every_verb_is_in_the_docs() -> None:
 
 def test_the_method_page_states_the_settings_in_use() -> None:
     from restem.audio import level
-    from restem.labelling import deciding
     from restem.labelling.settings import RefineSettings
 
     settings = RefineSettings()
     homes = {
         "RefineSettings": settings, "MixingSettings": settings.mixing, "TrainingSettings": settings.training,
-        "deciding": deciding, "level": level,
+        "DecisionSettings": settings.decision, "level": level,
     }  # fmt: skip
     page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| ([-\d.]+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| ([-\d.e, ]+) \|$", page, re.MULTILINE)
     assert len(rows) >= 10
     for home, name, value in rows:
-        assert getattr(homes[home], name) == float(value), f"{home}.{name}"
+        numbers = tuple(map(float, value.split(",")))
+        assert getattr(homes[home], name) == (numbers if len(numbers) > 1 else numbers[0]), f"{home}.{name}"
+    assert {name for home, name, _ in rows if home == "DecisionSettings"} == set(vars(settings.decision))
 
 
 def test_constraints_meet_what_the_project_asks_for() -> None:
