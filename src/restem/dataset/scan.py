@@ -1,4 +1,4 @@
-"""Looking over a dataset: what every stem is like, as a table, and what that says about the whole."""
+"""Scans a dataset: one row of measurements per stem, and a summary of all stems."""
 
 from __future__ import annotations
 
@@ -70,10 +70,11 @@ def _look_at(job: tuple[Path, int | None]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ScanSummary:
-    """What `restem scan` prints.
+    """The summary of a scan, as `restem scan` prints it.
 
-    stems_per_class: class -> stems whose given labels hold it. seconds_per_class: the same in seconds. rates_hz,
-    channels, encodings: value -> stems. silent, failed: stems. skipped: reason -> files that are no stems.
+    stems_per_class: class -> number of stems whose given labels hold it. seconds_per_class: the same in seconds.
+    rates_hz, channels, encodings: value -> number of stems. silent, failed: numbers of stems. skipped: reason -> number
+    of files that are not stems.
     """
 
     root: Path
@@ -96,7 +97,7 @@ class ScanSummary:
 
 
 def summarise(table: pl.DataFrame, dataset: Dataset) -> ScanSummary:
-    """The numbers of a scan of `dataset`; `table` is what `scan` returned."""
+    """Summarises a scan of `dataset`; `table` is what `scan` returned."""
     seconds = table["seconds"].fill_null(0.0).to_list()
     pairs = [(name, s) for stem, s in zip(dataset.stems, seconds, strict=True) for name in stem.given]
     classes = dataset.taxonomy.classes
