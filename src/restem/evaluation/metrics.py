@@ -23,7 +23,7 @@ class ClassAgreement:
     name: the class.
     present: stems that truly hold it.
     labelled: stems that are labelled with it.
-    accuracy: share of stems for which "holds it" was decided rightly.
+    accuracy: share of stems for which "holds it" was decided correctly.
     precision: of the stems labelled with it, the share that hold it; None if none is labelled.
     recall: of the stems that hold it, the share labelled with it; None if none holds it.
     f1: harmonic mean of the two; 0 where it is undefined (scikit-learn's `zero_division=0`).
