@@ -48,7 +48,7 @@ def read_table(path: Path, taxonomy: Taxonomy) -> list[Stem]:
         song = row.get("song", "")
         stems.append(Stem(song if song.strip() else _song_of(file_path), file_path, labels, stream))
     if not stems:
-        raise DatasetError(f"{path}: lists no stems; add one row a stem.")
+        raise DatasetError(f"{path}: lists no stems; add one row per stem.")
     return stems
 
 

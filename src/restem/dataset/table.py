@@ -74,9 +74,9 @@ class Dataset:
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:
-        """A hash of the stems, labels and file sizes; not of where the dataset lies or when it was copied.
+        """A hash of the stems, labels and file sizes; independent of the dataset's location and file times.
 
-        A file that cannot be looked at counts with size -1.
+        A file whose size cannot be read counts with size -1.
         """
         digest = hashlib.sha256()
         digest.update(",".join(self.taxonomy.classes).encode())

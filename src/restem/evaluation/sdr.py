@@ -57,7 +57,7 @@ class SdrMeter:
         """(source, frame) in dB, as `museval.evaluate` gives them.
 
         The last frame counts if it is whole, or the only one. A frame in which a reference or an estimate is silent is
-        NaN for all sources; museval calls silent what adds up to zero over the channels. A perfect frame is infinite.
+        NaN for all sources; museval calls a frame silent if its channels sum to zero. A perfect frame is infinite.
         Stöter, Liutkus and Ito, "The 2018 Signal Separation Evaluation Campaign" (LVA/ICA 2018).
         """
         frames = np.array(self._frames or [self._current])

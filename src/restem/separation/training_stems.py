@@ -1,7 +1,7 @@
 """The stems that a separator is trained on: which stems, with which classes in them, at which times.
 
 They come from a dataset, with its given labels, or from a run, with its refined labels; stems that are `failed`,
-`silent` or (unless they are asked for) `unsure` are not used.
+`silent` or (by default) `unsure` are not used.
 
 A run also has class probabilities, for each stem and over time. With them, a class is in the label set of a place (a
 time at which an example can start) unless it can be ruled out, for the stem or for the place: where `bass+drums` has no

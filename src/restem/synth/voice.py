@@ -281,7 +281,7 @@ class _Tracks:
         """Write one syllable into the tracks: the consonant ends where the note starts."""
         consonant = CONSONANTS[onset]
         seconds = consonant.seconds * float(rng.uniform(0.7, 1.3))
-        # Before a short note, a consonant lasts at most half as long as the note.
+        # Before a short note, a consonant lasts at most half as long as the note, but at least 30 ms.
         seconds = min(seconds, max(0.03, 0.5 * note.seconds)) if seconds else 0.0
         end_s = note.start_s + note.seconds * self.singer.staccato
         if following is not None and following.start_s - end_s < 0.12:
