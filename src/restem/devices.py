@@ -1,4 +1,4 @@
-"""Where networks run: the choice of a device, the precision it is fast in, and what a CPU needs to be fast."""
+"""The device that networks run on: its choice, its fastest precision, and a memory setting for CPUs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 from restem.errors import UsageError
 
-# Of glibc's mallopt: when freed memory goes back to the system, and how many blocks are mapped one by one.
+# Parameters of glibc's mallopt: above which size freed memory is returned, and how many blocks may be mapped singly.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def choose_device(device: str) -> str:
-    """`cpu`, `cuda` or `mps` for what the user asked; raises UsageError for one that is not there."""
+    """The device to use: `auto` becomes `cuda`, `mps` or `cpu`; raises UsageError for one that is not available."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
@@ -24,7 +24,7 @@ def choose_device(device: str) -> str:
 
 
 def precision(device: str) -> str:
-    """Half the bits where the hardware multiplies them faster: measured 1.5 times on CPUs that know bfloat16."""
+    """Lightning's precision for a device: 16 bits where they are faster (1.5 times, on CPUs with bfloat16), else 32."""
     if device == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     knows_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
@@ -32,10 +32,10 @@ def precision(device: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep the memory of freed tensors for the next ones, as GPUs do.
+    """Lets this process keep the memory of freed tensors for the next ones, as torch does on GPUs.
 
-    glibc gives every large block back to the system, which then clears its pages again for the next step: a step of
-    the separator `band_split` on a CPU took 1.4 to 1.8 times as long.
+    By default glibc returns every large block to the system, which then has to clear its pages for the next step: a
+    training step of the default separator on a CPU took 1.4 to 1.8 times as long.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

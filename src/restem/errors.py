@@ -11,11 +11,11 @@ class RestemError(Exception):
 
 
 class UsageError(RestemError):
-    """The call itself is wrong (an option, a name that does not exist); exit status 2."""
+    """The call itself is wrong (an argument out of range, an unknown name); exit status 2."""
 
 
 class TaxonomyError(RestemError):
-    """A class, alias or label set that the taxonomy does not know."""
+    """An invalid taxonomy, or a class, alias or label set that a taxonomy does not have."""
 
 
 class AudioError(RestemError):

@@ -1,4 +1,4 @@
-"""File names for what restem writes: no name leads out of its folder, and no two are the same."""
+"""Safe, unique file names for what restem writes: no name leads out of its folder, and no two are the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-# What Windows forbids in names, control characters among it; a dataset made on one system is often copied to another.
+# What Windows forbids in names, including control characters; a dataset made on one system is often copied to another.
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
 
 # File systems allow 255 bytes; a counter and the writer's temporary suffix must still fit.
@@ -33,7 +33,7 @@ def safe_path(text: str) -> str:
 
 
 class Names:
-    """Hands out names, each once, without case (`A` and `a` are one folder on many systems)."""
+    """Makes names unique, ignoring case (`A` and `a` are one folder on many systems)."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""Writing files and folders so that they appear under their name only when they are whole."""
+"""Writes files and folders atomically: each appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Gives a temporary sibling of `path` to write to, and renames it to `path` at the end; on an error it is removed.
+    """Yields a temporary sibling of `path` to write to, and renames it to `path` at the end; on an error it is removed.
 
-    The folder of `path` is made if it is missing. Whoever writes the same file at the same time writes to a sibling of
-    their own; process numbers would not keep threads, or containers that share a folder, apart.
+    The folder of `path` is made if it is missing. The name of the sibling is random, so that concurrent writers of one
+    file do not collide; process numbers would not distinguish threads, or containers that share a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(path)
@@ -31,11 +31,11 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_aside(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path` to fill, and renames it to `path` at the end; on an error it is removed.
+    """Yields a temporary folder beside `path` to fill, and renames it to `path` at the end; on an error it is removed.
 
     `path` must not exist, or be an empty folder, when the body ends; else OSError. The temporary folder has a random
-    name, and only its owner removes it: while it is filled its owner holds a lock, which a kill lets go. What killed
-    owners left behind is removed by whoever writes the same folder next.
+    name, and only its owner removes it: the owner holds a lock while filling it, which a kill releases. Folders left
+    behind by killed owners are removed by the next writer of the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
@@ -48,7 +48,7 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
                 path.rmdir()
             aside.rename(path)
         finally:
-            # Removes links, never what they lead to.
+            # Removes links, never what they point to.
             shutil.rmtree(aside, ignore_errors=True)
             Path(_lock_of(aside).lock_file).unlink(missing_ok=True)
 
@@ -77,5 +77,5 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _literally(name: str) -> str:
-    """`name` as a pattern that matches nothing else."""
+    """A glob pattern that matches `name` and nothing else."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

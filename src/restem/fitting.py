@@ -1,8 +1,7 @@
-"""The loop in which everything that restem trains is trained: one for a CPU, a GPU and many.
+"""The training loop of all networks in restem, for a CPU, one GPU or several.
 
-While a training is unfinished, a checkpoint after every epoch lies in its folder, from which it goes on, when it was
-interrupted, to the same weights. What is learned from is a function of (epoch, index), whatever the process that
-computes it.
+A checkpoint is written after every epoch until the training is finished. An interrupted training resumes from it and
+ends with the same weights, because an example is a function of (epoch, index), whichever process computes it.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from restem.devices import keep_freed_memory, precision
 from restem.errors import UsageError
 
 Draw = Callable[[int, int], tuple[Tensor, ...]]
-"""(epoch, first example) -> a batch."""
+"""Draws a batch: (epoch, index of its first example) -> its tensors."""
 
 Average = Callable[[Tensor, Tensor, Tensor | int], Tensor]
-"""(average, weights, how many it is made of) -> the next average."""
+"""Updates an average of weights: (average, weights, number of weights averaged so far) -> the next average."""
 
 _CHECKPOINT_FILE = "last.ckpt"
 _PROGRESS_FILE = "progress"
@@ -44,11 +43,11 @@ _VALIDATION_EPOCH = (1 << 63) - 1
 class Loop:
     """How a module is trained.
 
-    folder: of checkpoints and the TensorBoard log. steps: of the optimiser. epoch_steps: between two checkpoints, or
-    looks at the validation. batch: examples in a batch. average: how the weights that are kept are averaged.
-    accumulate: batches in a step. patience: epochs without a better `validation_loss`
-    before training stops early. accelerator: `cpu`, `cuda` or `mps`; threads: torch's on a CPU. devices, nodes,
-    strategy: Lightning's, for more than one GPU. loaders: processes that draw batches, besides the one that trains.
+    folder: of the checkpoint and the TensorBoard log. steps: optimiser steps. epoch_steps: optimiser steps from one
+    checkpoint and validation to the next. batch: examples per batch. average: how the weights are averaged.
+    accumulate: batches per optimiser step. patience: epochs without a better `validation_loss` before training stops
+    early. accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU. devices, nodes, strategy: Lightning's, for
+    more than one GPU. loaders: processes that draw batches, besides the training process.
     """
 
     folder: Path
@@ -67,20 +66,20 @@ class Loop:
 
 
 def average_over(steps: float) -> Average:
-    """An exponential average over about the last `steps` steps."""
+    """An exponential moving average over about the last `steps` steps."""
     average: Average = get_ema_avg_fn(1.0 - 1.0 / max(1.0, steps))  # type: ignore[no-untyped-call]
     return average
 
 
 def average_over_share(share: float) -> Average:
-    """An average over about the last `share` of the steps so far, however many it will be in the end.
+    """An average over about the last `share` of the steps so far, whatever their final number.
 
     Polynomial-decay averaging, which torch does not have (Shamir and Zhang, "Stochastic gradient descent for non-smooth
     optimization", 2013).
     """
 
     def update(average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
-        # Some networks keep whole numbers among their weights, which have no average.
+        # Some networks have integer buffers, which cannot be averaged.
         if not average.is_floating_point():
             return weights
         return average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
@@ -96,9 +95,9 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers.*",  # on a CPU, loader processes would only take cores from the training
-            ".*Checkpoint directory .* exists and is not empty.*",  # it is the one to go on from
-            ".*but have no `val_dataloader`.*",  # not everything trained is watched
-            ".*treespec, LeafSpec.*",  # Lightning on its own use of torch
+            ".*Checkpoint directory .* exists and is not empty.*",  # it holds the checkpoint to resume from
+            ".*but have no `val_dataloader`.*",  # some trainings have no validation
+            ".*treespec, LeafSpec.*",  # about Lightning's own use of torch
         ):
             warnings.filterwarnings("ignore", message=message)
         for logger in loggers:
@@ -111,7 +110,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def prepare(accelerator: str, threads: int, seed: int) -> None:
-    """Makes this process ready for a training. Before the network is built, whose weights depend on the seed."""
+    """Sets the threads, memory use and random seed of this process; call it before the network is built."""
     if accelerator == "cpu":
         torch.set_num_threads(threads)
         keep_freed_memory()
@@ -129,16 +128,16 @@ def fit(
 ) -> bool:
     """Trains `module`, from the last checkpoint if there is one, and leaves the averaged weights in it.
 
-    The module logs `validation_loss` if there is a validation. Returns whether this process is the one that saves:
-    `finish` removes the checkpoint after that. Raises KeyboardInterrupt when interrupted, UsageError for devices, nodes
-    or a strategy that Lightning refuses.
+    The module must log `validation_loss` if there is a validation. Returns whether this is the process that saves the
+    result; `finish` removes the checkpoint afterwards. Raises KeyboardInterrupt when interrupted, UsageError for
+    devices, nodes or a strategy that Lightning refuses.
     """
     loop.folder.mkdir(parents=True, exist_ok=True)
     epoch_steps = min(loop.epoch_steps, loop.steps)
     checkpoint = loop.folder / _CHECKPOINT_FILE
     own: list[Callback] = [
         _Averaging(avg_fn=loop.average),
-        # After the epoch, not after its validation: what is resumed then begins with the next one.
+        # Saved after the epoch, not after its validation, so that a resumed training starts with the next epoch.
         ModelCheckpoint(
             loop.folder,
             filename=checkpoint.stem,
@@ -158,7 +157,7 @@ def fit(
             num_nodes=loop.nodes,
             strategy=loop.strategy,
             precision=precision(loop.accelerator),  # type: ignore[arg-type]
-            # Not max_steps, with which Lightning goes on in the middle of an epoch that was finished, and stumbles.
+            # Not max_steps: with it, Lightning resumes in the middle of an epoch that was finished, and fails.
             max_epochs=-(-loop.steps // epoch_steps),
             callbacks=[*own, *callbacks],
             logger=TensorBoardLogger(loop.folder, name="log", version=""),
@@ -180,7 +179,7 @@ def fit(
             module, batches, watched, ckpt_path=checkpoint if _is_whole(checkpoint) else None, weights_only=True
         )
     except SystemExit as error:
-        # Lightning ends the process when it is interrupted, and has the next interruptions ignored.
+        # When interrupted, Lightning ends the process and ignores further interruptions.
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, answering)
@@ -189,13 +188,13 @@ def fit(
 
 
 def finish(folder: Path) -> None:
-    """Removes what only an unfinished training needs from its folder."""
+    """Removes the checkpoint and the step count, which only an unfinished training needs."""
     (folder / _CHECKPOINT_FILE).unlink(missing_ok=True)
     (folder / _PROGRESS_FILE).unlink(missing_ok=True)
 
 
 def steps_done(folder: Path) -> int:
-    """How many steps an unfinished training has done, for a progress bar in another process."""
+    """The number of steps that an unfinished training has done, for a progress bar in another process."""
     try:
         return int((folder / _PROGRESS_FILE).read_text())
     except (OSError, ValueError):
@@ -203,7 +202,7 @@ def steps_done(folder: Path) -> int:
 
 
 class _Batches(Dataset):
-    """What is drawn for (epoch, first example)."""
+    """A dataset whose items are batches, indexed by (epoch, first example)."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -213,7 +212,7 @@ class _Batches(Dataset):
 
 
 class _Examples(Sampler):
-    """The batches of an epoch; each of several processes takes every n-th."""
+    """Samples the batches of an epoch; each of n processes takes every n-th."""
 
     def __init__(self, batches: int, batch: int, fixed: bool) -> None:
         self.batches = batches
@@ -238,14 +237,14 @@ class _Examples(Sampler):
 
 
 class _Averaging(WeightAveraging):
-    """Leaves the averaged weights also when a training is resumed after its last step, and so ends without another."""
+    """Weight averaging that also leaves the averaged weights when a training is resumed after its last step."""
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.on_train_end(trainer, pl_module)
 
 
 class _Steps(Callback):
-    """Ends the training after its last step, and writes how many are done to a file."""
+    """Ends the training after its last step, and writes the number of steps done to a file."""
 
     def __init__(self, file: Path, steps: int) -> None:
         self.file = file
@@ -259,7 +258,7 @@ class _Steps(Callback):
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be gone on from: cut off with the power, say, it cannot."""
+    """Whether a checkpoint can be resumed from; it cannot if, say, a power cut left it incomplete."""
     try:
         torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):

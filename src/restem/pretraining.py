@@ -1,14 +1,14 @@
-"""Makes the pretrained classifier that comes with restem, from generated songs only.
+"""Trains the pretrained classifier that comes with restem, on generated songs only.
 
     python -m restem.pretraining OUT [--songs 400] [--steps 6000] [--workers 1]
 
-    OUT/songs/      the stems, rendered: one of every instrument family of a song, and what the accompaniment sums to
+    OUT/songs/      the rendered stems: one per instrument family of a song, and the sum of its accompaniment
     OUT/stems.csv   their labels: `drums`, `other+guitar`, `other+piano+strings`
     OUT/features/   their mel power
     OUT/classifier/ the classifier; its two files are what `restem/labelling/pretrained_weights` holds
 
-Nothing but restem's own songs goes into it, and no seed that a demo or a benchmark uses. A refinement starts from these
-weights instead of random ones (`restem.labelling.pretrained`). What is there from an earlier call is kept.
+It is trained on restem's own generated songs alone, rendered from a seed that no demo or benchmark uses. A refinement
+starts from these weights instead of random ones (`restem.labelling.pretrained`). Results of an earlier call are kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FAMILIES = tuple(family for family, name in CLASS_OF_FAMILY.items() if name == 
 CLASSES = (*DEFAULT_CLASSES, *_FAMILIES)
 """What the pretrained classifier tells apart: the default classes, and the families that `other` is made of."""
 
-# More varied than the mixtures of a refinement: what comes after it are sounds that the band does not make.
+# More varied than the mixtures of a refinement, because users' recordings hold sounds that the generated songs do not.
 MIXING = MixingSettings(
     level_range_db=22.0,
     curve_db=14.0,
@@ -56,7 +56,7 @@ MIXING = MixingSettings(
 
 
 def render_stems(out: Path, songs: int, workers: int, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Renders the songs to train on, and returns the table of their stems, `out/stems.csv`."""
+    """Renders the training songs, and returns the table of their stems, `out/stems.csv`."""
     (out / "songs").mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(songs) if not _folder(out, number).is_dir()]
     for done, _ in enumerate(
@@ -80,7 +80,7 @@ def _folder(out: Path, number: int) -> Path:
 
 
 def _render(out: Path, number: int) -> None:
-    """One song: a file for every family, called by it, and one for all accompaniment where that is several."""
+    """Renders one song: a file per family, named after it, and one for the sum of several accompanying families."""
     stems: dict[str, np.ndarray] = {}
     for part in render_parts(SEED, number, seconds=SONG_SECONDS, rate_hz=_RATE_HZ):
         stems[part.family] = stems.get(part.family, 0.0) + part.sound
@@ -93,7 +93,7 @@ def _render(out: Path, number: int) -> None:
 
 
 def train_pretrained(out: Path, songs: int, steps: int, workers: int) -> Path:
-    """Renders what is missing, trains the classifier, and returns its folder, `out/classifier`."""
+    """Renders the missing songs, trains the classifier, and returns its folder, `out/classifier`."""
     dataset = open_dataset(render_stems(out, songs, workers), taxonomy=Taxonomy(CLASSES))
     store = Store(out / "features")
     features = load_features(dataset, store, MIXING.segment_s, RefineSettings().hop_s, Processes(workers))

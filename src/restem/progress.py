@@ -1,4 +1,4 @@
-"""How long work tells how far it has come."""
+"""Progress callbacks of long work."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how much of it is done, and how much it is in all."""
+"""Called with the name of a stage, the units of work done in it, and their total."""
 
 Report = Callable[[int, int], None]
-"""The same within one stage: how much is done, and how much it is in all."""
+"""Called within one stage with the units of work done, and their total."""
 
 _POLL_S = 0.5
 
 
 def stage(progress: Progress | None, name: str) -> Report:
-    """What reports the progress of the stage `name`; where nobody asked for progress, it does nothing."""
+    """A function that reports the progress of the stage `name`; it does nothing if `progress` is None."""
     return lambda done, total: None if progress is None else progress(name, done, total)
 
 

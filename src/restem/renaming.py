@@ -1,4 +1,4 @@
-"""Values that had another name in earlier versions: they are understood, with a notice."""
+"""Argument values that were renamed: the name of earlier versions is accepted, with a warning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Value = TypeVar("Value")
 
 
 class RenamedWarning(FutureWarning):
-    """A name of an earlier version was used; it will not be understood for ever."""
+    """A name of an earlier version was used; a later version will no longer accept it."""
 
 
 def current_name(argument: str, value: Value, renamed: Mapping[str, Value]) -> Value:
-    """`value` under its present name, with a `RenamedWarning` where it was given under an earlier one."""
+    """`value` under its current name; warns with a `RenamedWarning` if an earlier name was given."""
     if isinstance(value, str) and value in renamed:
         warnings.warn(f"`{argument}={value}` is now called `{renamed[value]}`.", RenamedWarning, stacklevel=4)
         return renamed[value]

@@ -1,7 +1,8 @@
-"""One way to begin, resume or refuse a piece of work in a folder.
+"""Begins, resumes or refuses work in an output folder, by comparing its record with the request.
 
-A record is a JSON file that says what was asked for, and what has become of it. Before work begins, the record in its
-folder is compared with the request: the same work goes on, or is finished already; other work is refused by name.
+A record is a JSON file with the request (settings and inputs) and the state of the work. Before work begins, the record
+in its folder is compared with the request: the same work is resumed, or is finished already; other work is refused,
+naming the settings that differ.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from restem.files import write_json
 
 
 class WorkRecord:
-    """The record of one piece of work.
+    """The record of the work in one folder: what was requested, and whether it is finished.
 
     Parameters
     ----------
     folder
-        Where the work leaves what it makes.
+        The output folder of the work.
     file
         The record's path in it.
     request
-        All that the result depends on, as JSON. A record belongs to it when it says the same, and perhaps more.
+        Everything the result depends on, as JSON. A record matches if it holds the same values; it may hold more.
     what
         What the folder holds, for messages: `run`, `training`.
     unfinished
-        The record's path while the work is unfinished, where `file` itself must appear at the end only.
+        The record's path while the work is unfinished, if `file` must only appear at the end.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class WorkRecord:
         self.content: dict[str, Any] = {**self.request, "finished": False}
 
     def begin(self) -> bool:
-        """Whether the work is finished already; False when there is work to do, new or left over.
+        """Whether the work is finished already; False when it has to be begun or resumed.
 
-        Nothing is written, so that a request that fails at once does not take the folder. Raises RunError when the
-        folder holds other work, or anything else.
+        Nothing is written, so that a request that fails at once does not occupy the folder. Raises RunError when the
+        folder holds other work, or other files.
         """
         for path in (self.path, self.unfinished):
             if path.exists():
@@ -59,12 +60,12 @@ class WorkRecord:
         return False
 
     def note(self, **news: Any) -> None:
-        """Writes down what is new while the work is unfinished."""
+        """Adds `news` to the record of unfinished work."""
         self.content.update(news)
         write_json(self.unfinished, self.content)
 
     def finish(self, **news: Any) -> None:
-        """Writes the record of the finished work. news: what else is to be kept in it."""
+        """Writes the record of the finished work, with `news` added."""
         self.content = {**self.content, "finished": True, **news}
         write_json(self.path, self.content)
 
@@ -84,16 +85,16 @@ class WorkRecord:
         return found
 
     def _is_foreign(self, path: Path) -> bool:
-        """Whether a file in the folder is none that a kill right at the start leaves: of a record being written."""
+        """Whether a file is anything but the temporary file of a record, which a kill at the very start leaves."""
         unfinished = self.unfinished.relative_to(self.folder).parts
         return path.name != unfinished[0] and not path.name.startswith(f".{unfinished[0]}.")
 
 
 class ResumableRows:
-    """The rows that were computed for each song before work was interrupted, so that it goes on after them.
+    """Rows computed per song, kept so that interrupted work resumes after the songs that are done.
 
-    They are kept in `file`, or, where that is None, nowhere. request: all that they depend on, as JSON; the rows of
-    another request are forgotten.
+    They are kept in `file`, or only in memory if it is None. request: everything they depend on, as JSON; the rows of
+    another request are discarded.
     """
 
     def __init__(self, file: Path | None, request: Mapping[str, Any]) -> None:
@@ -109,23 +110,23 @@ class ResumableRows:
                 self._rows = {}
 
     def of(self, song: str) -> list[Any] | None:
-        """The rows of a song, None if they are not there."""
+        """The rows of a song, or None if they have not been computed."""
         return self._rows.get(song)
 
     def keep(self, song: str, rows: list[Any]) -> None:
-        """Writes down the rows of a song, lists of JSON values."""
+        """Keeps the rows of a song, lists of JSON values."""
         self._rows[song] = rows
         if self._file is not None:
             write_json(self._file, {"request": self._request, "songs": self._rows})
 
     def finish(self) -> None:
-        """Nothing is left to be resumed."""
+        """Deletes the file, because nothing is left to resume."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
 
 def differences(found: Any, asked: Any, name: str = "") -> list[str]:
-    """The names, as `settings.steps`, of what `found` does not say as `asked` does; it may say more."""
+    """The keys of `asked`, as `settings.steps`, that `found` lacks or holds other values for; it may hold more keys."""
     if isinstance(asked, dict):
         if not isinstance(found, Mapping):
             return [name or "everything"]

@@ -1,7 +1,7 @@
 """The classes stems are labelled with, their aliases, and label sets.
 
-A *label set* is a `frozenset` of class names; written down it is the names joined with `+` in taxonomy
-order (`bass+drums`), and the empty string when nothing is present.
+A *label set* is a `frozenset` of class names. It is written as the names joined with `+` in taxonomy order
+(`drums+bass`), and as the empty string when no class is present.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LabelSet = frozenset[str]
 
 DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
 
-# What people call these in file and folder names. Only the aliases of classes a taxonomy has are used.
+# Common names of these classes in file and folder names. Only the aliases of classes that a taxonomy has are used.
 KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
     "vocals": (
         "vocal", "vox", "voc", "voice", "voices", "singing", "singer", "sing", "choir",
@@ -113,7 +113,7 @@ class Taxonomy:
 
     def match(self, name: str) -> str | None:
         """The class a file or folder name stands for (`Lead_Vox_2` -> `vocals`), or None."""
-        # A class whose own name ends in a digit (`guitar2`) is meant before the digit is taken for a counter.
+        # A class whose own name ends in a digit (`guitar2`) is matched before the digit is ignored as a counter.
         if (exact := name.strip().lower()) in self.classes:
             return exact
         if not (key := normalise(name)):
@@ -124,9 +124,9 @@ class Taxonomy:
         return self.aliases.get(key)
 
     def parse(self, text: str) -> LabelSet:
-        """The label set that is written `text`; aliases are understood, order does not matter.
+        """Parses a label set such as `bass+drums`; aliases are accepted, in any order.
 
-        Raises TaxonomyError for a name that is no class.
+        Raises TaxonomyError for a name that is not a class.
         """
         labels = set()
         for part in text.split("+") if text.strip() else []:
@@ -140,14 +140,17 @@ class Taxonomy:
         return frozenset(labels)
 
     def format(self, labels: Iterable[str]) -> str:
-        """`labels` written down in taxonomy order; the empty set is the empty string."""
+        """Writes `labels` in taxonomy order, as `drums+bass`; the empty set is the empty string.
+
+        Raises TaxonomyError for a name that is not a class.
+        """
         present = set(labels)
         if unknown := present.difference(self.classes):
             raise TaxonomyError(f"{sorted(unknown)[0]!r} is not a class of {','.join(self.classes)}.")
         return "+".join(name for name in self.classes if name in present)
 
     def to_flags(self, labels: Iterable[str]) -> tuple[bool, ...]:
-        """`labels` as one flag a class, in taxonomy order."""
+        """`labels` as one flag per class, in taxonomy order."""
         present = set(labels)
         return tuple(name in present for name in self.classes)
 

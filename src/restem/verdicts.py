@@ -1,4 +1,4 @@
-"""What can become of a stem's labels, and what each verdict means: the only place where this is worded."""
+"""The verdicts on a stem's labels, with the wording of what each means, which is used everywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SURE: tuple[Verdict, ...] = ("kept", "changed")
 """The verdicts with which a stem's refined labels are trusted."""
 
 WITHOUT_SOUND: tuple[Verdict, ...] = ("silent", "failed")
-"""The verdicts of stems in which nothing can be heard."""
+"""The verdicts of stems without usable sound."""
 
 
 def count_verdicts(verdicts: Iterable[str]) -> dict[Verdict, int]:
@@ -25,7 +25,7 @@ def count_verdicts(verdicts: Iterable[str]) -> dict[Verdict, int]:
 
 @dataclass(frozen=True)
 class Meaning:
-    """short: a few words, for tables. full: one or two sentences, for help and hover texts."""
+    """The meaning of a verdict. short: a few words, for tables. full: one or two sentences, for help and tooltips."""
 
     short: str
     full: str
@@ -39,7 +39,7 @@ MEANINGS: Mapping[Verdict, Meaning] = {
     ),
     "unsure": Meaning(
         "left as given; listen",
-        "Something speaks against the given labels, but not clearly enough: they stand. Listen to the stem.",
+        "There is evidence against the given labels, but not enough to change them: they stand. Listen to the stem.",
     ),
     "silent": Meaning("nothing to hear", "There is nothing to hear in the stem; the refined label set is empty."),
     "failed": Meaning("could not be read", "The file cannot be decoded; its labels stand."),

@@ -1,7 +1,7 @@
-"""How names, numbers and label sets are written for people: in the terminal, in the report, on the review page.
+"""Formats names, numbers and label sets for display: in the terminal, in the report, on the review page.
 
-A file name may hold line breaks, terminal escapes and characters that turn the reading direction round. They are
-written out (`\\x1b`, `\\u202e`), so that what is on the screen is what is on the disk.
+A file name may hold line breaks, terminal escapes and characters that reverse the reading direction. They are escaped
+(`\\x1b`, `\\u202e`), so that the screen shows what is on the disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def printable(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(
-        # Zs are blanks, as the ideographic space, that are not "printable" but harmless.
+        # Zs are spaces such as the ideographic space, which are not "printable" to Python but harmless.
         char if char.isprintable() or unicodedata.category(char) == "Zs" else _escaped(char)
         for char in name
     )
@@ -28,7 +28,7 @@ def _escaped(char: str) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """`name` in at most `width` characters (at least 1): the middle gives way, because the end tells files apart."""
+    """`name` in at most `width` characters (at least 1), cut in the middle, because the end distinguishes files."""
     if len(name) <= width:
         return name
     if width < 4:
@@ -38,7 +38,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 stem`, `1,024 stems`."""
+    """A count with its noun: `1 stem`, `1,024 stems`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
@@ -47,6 +47,6 @@ def decimal(value: float | None, absent: str = "–") -> str:
     return absent if value is None else f"{value:.3f}"
 
 
-def set_name(text: str | None) -> str:
-    """A written label set, in a form that can be seen when it is empty."""
+def label_set_text(text: str | None) -> str:
+    """A written label set, or `nothing` for the empty one."""
     return text or EMPTY

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from restem.errors import RestemError, UsageError
 from restem.separation.separator import Separator, SeparatorConfig
-from restem.separation.splitting import Splitter, share_out
+from restem.separation.splitting import Splitter, divide_by_magnitude
 from restem.separation.streaming import draw_shifts, separate_blocks
 
 RATE_HZ = 1000
@@ -140,7 +140,7 @@ class TestSplitter:
         low, high = torch.sin(2 * torch.pi * 100 * time_s), torch.sin(2 * torch.pi * 2000 * time_s)
         mixture = (low + high).expand(1, 2, -1)
         estimates = torch.stack([0.1 * low, 0.1 * high]).reshape(1, 2, 1, -1).expand(1, 2, 2, -1)
-        parts = share_out(mixture, estimates)
+        parts = divide_by_magnitude(mixture, estimates)
         assert torch.allclose(parts.sum(dim=1), mixture, atol=1e-5)
         assert (parts[0, 0, 0] - low)[2000:-2000].abs().max() < 0.02
 

@@ -13,7 +13,12 @@ from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError
 from restem.runs.run import Run, write_run
 from restem.separation.remixing import Remixer, RemixSettings
-from restem.separation.training_stems import find_places, fold_out, training_stems_of_dataset, training_stems_of_run
+from restem.separation.training_stems import (
+    find_places,
+    split_validation,
+    training_stems_of_dataset,
+    training_stems_of_run,
+)
 
 RATE_HZ = 8000
 
@@ -117,11 +122,11 @@ class TestPlaces:
 
     def test_folded_out_by_song(self, songs: Dataset) -> None:
         stems = training_stems_of_dataset(songs)
-        learned, checked = fold_out(stems, 0.3, 0)
+        learned, checked = split_validation(stems, 0.3, 0)
         assert len({stem.song for stem in checked}) == 2 and len(learned) + len(checked) == 24
         assert not {stem.song for stem in learned} & {stem.song for stem in checked}
-        assert fold_out(stems, 0.0, 0) == (stems, [])
-        assert fold_out(stems[:4], 0.5, 0)[1] == []
+        assert split_validation(stems, 0.0, 0) == (stems, [])
+        assert split_validation(stems[:4], 0.5, 0)[1] == []
 
 
 class TestRemixer:

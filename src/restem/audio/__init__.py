@@ -1,1 +1,1 @@
-"""Sound in and out: decoding, writing, levels, mel power and the store that keeps it."""
+"""Audio files and what is computed from them: reading, writing, levels, mel power, and on-disk stores."""

@@ -1,7 +1,7 @@
-"""Whether an audio file is whole, by what its own structure says.
+"""Checks that an audio file is complete, by its own container structure.
 
-libsndfile quietly shortens a truncated WAV, AIFF or Ogg file to what is there, which would turn a broken stem into a
-short one. FLAC, MP3 and MP4 need no look from outside: their decoders state a length and then miss samples.
+libsndfile silently reads a truncated WAV, AIFF or Ogg file up to where it ends, which would turn a damaged stem into a
+short one. FLAC, MP3 and MP4 need no check here: their decoders state a length and then return fewer samples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OGG_LAST_PAGE = 4
 def check_complete(path: Path) -> None:
     """Raises AudioError when a WAV, AIFF or Ogg file ends before its own structure says it does.
 
-    The format is told by the content, not by the name; what cannot be read is left for the decoder to complain about.
+    The format is detected from the content, not the name; a file that cannot be read is left for the decoder to report.
     """
     with suppress(OSError, struct.error), path.open("rb") as file:
         head = file.read(12)
@@ -41,16 +41,16 @@ def check_complete(path: Path) -> None:
 
 
 def last_ogg_page_start(path: Path) -> int:
-    """The sample (of one channel) with which the last page of an Ogg file begins; 0 when there is only one.
+    """The index of the first sample (per channel) of an Ogg file's last page; 0 when there is only one page.
 
-    A page states the sample at its end, so it is the page before the last one that tells.
+    A page states the sample at its end, so the start of the last page is read from the page before it.
     """
     with path.open("rb") as file:
         tail = _tail(file, path.stat().st_size)
     last = _last_page(tail)
     while last is not None:
         before = _last_page(tail[: last.offset])
-        # -1 stands on a page that ends no packet.
+        # -1 marks a page on which no packet ends (RFC 3533).
         if before is None or before.granule >= 0:
             return before.granule if before else 0
         last = before
@@ -60,7 +60,7 @@ def last_ogg_page_start(path: Path) -> int:
 def _chunk_is_whole(file: BinaryIO, size: int, wanted: bytes, order: str, long: bool = False) -> bool:
     """Whether the chunk `wanted` of a RIFF-like file ends within the file's `size`.
 
-    long: RF64, where a chunk `ds64` holds the 64-bit length of what is too long for 32 bits (EBU Tech 3306).
+    long: for RF64, whose chunk `ds64` holds the lengths that do not fit into 32 bits (EBU Tech 3306).
     """
     position, long_length = 12, None
     while position + 8 <= size:
@@ -76,12 +76,12 @@ def _chunk_is_whole(file: BinaryIO, size: int, wanted: bytes, order: str, long: 
                 return True
             return bool(position + 8 + length <= size)
         position += 8 + length + length % 2
-    # No such chunk: the decoder will say so.
+    # No such chunk: the decoder will report it.
     return True
 
 
 class _Page(NamedTuple):
-    """An Ogg page: where it begins, its header type flags, the sample at its end, and whether all of it is there."""
+    """An Ogg page: its offset, header type flags, granule position (its last sample), and whether it is complete."""
 
     offset: int
     flags: int

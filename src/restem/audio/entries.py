@@ -1,9 +1,9 @@
-"""Stores: what is computed once from the sound of a stem and kept on disk, one file per stem.
+"""On-disk stores of what is computed once from the audio of a stem, one file per stem.
 
-An entry is one file, `<key><suffix>`: a JSON header padded to 4096 bytes, then the data. The key is made of what the
-stem's file is (inode, size, time of change, audio stream) and of the store's settings, not of its path: a dataset may
-be moved or spelled differently, and a changed file is computed again. An entry appears under its name when it is whole,
-so a kill at any moment leaves none broken; deleting entries is always safe.
+An entry is one file, `<key><suffix>`: a JSON header padded to 4096 bytes, then the data. The key is a hash of the
+identity of the stem's file (inode, size, modification time, audio stream) and of the store's settings, not of its path:
+a dataset may be moved or reached by another path, and a changed file is computed again. An entry appears under its name
+only when it is complete, so a kill at any moment leaves no damaged entry; deleting entries is always safe.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from restem.progress import Report
 HEADER_BYTES = 4096
 
 Source = tuple[Path, int]
-"""A file and the audio stream in it."""
+"""A file and the index of the audio stream in it."""
 
 Entry = TypeVar("Entry")
 
 
 class EntryStore(ABC, Generic[Entry]):
-    """The entries of one folder for one set of settings.
+    """A store in one folder, for one set of settings.
 
-    what: all that an entry depends on besides the stem, as JSON values; the version of its format among it.
+    what: everything an entry depends on besides the stem, as JSON values, including the version of its format.
     """
 
     suffix: ClassVar[str]
@@ -46,14 +46,14 @@ class EntryStore(ABC, Generic[Entry]):
 
     @abstractmethod
     def _read(self, source: Source, entry: Path, header: Mapping[str, Any]) -> Entry:
-        """An entry, from its file and header. May raise OSError, ValueError, KeyError, TypeError if it is damaged."""
+        """Reads an entry from its file and header. May raise OSError, ValueError, KeyError, TypeError if damaged."""
 
     @abstractmethod
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         """Writes the data of a stem's entry and returns its header. Raises AudioError when it cannot be decoded."""
 
     def entry(self, source: Source) -> Path:
-        """The path of a stem's entry, whether it is there or not. Raises AudioError when the stem's file is not."""
+        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file does not exist."""
         path, stream = source
         try:
             status = path.stat()
@@ -64,7 +64,7 @@ class EntryStore(ABC, Generic[Entry]):
         return self.folder / key[:2] / f"{key}{self.suffix}"
 
     def load(self, source: Source) -> Entry | None:
-        """A stem's entry, or None when it has not been made (or is damaged)."""
+        """A stem's entry, or None when it does not exist or is damaged."""
         entry = self.entry(source)
         try:
             with entry.open("rb") as file:
@@ -74,14 +74,17 @@ class EntryStore(ABC, Generic[Entry]):
             return None
 
     def require(self, source: Source) -> Entry:
-        """The entry of a stem that must be there by now; raises RestemError when it has gone."""
+        """A stem's entry, which must exist by now; raises RestemError when it has been deleted."""
         found = self.load(source)
         if found is None:
             raise RestemError(f"{source[0]}: its {self.contents} have gone from {self.folder}; run the command again.")
         return found
 
     def compute(self, source: Source) -> None:
-        """Makes a stem's entry. Raises AudioError when it cannot be decoded, RestemError when it cannot be written."""
+        """Computes a stem's entry and writes it.
+
+        Raises AudioError when the stem cannot be decoded, RestemError when the entry cannot be written.
+        """
         entry = self.entry(source)
         try:
             with written_aside(entry) as aside, aside.open("wb") as file:
@@ -97,9 +100,9 @@ class EntryStore(ABC, Generic[Entry]):
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
     ) -> dict[int, str]:
-        """Makes the entries that are missing. Returns the sources that failed: index -> reason.
+        """Computes the missing entries. Returns the sources that failed, as index -> reason.
 
-        report: called with the number of sources done and in all.
+        report: called with the number of sources done and their total.
         """
         failures: dict[int, str] = {}
         missing: list[int] = []
@@ -121,7 +124,7 @@ class EntryStore(ABC, Generic[Entry]):
 
 
 def _failure(store: EntryStore, source: Source) -> str | None:
-    """Makes an entry, in a worker process perhaps; returns why it failed, or None."""
+    """Computes an entry, possibly in a worker process; returns why it failed, or None."""
     try:
         store.compute(source)
     except AudioError as error:

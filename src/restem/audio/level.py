@@ -1,4 +1,4 @@
-"""Levels: what is silent, and which frames of a stem are active.
+"""Signal levels: what counts as silent, and which frames of a stem are active.
 
 Levels are in dB relative to a full-scale square wave (mean square 1), so a full-scale sine is -3 dB.
 """
@@ -20,11 +20,11 @@ _LOUD_QUANTILE = 0.95
 
 
 LEVEL_S = 0.1
-"""The length of one level: short enough to find a drum hit, long enough that a bass note is steady within it."""
+"""The duration of one level: short enough to find a drum hit, long enough that a bass note is steady within it."""
 
 
 class LevelMeter:
-    """Measures a stem from its blocks, of any length, in memory of one number per `LEVEL_S`."""
+    """Measures a stem's level over time and its peak from blocks of any length; stores one number per `LEVEL_S`."""
 
     def __init__(self, rate_hz: int) -> None:
         self.length = max(1, round(LEVEL_S * rate_hz))
@@ -33,7 +33,7 @@ class LevelMeter:
         self.peak = 0.0
         """The largest absolute sample so far."""
         self._sums: list[np.ndarray] = []
-        self._open = 0.0  # the sum of the level that the next block goes on with
+        self._open = 0.0  # the partial sum that the next block continues
 
     def add(self, block: np.ndarray) -> None:
         """block: (channel, sample)."""
@@ -52,7 +52,7 @@ class LevelMeter:
 
     @property
     def power(self) -> np.ndarray:
-        """(level,) mean square over `LEVEL_S` and all channels; of a last, shorter level, over its own samples."""
+        """(level,) mean square over `LEVEL_S` and all channels; a last, shorter one is over its own samples."""
         rest = self.samples % self.length
         sums = np.concatenate([*self._sums, [self._open]] if rest else self._sums or [np.zeros(0)])
         counts = np.full(len(sums), float(self.length))
@@ -72,7 +72,10 @@ def db_to_power(level_db: np.ndarray | float) -> np.ndarray:
 
 
 def active_frames(frame_power: np.ndarray) -> np.ndarray:
-    """Which frames of a stem are active. frame_power: (frame,) mean squares. Returns (frame,) flags, none if silent."""
+    """Which frames of a stem are active: (frame,) flags, all false if it is silent.
+
+    frame_power: (frame,) mean squares.
+    """
     level_db = power_to_db(frame_power)
     audible = level_db > SILENCE_DB
     if not audible.any():

@@ -1,17 +1,17 @@
-"""Mel power on a grid of seconds and hertz, the same for every sampling rate.
+"""Mel power spectrograms on a grid in seconds and hertz that is the same for every sampling rate.
 
-Frame `i` starts at `i * hop_s` and lasts `frame_s`; its spectrum comes from the file's own samples, whatever their
-rate, and is summed into mel bands whose edges are frequencies. A 44.1 kHz and a 48 kHz file land on the same grid
-without resampling.
+Frame `i` starts at `i * hop_s` and lasts `frame_s`; its spectrum is computed from the file's own samples, whatever
+their rate, and is summed into mel bands whose edges are frequencies. A 44.1 kHz and a 48 kHz file are therefore on the
+same grid without resampling.
 
 Scaling: with a window `w` and the one-sided spectrum `X[k]` of a frame,
 
     power[band] = 2 / (nfft * sum(w^2)) * sum_k triangle_band(f_k) * |X[k]|^2
 
-which is the share of the frame's mean square that falls into the band (Parseval), whatever the rate and the length
-of the transform. The triangles sum to 1 between the first and the last centre, so the bands sum to the frame's mean
-square within that range. Power of uncorrelated sounds adds, and so do these numbers: the mel power of a mixture is
-the sum of its stems' mel powers, up to the cross terms of each frame (`benchmarks/mel_power_adds.py`).
+which is the share of the frame's mean square that falls into the band (Parseval), whatever the rate and the length of
+the transform. The triangles sum to 1 between the first and the last centre, so the bands sum to the frame's mean square
+within that range. Power of uncorrelated sounds adds, and so do these numbers: the mel power of a mixture is the sum of
+its stems' mel powers, up to the cross terms of each frame (`benchmarks/mel_power_adds.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import scipy.sparse
 
 @dataclass(frozen=True)
 class MelSettings:
-    """The grid. frame_s, hop_s: seconds. low_hz, high_hz: the outer edges of the first and last triangle."""
+    """The grid of frames and bands. low_hz, high_hz: the outer edges of the first and last triangle."""
 
     frame_s: float = 2048 / 44100
     hop_s: float = 0.02
@@ -43,8 +43,8 @@ class MelSettings:
 def mel_power(blocks: Iterable[np.ndarray], rate_hz: int, settings: MelSettings) -> Iterator[np.ndarray]:
     """Mel power of a stream of `(channel, sample)` blocks, as `(frame, band)` float32 arrays.
 
-    Channels are averaged in power, so nothing cancels. There is one frame for every `hop_s` begun; the last frames
-    are padded with zeros. Memory is that of one block.
+    Channels are averaged in power, so opposite phases do not cancel. There is one frame per `hop_s` begun; the last
+    frames are padded with zeros. Memory use is that of one block.
     """
     window, size = _window(rate_hz, settings.frame_s)
     weights = _sparse_weights(rate_hz, size, settings)
@@ -54,7 +54,7 @@ def mel_power(blocks: Iterable[np.ndarray], rate_hz: int, settings: MelSettings)
     held_start = total = done = 0
 
     def transform(last: int) -> np.ndarray:
-        """Mel power of frames `done` to `last`, which the held samples cover."""
+        """Mel power of the frames `done` to `last`, which the buffered samples cover."""
         assert held is not None
         starts = np.round(np.arange(done, last) * hop).astype(np.int64) - held_start
         power = np.zeros((last - done, weights.shape[1]), np.float32)
@@ -85,7 +85,7 @@ def mel_power(blocks: Iterable[np.ndarray], rate_hz: int, settings: MelSettings)
 
 @lru_cache(maxsize=16)
 def _window(rate_hz: int, frame_s: float) -> tuple[np.ndarray, int]:
-    """A Hann window of `frame_s`, and a length for the transform that is fast."""
+    """A Hann window of `frame_s`, and a fast FFT length for it."""
     length = max(2, round(frame_s * rate_hz))
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     return window.astype(np.float32), scipy.fft.next_fast_len(length, real=True)
@@ -93,9 +93,9 @@ def _window(rate_hz: int, frame_s: float) -> tuple[np.ndarray, int]:
 
 @lru_cache(maxsize=16)
 def mel_weights(rate_hz: int, size: int, settings: MelSettings) -> np.ndarray:
-    """(size // 2 + 1, band) float32: what each |X[k]|^2 of a `size`-point transform adds to each band.
+    """The weight of each |X[k]|^2 of a `size`-point transform in each band, (size // 2 + 1, band) float32.
 
-    Bands above the Nyquist frequency get nothing. Mel scale: 2595 log10(1 + f / 700) (O'Shaughnessy).
+    Bands above the Nyquist frequency are zero. Mel scale: 2595 log10(1 + f / 700) (O'Shaughnessy).
     """
     edges_mel = np.linspace(_hz_to_mel(settings.low_hz), _hz_to_mel(settings.high_hz), settings.bands + 2)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
@@ -111,9 +111,10 @@ def mel_weights(rate_hz: int, size: int, settings: MelSettings) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _sparse_weights(rate_hz: int, size: int, settings: MelSettings) -> scipy.sparse.csr_array:
-    """The same, (band, bin), without the bins above the last band.
+    """`mel_weights` as a sparse (band, bin) matrix, without the bins above the last band.
 
-    Two weights a bin: as fast as a dense product, and on one thread, so that workers do not fight over the cores.
+    With two weights per bin it is as fast as a dense product, and it runs on one thread, so that worker processes do
+    not compete for the cores.
     """
     weights = mel_weights(rate_hz, size, settings)
     used = np.flatnonzero(weights.any(axis=1))

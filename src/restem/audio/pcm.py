@@ -1,7 +1,7 @@
-"""Audio that can be read at any place fast, for training separators.
+"""Audio with fast random access, for training separators.
 
-A WAV file of the wanted rate is read where it lies; of anything else a copy is made once: samples of 16 bits, scaled so
-that the loudest fits, at the store's rate and channel count, memory-mapped. Either way the levels are kept.
+A WAV file at the wanted rate is read in place; anything else is copied once: 16-bit samples, scaled so that the peak
+fits, at the store's rate and channel count, memory-mapped. Either way the levels are stored.
 
 After its header (see `entries`) an entry holds the mean square of every 0.1 s (float32), then, if there is a copy,
 `(frame, channel)` samples (int16).
@@ -25,7 +25,7 @@ from restem.errors import AudioError
 
 _FORMAT = "restem pcm 2"
 
-# Loud enough for anything; what is louder is scaled down.
+# Copies are int16; stems whose peak exceeds full scale are scaled down.
 _FULL_SCALE = 32767.0
 
 
@@ -33,8 +33,8 @@ _FULL_SCALE = 32767.0
 class Pcm:
     """The audio of one stem.
 
-    power: (level,) mean square of every `LEVEL_S`. copy: (frame, channel) int16, and scale, what a sample of 1 is
-    worth; or None, where `path` itself is read.
+    power: (level,) mean square of every `LEVEL_S`. copy: (frame, channel) int16, or None where `path` itself is read;
+    scale: the factor from int16 to float.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Pcm:
     def read(self, start: int, frames: int) -> np.ndarray:
         """`frames` samples from `start` on, (channel, frame) float32; silence before the stem and after it.
 
-        Raises AudioError when the file has gone.
+        Raises AudioError when the file can no longer be read.
         """
         sound = np.zeros((self.channels, frames), np.float32)
         first, stop = min(max(0, start), self.frames), min(max(0, start + frames), self.frames)
@@ -67,7 +67,7 @@ class Pcm:
 
 
 class PcmStore(EntryStore[Pcm]):
-    """The audio of stems, in one folder, at one rate and number of channels."""
+    """A store of the audio of stems, at one rate and number of channels."""
 
     suffix = ".pcm"
     contents = "samples"
@@ -120,8 +120,8 @@ class PcmStore(EntryStore[Pcm]):
 def to_channels(sound: np.ndarray, channels: int) -> np.ndarray:
     """`(channel, sample)` with another number of channels.
 
-    One becomes several alike; several become fewer as the means of every n-th: of 5 in 2, the mean of the first, third
-    and fifth on the left.
+    One channel is copied to all. Several are reduced to n by averaging every n-th: from 5 to 2, the left channel is the
+    mean of the first, third and fifth.
     """
     have = sound.shape[0]
     if have == channels:

@@ -1,8 +1,8 @@
-"""Reading audio by time range, in blocks, never a whole file at once.
+"""Reads audio files block by block, from any start time, without holding a whole file in memory.
 
-WAV, FLAC, OGG and MP3 are decoded by libsndfile; M4A and MP4, with all their audio streams, by PyAV. Samples
-are float32, `(channel, sample)`. A file is trusted only as far as it can be: what is truncated, empty or holds
-NaN or infinite samples raises an `AudioError` instead of becoming silence.
+WAV, FLAC, OGG and MP3 are decoded by libsndfile; M4A and MP4, with all their audio streams, by PyAV. Samples are
+float32, `(channel, sample)`. A file that is truncated, empty, or holds NaN or infinite samples raises an `AudioError`;
+it never becomes silence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MP4 = "MP4"
 
 BLOCK_FRAMES = 1 << 16
 
-# How long before the wanted sample decoding sets in, where a frame depends on earlier ones: AAC needs two frames, 0.1 s
+# How long before the wanted sample decoding starts, where a frame depends on earlier ones: AAC needs two frames, 0.1 s
 # at 22 kHz; MP3 needs as many as its bit reservoir (511 bytes) reaches back.
 _PREROLL_S = 0.5
 
@@ -37,10 +37,10 @@ _LENGTH_TOLERANCE_S = {".mp3": 0.1, ".m4a": 0.15, ".mp4": 0.15}
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `frames` counts samples of one channel.
+    """What an audio file's header states. `frames` counts samples of one channel.
 
-    container, codec: the format of the file and of the samples in it, as libsndfile names them (`WAV`, `PCM_16`); of an
-    M4A or MP4 `MP4` and FFmpeg's name of the codec (`aac`).
+    container, codec: the format of the file and of its samples, as libsndfile names them (`WAV`, `PCM_16`); for an M4A
+    or MP4, `MP4` and FFmpeg's name of the codec (`aac`).
     """
 
     rate_hz: int
@@ -55,12 +55,12 @@ class AudioInfo:
 
     @property
     def encoding(self) -> str:
-        """Container and codec in one column: `WAV PCM_16`; of an MP4 the codec says it all: `aac`."""
+        """Container and codec in one text, `WAV PCM_16`; for an MP4 the codec alone, `aac`."""
         return self.codec if self.container == MP4 else f"{self.container} {self.codec}"
 
 
 class _Source(Protocol):
-    """A decoder, positioned somewhere in one audio stream."""
+    """A decoder with a read position in one audio stream."""
 
     info: AudioInfo
 
@@ -72,21 +72,21 @@ class _Source(Protocol):
 def open_audio(path: Path | str, stream: int = 0) -> AudioReader:
     """Opens `path` for reading; `stream` chooses the audio stream of an MP4.
 
-    Raises AudioError when the file is missing, unreadable, empty, truncated or no audio.
+    Raises AudioError when the file is missing, unreadable, empty, truncated or not audio.
     """
     return AudioReader(Path(path), stream)
 
 
 def probe(path: Path | str, stream: int = 0) -> AudioInfo:
-    """What the header of `path` says; raises AudioError as `open_audio` does."""
+    """Reads the header of `path`; raises AudioError as `open_audio` does."""
     with open_audio(path, stream) as audio:
         return audio.info
 
 
 class AudioReader:
-    """One audio stream of one file, a context manager.
+    """Reads one audio stream of one file; a context manager.
 
-    Iterating over `blocks` reads forward from a time; nothing but one block is held in memory.
+    Iterating over `blocks` reads forward from a start time; only one block is held in memory.
     """
 
     def __init__(self, path: Path, stream: int = 0) -> None:
@@ -153,15 +153,18 @@ class AudioReader:
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read forward: soundfile seeks after each read to keep a write position, which costs time, and in
-    some MP3 files makes the decoder lose its place (a loud click at each block)."""
+    """A sound file that is only read forward.
+
+    soundfile itself seeks after each read to keep a write position, which costs time and, in some MP3 files, makes the
+    decoder lose its position (a loud click at each block).
+    """
 
     def seekable(self) -> bool:
         return False
 
 
 class _SoundFileSource:
-    """libsndfile behind the `_Source` protocol."""
+    """A `_Source` that decodes with libsndfile."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -180,8 +183,9 @@ class _SoundFileSource:
         target = frame
         try:
             if self._file.subtype == "VORBIS":
-                # libsndfile (1.2.2) lands some samples off when it seeks forward from where it is, and when it seeks
-                # into the last page, whose end is cut. From the start to the page before, and reading on, is exact.
+                # libsndfile (1.2.2) is some samples off after seeking forward from the current position, and after
+                # seeking into the last page, whose end is cut. Seeking from the start to the page before and reading on
+                # is exact.
                 target = min(frame, max(0, last_ogg_page_start(self._path) - 1))
                 self._file.seek(0)
             elif self._file.format == "MP3":
@@ -204,7 +208,7 @@ class _SoundFileSource:
 
 
 class _ContainerSource:
-    """PyAV (with the FFmpeg libraries inside its wheel) behind the `_Source` protocol."""
+    """A `_Source` that decodes with PyAV, which brings the FFmpeg libraries in its wheel."""
 
     def __init__(self, path: Path, stream: int) -> None:
         import av
@@ -232,13 +236,13 @@ class _ContainerSource:
         self._at_start = True
 
     def seek(self, frame: int) -> None:
-        # Decoders need packets from before the target to settle; what is early is cut by its time stamp.
+        # Decoders need packets from before the target to settle; samples before it are dropped by time stamp.
         target_s = frame / self.info.rate_hz - _PREROLL_S
         try:
             if target_s > 0:
                 self._container.seek(int(target_s / self._stream.time_base), stream=self._stream)
             elif not self._at_start:
-                # Seeking to 0 would pass over the priming packets from before it, and spoil the first frame.
+                # Seeking to 0 would skip the priming packets before it, and corrupt the first frame.
                 self._container.close()
                 self._container = _open_container(self._path)
                 self._stream = self._container.streams.audio[self._number]
@@ -289,7 +293,7 @@ def _open_container(path: Path) -> Any:
 
 
 def _reason(path: Path, said: str) -> str:
-    """One line that says why `path` cannot be decoded, for what a decoder `said`."""
+    """A one-line message why `path` cannot be decoded; `said` is the decoder's own message."""
     if not path.exists():
         return f"{path}: no such file."
     if path.is_dir():
@@ -303,6 +307,6 @@ def _reason(path: Path, said: str) -> str:
     except OSError as error:
         return f"{path}: {error.strerror}."
     if "does not exist" in said:
-        # What libsndfile says of an MP3 without a whole frame.
+        # libsndfile's message for an MP3 without a complete frame.
         said = "not a whole frame of audio"
     return f"{path}: cannot be decoded ({said.rstrip('.').lower() or 'unknown format'}); replace or rename the file."

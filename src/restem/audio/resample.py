@@ -1,4 +1,4 @@
-"""Another sampling rate, in blocks."""
+"""Resampling of a stream of audio blocks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import soxr
 def resample_blocks(blocks: Iterable[np.ndarray], rate_hz: int, wanted_hz: int, channels: int) -> Iterator[np.ndarray]:
     """Yields `(channel, sample)` blocks at `wanted_hz` from blocks at `rate_hz`, in constant memory.
 
-    n samples become round(n * wanted_hz / rate_hz), whatever the blocks they come in. The filter is soxr's linear-phase
-    one of high quality (100 dB), without delay.
+    n samples become round(n * wanted_hz / rate_hz), however they are split into blocks. The filter is soxr's
+    high-quality linear-phase one (100 dB), with its delay removed.
     """
     if rate_hz == wanted_hz:
         yield from blocks

@@ -1,8 +1,8 @@
 """The feature store: the mel power of every stem, computed once, kept on disk, memory-mapped.
 
 After its header (see `entries`) an entry holds `(frame, band)` rows of bfloat16, the upper half of a float32: 8 bits
-of precision (0.02 dB) over the whole range of float32. No stem needs a scale of its own, and rows can be added as they
-are.
+of precision (0.02 dB) over the whole range of float32. So no stem needs a scale factor, and the rows of different stems
+can be summed directly.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class StemFeatures:
 
 
 class Store(EntryStore[StemFeatures]):
-    """The mel power of stems, in one folder, for one set of mel settings."""
+    """A store of the mel power of stems, for one set of mel settings."""
 
     suffix = ".mel"
     contents = "features"
@@ -98,8 +98,8 @@ class Store(EntryStore[StemFeatures]):
 def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
     """The mel power of segments of `length` frames, (segment, frame, band) float32.
 
-    rows: one (frame, band) array of bfloat16 bits a stem. stem, start: (segment,) index into `rows`, and first frame.
-    What lies beyond the end of a stem is silence.
+    rows: one (frame, band) array of bfloat16 bits per stem. stem, start: (segment,) index into `rows`, and first frame.
+    Frames beyond the end of a stem are silent.
     """
     bits = np.zeros((len(stem), length, rows[0].shape[1]), np.uint16)
     for row, (which, first) in enumerate(zip(stem.tolist(), start.tolist(), strict=True)):

@@ -1,4 +1,4 @@
-"""Writing audio: streaming, and atomic (a file appears under its name when it is whole)."""
+"""Writes audio files block by block and atomically: a file appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 from restem.errors import AudioError
 from restem.files import written_aside
 
-# Lossless where the format can be; 24 bits keep what a sum of 16-bit stems needs.
+# Lossless where the format allows; 24 bits keep what a sum of 16-bit stems needs.
 SUBTYPES = {".wav": "PCM_24", ".flac": "PCM_24", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
 
 
@@ -34,7 +34,7 @@ def write_blocks(
 def open_writer(
     path: Path, rate_hz: int, channels: int, subtype: str | None = None
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Gives a function that appends a `(channel, sample)` block to `path`, which appears when all is written.
+    """Yields a function that appends a `(channel, sample)` block to `path`; the file appears when the body has ended.
 
     subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
     Raises AudioError for an extension or encoding that cannot be written, or when the disk is full.

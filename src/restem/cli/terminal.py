@@ -21,7 +21,7 @@ from restem.evaluation.separation import paired_interval
 from restem.runs.findings import class_findings, failure_reason, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS, Verdict
-from restem.wording import counted, decimal, printable, set_name, shortened
+from restem.wording import counted, decimal, label_set_text, printable, shortened
 
 if TYPE_CHECKING:
     from restem.dataset.scan import ScanSummary
@@ -170,7 +170,7 @@ def _stem_table(rows: pl.DataFrame, title: str, width: int) -> Table:
 
 
 def _change(row: Mapping[str, Any]) -> Text:
-    given, refined = set_name(row["given"]), set_name(row["refined"])
+    given, refined = label_set_text(row["given"]), label_set_text(row["refined"])
     return Text(given, "dim") if given == refined else Text.assemble(given, " → ", (refined, "bold"))
 
 

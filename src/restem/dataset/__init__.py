@@ -1,1 +1,1 @@
-"""What stems there are: reading layouts, corrupting copies, exporting refined datasets."""
+"""Datasets: reading folders and CSVs into a table of stems, scanning them, and making noisy copies."""

@@ -1,15 +1,15 @@
-"""Making a noisy copy of a clean dataset, with its truth.
+"""Makes a noisy copy of a clean dataset, with the true label sets of its stems.
 
     OUT/<song>/<class>.<ext>   the corrupted stems (layout `songs`)
-    OUT/truth.csv              song,stem,given,true: `true` is the set of classes heard in the stem
-    OUT/truth_segments.csv     kind `partial` only: song,stem,class,start_s,end_s, one row for each stretch of a source
-                               in a stem that it does not belong to (nothing is listed for what is there throughout)
+    OUT/truth.csv              song,stem,given,true: `true` is the set of classes that sound in the stem
+    OUT/truth_segments.csv     kind `partial` only: song,stem,class,start_s,end_s, one row per stretch of a source in a
+                               stem that it does not belong to (sources that sound throughout are not listed)
     OUT/corrupt.json           how it was made, and the gain of each song that would have clipped
 
-What goes wrong is planned in `restem.dataset.noise`; here the plan is carried out, in blocks, one song a unit of work.
-A song whose sums exceed full scale is written again with all its stems scaled by one common factor: the formats are
-lossless up to full scale only, and scaling a single stem would change the mixture. A class whose source is silent
-throughout is not in the truth, since nothing is heard of it.
+The errors are planned in `restem.dataset.noise`; here the plan is carried out, block by block, one song per unit of
+work. A song whose sums exceed full scale is written again with all its stems scaled by one common factor: the formats
+are lossless up to full scale only, and scaling a single stem would change the mixture. A class whose source is silent
+throughout is not in the truth, since it does not sound.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ LOSSLESS_EXTENSIONS = ("flac", "wav")
 
 _PROGRESS_FOLDER = ".corrupt"
 
-# 24-bit samples end one step below 1; what exceeds this is scaled to it.
+# The largest 24-bit sample is one step below 1; songs that exceed this peak are scaled down to it.
 _FULL_SCALE = 1.0 - 2.0**-20
 
-# A stretch is placed where its source is active for at least this share of what the most active place has.
+# A stretch is placed where its source is active for at least this share of the time it is active at the most active
+# position.
 _ACTIVE_ENOUGH = 0.9
 
 _SEGMENT_SCHEMA = {"song": pl.String, "stem": pl.String, "class": pl.String, "start_s": pl.Float64, "end_s": pl.Float64}
@@ -183,7 +184,7 @@ def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, A
 
 
 def _corrupt_song(job: _Job) -> dict[str, Any]:
-    """Writes the stems of one song and the record of what is in them; an earlier call's record is believed."""
+    """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused."""
     if job.record.exists():
         result: dict[str, Any] = json.loads(job.record.read_text(encoding="utf-8"))
         if all((job.out / row[1]).is_file() for row in result["truth"]):
@@ -214,7 +215,7 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
         sums.append((job.out / path, sounds))
         truth.append((job.folder, path, stem.given, job.taxonomy.format(true)))
 
-    # Lossy sources may decode to more than full scale by themselves; known from the start, it saves a second writing.
+    # Lossy sources may decode above full scale on their own; knowing it beforehand saves writing the song twice.
     alone = [measured[stem.parts[0].source].peak for stem in job.stems if len(stem.parts) == 1]
     gain = _write_sums(sums, _gain_for(max(alone, default=0.0)))
     result = {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches}
@@ -230,12 +231,12 @@ def _write_sums(sums: list[tuple[Path, list[Sound]]], gain: float) -> float:
 
 
 def _gain_for(peak: float) -> float:
-    """What `peak` must be multiplied with to be within full scale."""
+    """The gain that brings `peak` within full scale."""
     return 1.0 if peak <= _FULL_SCALE else _FULL_SCALE / peak * (1.0 - 1e-6)
 
 
 def _write_sum(path: Path, sounds: list[Sound], gain: float) -> float:
-    """Writes one sum; returns the largest absolute sample of it."""
+    """Writes one sum; returns its largest absolute sample."""
     peak = 0.0
 
     def blocks() -> Iterator[np.ndarray]:
@@ -249,9 +250,9 @@ def _write_sum(path: Path, sounds: list[Sound], gain: float) -> float:
 
 
 def _span_of(stretch: Stretch, source: StemLevels) -> tuple[float, float] | None:
-    """Where a stretch begins and ends, in seconds: somewhere its source is about as active as it ever is.
+    """The start and end of a stretch in seconds, placed where its source is about as active as it ever is.
 
-    A source shorter than the stretch is taken whole; a silent one has no place.
+    A source shorter than the stretch is used whole; None for a silent one.
     """
     active = active_frames(source.level_power)
     if not active.any():

@@ -1,16 +1,16 @@
-"""Opening a folder or CSV as a dataset: which of the four layouts it has, and what its stems are.
+"""Opens a folder or CSV as a dataset: detects which of the four layouts it has, and lists its stems.
 
     songs           root/Song A/vocals.wav                 MUSDB18-HQ, SDXDB23, MSST type 1
                     root/train/Song A/vocals.wav           songs may lie deeper
-                    root/train/Song A.stem.mp4             MUSDB18: one file a song, a stream a stem
+                    root/train/Song A.stem.mp4             MUSDB18: one file per song, one stream per stem
     song-folders    root/Song A/vocals/lead.wav            MoisesDB
     classes         root/vocals/anything.wav               MSST type 2
     table           root/stems.csv                         path,labels[,song]
 
-A song is called by the path of its folder (`train/Song A`). The layout `classes` has no songs: there, files that
-have the same path below their class folders (`vocals/a.wav`, `drums/a.flac`) are taken for one song, `a`, because
-that is what a dataset of songs becomes when it is sorted by class; calling two unrelated stems one song only keeps
-them together in a fold.
+A song is named after the path of its folder (`train/Song A`). The layout `classes` has no songs: there, files that have
+the same path below their class folders (`vocals/a.wav`, `drums/a.flac`) are taken as one song, `a`, because that is
+what a dataset of songs becomes when it is sorted by class; if two unrelated stems are taken as one song, they only stay
+together in a fold.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MIXTURE = "the mixture, not a stem"
 
 _MIXTURE_NAMES = frozenset({"mixture", "mix"})
 
-# The layout with the second most files is tolerated up to this share of the first one's; above, a person must choose.
+# The layout with the second most files is ignored up to this share of the first one's; above it, the user must choose.
 _AMBIGUOUS_SHARE = 0.5
 
 
@@ -115,13 +115,13 @@ def opened_dataset(dataset: Dataset | Path | str) -> Dataset:
 
 
 def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
-    """The layout most audio files fit; raises DatasetError when none fits, or two fit about equally."""
+    """The layout that most audio files fit; raises DatasetError when none fits, or two fit about equally well."""
     counts = dict.fromkeys(("songs", "song-folders", "classes"), 0)
     for file in found.audio:
         if file.holds_song:
             counts["songs"] += len(MUSDB_STREAMS)
         elif file.folders and taxonomy.match(file.folders[-1]) and len(file.folders) > 1:
-            # In `Song A/vocals/vocals.wav` it is the folder that speaks: no song is called `vocals`.
+            # In `Song A/vocals/vocals.wav` the folder names the class: no song is called `vocals`.
             counts["song-folders" if not taxonomy.match(file.folders[0]) else "classes"] += 1
         elif file.folders and taxonomy.match(file.folders[0]):
             counts["classes"] += 1
@@ -199,7 +199,7 @@ def _is_mixture(file: AudioFile) -> bool:
 
 
 def _check_extensions(root: Path, stems: list[Stem]) -> None:
-    """Raises DatasetError when a stem is there in two formats, as `vocals.wav` and `vocals.flac`.
+    """Raises DatasetError when a stem exists in two formats, as `vocals.wav` and `vocals.flac`.
 
     `vocals.wav` beside `vox.wav` or `vocals_2.wav` is fine: two stems of one class.
     """
@@ -225,7 +225,7 @@ def _nothing_recognised(root: Path, found: Found, taxonomy: Taxonomy, layout: st
 
 
 def _in_order(stems: list[Stem]) -> tuple[Stem, ...]:
-    """By song, then by path, numbers by value; the exact spelling settles what is equal without case."""
+    """The stems in dataset order: by song, then path, numbers by value, ignoring case except to break ties."""
 
     def key(stem: Stem) -> tuple:
         return natural_order(stem.song), stem.song, natural_order(stem.path), stem.path, stem.stream or 0

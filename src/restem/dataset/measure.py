@@ -1,4 +1,4 @@
-"""Measuring a stem: its level over time, from one pass over its samples in constant memory."""
+"""Measures the level of a stem over time, in one pass over its samples, block by block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from restem.audio.reader import AudioInfo, open_audio
 
 @dataclass(frozen=True, eq=False)
 class StemLevels:
-    """The levels of one stem, linear.
+    """The levels of one stem, on a linear scale.
 
     frames: the samples of one channel that were decoded (a header may be off by a little). peak: the largest absolute
     sample. level_power: (level,) mean square of every `level_s` seconds over all channels.

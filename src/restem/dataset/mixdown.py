@@ -1,4 +1,4 @@
-"""Adding sounds up block by block, in constant memory."""
+"""Sums sounds block by block, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from restem.audio.reader import AudioInfo, open_audio
 from restem.errors import AudioError
 
-# The edges of a stretch rise and fall over this time, or they would be heard as clicks.
+# A stretch is faded in and out over this time; abrupt edges would click.
 _FADE_S = 0.01
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A stem as it goes into a sum: at its own place in time, with a gain, and only within `span_s` if that is set."""
+    """A stem as a term of a sum: not shifted in time, with a gain, and only within `span_s` if that is set."""
 
     path: Path
     stream: int | None
@@ -28,7 +28,7 @@ class Sound:
 
 
 def check_summable(sounds: Sequence[Sound]) -> None:
-    """Raises AudioError when two sounds differ in rate, or in channels other than one of them being mono."""
+    """Raises AudioError when two sounds differ in rate, or in number of channels while neither is mono."""
     first = sounds[0]
     widest = max(sounds, key=lambda sound: sound.info.channels)
     for sound in sounds:
@@ -58,7 +58,7 @@ def sum_blocks(sounds: Sequence[Sound], gain: float = 1.0) -> Iterator[np.ndarra
         ]
         position = 0
         while running:
-            # Every reader yields blocks of one size until its end, so they stay on one grid.
+            # Every reader yields blocks of one size until its end, so the readers stay aligned.
             total, heard = np.zeros((channels, 0)), []
             for sound, blocks in running:
                 block = next(blocks, None)

@@ -1,8 +1,8 @@
-"""What goes wrong in a corrupted dataset, planned before any audio is touched.
+"""Plans the errors of a corrupted dataset, before any audio is read.
 
-The plan is a pure function of the dataset's stems, the kind, the rate and the seed. Each song draws from a generator
-of its own, seeded with (seed, song), so adding a song changes no other one. Raising the rate keeps what went wrong at
-the lower one.
+The plan is a pure function of the dataset's stems, the kind, the rate and the seed. Each song draws from a generator of
+its own, seeded with (seed, song), so adding a song changes no other one. Raising the rate keeps the errors of the lower
+rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from restem.taxonomy import Taxonomy
 Kind = Literal["regroup", "swap", "bleed", "partial"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# How long a source is heard in a stem that it does not belong to, kind `partial`.
+# How long a source sounds in a stem that it does not belong to, kind `partial`.
 STRETCH_S = (2.0, 6.0)
 
 
@@ -35,7 +35,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Part:
-    """A source as it is heard in a stem: with a gain, and throughout or only for a stretch.
+    """A source within a stem: with a gain, and throughout or only for a stretch.
 
     counts: whether the stem's true label set holds the source's class (bleed is not a label).
     """
@@ -66,17 +66,17 @@ def plan_noise(
 ) -> dict[str, tuple[NoisyStem, ...]]:
     """The corrupted stems of each song of `dataset`, songs in dataset order, stems by class.
 
-    regroup: with probability `rate` a source moves into the stem of another class of its song, uniformly chosen. What
-        meets in a stem is summed; an emptied stem is absent.
+    regroup: with probability `rate` a source moves into the stem of another class of its song, uniformly chosen. The
+        sources of a stem are summed; a stem without sources is left out.
     swap: with probability `rate` a stem is given another class's label, uniformly chosen from the taxonomy. A second
         stem of a class in its song is called `<class>_2`; which of them is the second is random.
-    bleed: every stem also holds the song's other stems, `level_db` relative to their own level; `rate` does not matter.
-    partial: with probability `rate` a source is also heard inside another stem of its song for 2 to 6 seconds.
+    bleed: every stem also holds the song's other stems, `level_db` relative to their own level; `rate` is ignored.
+    partial: with probability `rate` a source also sounds in another stem of its song for 2 to 6 seconds.
 
-    among: the classes that are confused, at least two, as `bass` and `other`; by default all.
+    among: the classes to confuse, at least two, such as `bass` and `other`; all by default.
     Except for `swap`, a class of a song is one stem: several files of one class are several sources of it.
     Raises UsageError for a kind, rate, seed, level or classes out of range, and DatasetError for a stem whose label set
-    is not one class: only where every stem holds what its label says is the truth known.
+    is not one class: the truth is known only if every stem holds what its label says.
     """
     confused = _confused(dataset.taxonomy, among)
     planners: Mapping[str, Callable[[_Song], list[NoisyStem]]] = {
@@ -131,7 +131,7 @@ def _songs(dataset: Dataset, seed: int) -> list[_Song]:
 
 
 def _confused(taxonomy: Taxonomy, among: Collection[str] | None) -> tuple[str, ...]:
-    """The classes that are confused, in taxonomy order."""
+    """The classes to confuse, in taxonomy order."""
     if among is None:
         return taxonomy.classes
     if unknown := set(among).difference(taxonomy.classes):
@@ -142,9 +142,9 @@ def _confused(taxonomy: Taxonomy, among: Collection[str] | None) -> tuple[str, .
 
 
 def _draw_other(song: _Song, own: str, choices: Sequence[str], rate: float) -> str | None:
-    """Another of `choices`, uniformly, with probability `rate`, else None, and None where `own` is none of them.
+    """With probability `rate` another of `choices`, uniformly drawn, else None; None also if `own` is not among them.
 
-    Draws equally often in each case.
+    The number of random draws is the same in each case.
     """
     happens, pick = song.rng.random(2)
     others = [name for name in choices if name != own]
@@ -167,7 +167,7 @@ def _swap(song: _Song, rate: float, classes: Sequence[str], confused: Sequence[s
             renamed[_draw_other(song, own, confused, rate) or own].append(source)
     plan = []
     for given, sources_in in renamed.items():
-        # At random, or `_2` would tell which one is wrong.
+        # In random order, or `_2` would reveal which one is wrong.
         for number, index in enumerate(song.rng.permutation(len(sources_in)), start=1):
             name = given if number == 1 else f"{given}_{number}"
             plan.append(NoisyStem(song.name, name, given, (Part(sources_in[index]),)))

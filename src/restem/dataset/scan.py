@@ -1,4 +1,4 @@
-"""Looking over a dataset: what every stem is like, as a table, and what that says about the whole."""
+"""Scans a dataset: one row of measurements per stem, and a summary of all stems."""
 
 from __future__ import annotations
 

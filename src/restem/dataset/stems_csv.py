@@ -5,9 +5,9 @@
     Song A/bass.wav,bass+drums,Song A
     Song A/other.wav,,Song A
 
-`path` is relative to the CSV's folder (`x.stem.mp4#2` is stream 2 of a file with several), `labels` is a label set in
-which nothing means that no class is present, and `song` may be left out: then the folder of a file is its song, and a
-file beside the CSV is one by itself. Other columns are let be.
+`path` is relative to the CSV's folder (`x.stem.mp4#2` is stream 2 of a file with several). `labels` is a label set; an
+empty one means that no class is present. `song` may be left out: then the folder of a file is its song, and a file
+beside the CSV is a song of its own. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_table(path: Path, taxonomy: Taxonomy) -> list[Stem]:
     """The stems that the CSV `path` lists, in its order.
 
     Raises DatasetError, with the line, for a missing column or file, a path that leads outside of the CSV's folder, a
-    stem listed twice, and a label that is no class.
+    stem listed twice, and a label that is not a class.
     """
     stems: list[Stem] = []
     lines: dict[str, int] = {}
@@ -48,18 +48,18 @@ def read_table(path: Path, taxonomy: Taxonomy) -> list[Stem]:
         song = row.get("song", "")
         stems.append(Stem(song if song.strip() else _song_of(file_path), file_path, labels, stream))
     if not stems:
-        raise DatasetError(f"{path}: lists no stems; add one row a stem.")
+        raise DatasetError(f"{path}: lists no stems; add one row per stem.")
     return stems
 
 
 def find_table(folder: Path, names: Sequence[str]) -> str | None:
-    """Which of the CSV files `names` in `folder` lists its stems: `stems.csv`, or the only one with the right columns.
+    """The CSV among `names` that lists the stems of `folder`: `stems.csv`, or the only one with the right columns.
 
-    Raises DatasetError when several others have them.
+    Raises DatasetError when there is no `stems.csv` and several others have the columns.
     """
     fitting = [name for name in sorted(names) if set(REQUIRED_COLUMNS) <= _header(folder / name)]
     if TABLE_FILE in names:
-        # Called by that name it is meant, so that a missing column in it is told instead of passed over.
+        # A file of this name is meant as the table, so a missing column is reported rather than the file ignored.
         return TABLE_FILE
     if len(fitting) > 1:
         raise DatasetError(
@@ -69,7 +69,7 @@ def find_table(folder: Path, names: Sequence[str]) -> str | None:
 
 
 def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV as (line number, column -> text); blank lines are passed over.
+    """The rows of a CSV as (line number, column -> text); blank lines are skipped.
 
     Raises DatasetError when the file cannot be read, lacks a `required` column, or a row has too few or many cells.
     """
@@ -98,7 +98,7 @@ def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 
 def _header(path: Path) -> set[str]:
-    """The column names of a CSV; none when it cannot be read."""
+    """The column names of a CSV; an empty set when it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return {name.strip() for name in next(csv.reader(file), [])}
@@ -119,6 +119,6 @@ def _existing_name(folder: Path, text: str, where: str) -> str:
 
 
 def _song_of(path: str) -> str:
-    """The song of a file whose row names none."""
+    """The song of a file whose row does not name one."""
     pure = PurePosixPath(path)
     return str(pure.parent) if len(pure.parts) > 1 else pure.stem

@@ -1,4 +1,4 @@
-"""The table of stems that every other part works on."""
+"""A dataset as a table of stems, each with its song, path and given labels."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ class Dataset:
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:
-        """A hash of the stems, labels and file sizes; not of where the dataset lies or when it was copied.
+        """A hash of the stems, labels and file sizes; independent of the dataset's location and file times.
 
-        A file that cannot be looked at counts with size -1.
+        A file whose size cannot be read counts with size -1.
         """
         digest = hashlib.sha256()
         digest.update(",".join(self.taxonomy.classes).encode())
@@ -167,16 +167,16 @@ def check_outside(root: Path, *paths: Path | str) -> None:
 
 
 def within_song(song: str, stem: str) -> str:
-    """`stem` without the folder of its song, where it lies in it: (`take1`, `take1/bass.ogg`) -> `bass.ogg`."""
+    """`stem` without the folder of its song, if it is in that folder: (`take1`, `take1/bass.ogg`) -> `bass.ogg`."""
     return stem.removeprefix(f"{song}/") or stem
 
 
 def check_relative(path: str, source: str) -> str:
     """`path` if it stays inside its dataset: relative, with `/`, without `..`; `source` names where it was read.
 
-    The check is of the spelling, so that a link inside a dataset may point outside of it. Raises DatasetError.
+    Only the text is checked, so a link inside a dataset may point outside of it. Raises DatasetError.
     """
-    # A backslash leads out on Windows only, but a table may be read there; a colon is an ordinary letter elsewhere.
+    # A backslash leads out on Windows only, but a table may be read there; a colon is ordinary elsewhere.
     pure = PurePosixPath(path.replace("\\", "/"))
     drive = re.match(r"[A-Za-z]:/", str(pure)) or (os.name == "nt" and ":" in path)
     if not path.strip() or pure.is_absolute() or ".." in pure.parts or drive or "\0" in path:

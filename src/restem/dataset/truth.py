@@ -1,4 +1,4 @@
-"""Truth tables: where a dataset's truth is known, the CSV `song,stem,given,true`."""
+"""Truth tables: CSVs `song,stem,given,true` with the true label set of every stem of a dataset."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRUTH_COLUMNS = ("song", "stem", "given", "true")
 
 
 def read_truth(path: Path | str, taxonomy: Taxonomy) -> pl.DataFrame:
-    """The truth table at `path`: `song`, `stem`, `given`, `true`, all text, label sets in taxonomy order.
+    """Reads a truth table: columns `song`, `stem`, `given`, `true`, all text, label sets in taxonomy order.
 
-    `stem` stays as it is written: relative to the dataset's root, or to the song's folder.
-    Raises DatasetError, with the line, for a missing column, a path that leads outside, a stem that is there twice,
-    and a label that is no class.
+    `stem` is kept as written: relative to the dataset's root, or to the song's folder.
+    Raises DatasetError, with the line, for a missing column, a path that leads outside, a stem listed twice, and a
+    label that is not a class.
     """
     path = Path(path)
     rows: list[tuple[str, ...]] = []

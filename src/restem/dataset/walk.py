@@ -1,4 +1,4 @@
-"""One walk over a folder: the audio files in it, and everything else with the reason why it is passed over."""
+"""Lists a folder in one walk: its audio files, and everything else with the reason why it is skipped."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ class Found:
 
 
 def walk(root: Path) -> Found:
-    """Looks at every file below `root` once.
+    """Visits every file below `root` once.
 
-    Links to files and folders are followed, but no folder is entered twice, so a link that leads back up ends the
-    walk there. A folder's own name wins over links to it. Folders that cannot be read become `Skipped`.
+    Links to files and folders are followed, but no folder is entered twice, so a link that leads back up is not
+    followed. A folder is listed under its own name rather than that of a link. Folders that cannot be read become
+    `Skipped`.
     Raises DatasetError when `root` itself cannot be read.
     """
     found = Found()
@@ -78,7 +79,7 @@ def _sort_in(
     waiting: list[tuple[str, ...]],
     linked: list[tuple[str, ...]],
 ) -> None:
-    """Puts one entry of a folder where it belongs: among the audio, the folders to enter, or what is skipped."""
+    """Sorts one entry of a folder into the audio files, the folders to enter, or the skipped files."""
     path = "/".join((*folders, entry.name))
     try:
         path.encode()
@@ -105,7 +106,7 @@ def _sort_in(
 
 
 def _usable_in_tables(path: str) -> bool:
-    """Whether a run's tables, which are read with suspicion, may hold `path`: not `..\\x.wav` or `C:/x.wav`."""
+    """Whether `path` passes the check of paths read from tables: not `..\\x.wav` or `C:/x.wav`."""
     try:
         check_relative(path, "")
     except DatasetError:
@@ -114,7 +115,7 @@ def _usable_in_tables(path: str) -> bool:
 
 
 def _special(entry: os.DirEntry[str]) -> str:
-    """Why an entry that is neither a folder nor a readable file is no stem."""
+    """Why an entry that is neither a folder nor a readable file is skipped."""
     try:
         mode = entry.stat(follow_symlinks=False).st_mode
     except OSError as error:

@@ -1,1 +1,1 @@
-"""How good labels and separations are, in numbers and in the terminal."""
+"""Metrics of labels against the truth, and of separated songs against their stems."""

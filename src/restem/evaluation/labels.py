@@ -1,10 +1,10 @@
 """Scores a run's labels against the truth, where a dataset's truth is known.
 
-Two questions are answered. *Are the labels right?* asks it of the given and of the refined labels, so that the
-difference is what the refinement was worth. *Were the wrong stems found?* looks at the run as a detector of
-mislabelled stems: a stem is **wrong** when its given label set is not its true one, and **found** when the run
-gave it another label set (verdict `changed`, or `silent` where something had been given). An `unsure` or `failed`
-stem keeps its given labels and so is not found; the AUROC of `1 - quality` still credits the doubt.
+Two questions are answered. *Are the labels right?* is answered for the given and for the refined labels; the
+difference is the gain of the refinement. *Were the wrong stems found?* evaluates the run as a detector of mislabelled
+stems: a stem is **wrong** when its given label set is not its true one, and **found** when the run gave it another
+label set (verdict `changed`, or `silent` where labels had been given). An `unsure` or `failed` stem keeps its given
+labels and so is not found; a low quality of an `unsure` one still counts in the AUROC of `1 - quality`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Finding:
     auroc: probability that a random wrong stem has a lower quality than a random right one, ties counting half;
         None when only one kind has a quality.
     average_precision: of the ranking by `1 - quality`; None likewise. Its chance level is the share of wrong stems.
-    unscored: stems without a quality (they failed), left out of the two ranking metrics and of nothing else.
+    unscored: stems without a quality (they failed), left out of the two ranking metrics only.
     """
 
     wrong: int
@@ -110,7 +110,7 @@ def score(run: Run, truth: Path) -> LabelScore:
 
 
 def score_against_decisions(run: Run, decided: Run) -> LabelScore:
-    """Scores what the classifiers found in `run` against what people decided about `decided`, on the stems they did.
+    """Scores what the classifiers found in `run` against people's decisions in `decided`, on the decided stems.
 
     Raises RunError when no whole stem was decided, or the run lacks one of them.
     """
@@ -128,8 +128,8 @@ def score_labels(labels: pl.DataFrame, truth: pl.DataFrame, taxonomy: Taxonomy) 
     The tables are joined on song and stem, in any order. A stem of the truth may be written relative to its song:
     `take001,vocals.ogg` is the run's `take001,take001/vocals.ogg`.
 
-    Raises RunError when the run lacks a stem of the truth, and DatasetError when the truth lacks a stem of the run,
-    holds one twice, or nothing is there to score.
+    Raises RunError when the run lacks a stem of the truth, and DatasetError when the truth lacks a stem of the run or
+    holds one twice, or when there is nothing to score.
     """
     truth = _in_order_of(labels, truth)
     given, refined = (_flags(labels[name], taxonomy) for name in ("given", "refined"))

@@ -23,7 +23,7 @@ class ClassAgreement:
     name: the class.
     present: stems that truly hold it.
     labelled: stems that are labelled with it.
-    accuracy: share of stems for which "holds it" was decided rightly.
+    accuracy: share of stems for which "holds it" was decided correctly.
     precision: of the stems labelled with it, the share that hold it; None if none is labelled.
     recall: of the stems that hold it, the share labelled with it; None if none holds it.
     f1: harmonic mean of the two; 0 where it is undefined (scikit-learn's `zero_division=0`).
@@ -94,7 +94,7 @@ def ratio(part: float, whole: float) -> float | None:
 def auroc(positive: Flags, score: NDArray[np.float64]) -> float | None:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
 
-    positive, score: (item,). None when only one kind is there.
+    positive, score: (item,). None when all items are of one kind.
 
     The Mann-Whitney form: with ranks r (ties averaged) among n items, of which p are positive,
     AUROC = (sum of r over the positives - p (p + 1) / 2) / (p (n - p)).
@@ -110,7 +110,7 @@ def average_precision(positive: Flags, score: NDArray[np.float64]) -> float | No
     """Sum over the distinct thresholds, from high to low, of (recall gained there) x (precision there).
 
     positive, score: (item,). Items with the same score enter together, so their order does not matter.
-    None when only one kind is there: without positives it is undefined, without negatives it says nothing.
+    None when all items are of one kind: without positives it is undefined, without negatives it is always 1.
     """
     p, n = int(positive.sum()), len(positive)
     if p in (0, n):

@@ -1,11 +1,11 @@
-"""Signal-to-distortion ratios of separated sources, as the field measures them.
+"""Signal-to-distortion ratios of separated sources: global SDR, framewise SDR (BSSEval v4) and SI-SDR.
 
     global SDR      energy of the reference over energy of the error, over a whole song: the score of SDX'23
     framewise SDR   the same over frames of one second: BSSEval v4, whose song value is the median over frames
-    SI-SDR          indifferent to the level of the estimate
+    SI-SDR          independent of the level of the estimate
 
 The SDR of BSSEval v4 divides the error into spatial distortion, interference and artefacts with filters of 512 taps,
-and then adds the three up again: what is left is the error, for which no filter is needed.
+and then sums the three again: the sum is the whole error, for which no filter is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EPSILON = 1e-7
 
 
 class SdrMeter:
-    """Measures in blocks of any length; remembers four numbers a frame and source, whatever the length of the song."""
+    """Measures SDRs from blocks of any length; stores six numbers per frame and source, and no audio."""
 
     def __init__(self, rate_hz: int, sources: int) -> None:
         self.frame = round(FRAME_S * rate_hz)
@@ -57,7 +57,7 @@ class SdrMeter:
         """(source, frame) in dB, as `museval.evaluate` gives them.
 
         The last frame counts if it is whole, or the only one. A frame in which a reference or an estimate is silent is
-        NaN for all sources; museval calls silent what adds up to zero over the channels. A perfect frame is infinite.
+        NaN for all sources; museval calls a frame silent if its channels sum to zero. A perfect frame is infinite.
         Stöter, Liutkus and Ito, "The 2018 Signal Separation Evaluation Campaign" (LVA/ICA 2018).
         """
         frames = np.array(self._frames or [self._current])
@@ -70,19 +70,19 @@ class SdrMeter:
         return ratio
 
     def median_sdr(self) -> np.ndarray:
-        """(source,) the median of the frames that are no NaN; NaN without any."""
+        """(source,) the median over the frames that are not NaN; NaN if all are."""
         found = [row[~np.isnan(row)] for row in self.framewise_sdr()]
         return np.array([np.median(row) if len(row) else np.nan for row in found])
 
     def si_sdr(self) -> np.ndarray:
-        """(source,) in dB, over all channels, the mean left in; NaN where the reference is silent throughout.
+        """(source,) in dB, over all channels, without removing the mean; NaN where the reference is silent throughout.
 
         Le Roux et al., "SDR - half-baked or well done?" (ICASSP 2019), equation 5.
         """
         signal, _, estimate, product = self._total()[:4]
         with np.errstate(divide="ignore", invalid="ignore"):
             target = product**2 / signal
-            # Rounding may leave less than nothing of a perfect estimate.
+            # Rounding may make the error energy of a perfect estimate negative.
             ratio: np.ndarray = 10.0 * np.log10(target / np.maximum(estimate - target, 0.0))
         return np.where(signal > 0, ratio, np.nan)
 
@@ -91,7 +91,7 @@ class SdrMeter:
 
 
 def _sums(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """(6, source): energy of the reference, the error and the estimate; their product; what the channels add up to."""
+    """(6, source): energies of reference, error, estimate; their product; absolute channel sums of both."""
     reference, estimate = references.astype(np.float64), estimates.astype(np.float64)
     error = reference - estimate
     return np.stack(

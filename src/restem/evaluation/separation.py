@@ -1,11 +1,11 @@
-"""Measuring separated songs against the stems of a dataset.
+"""Evaluates separated songs against the stems of a dataset.
 
-    OUT/songs.csv      song,class,sdr,sdr_frames,si_sdr,mixture_sdr: one row a song and class
+    OUT/songs.csv      song,class,sdr,sdr_frames,si_sdr,mixture_sdr: one row per song and class
     OUT/summary.json   means and medians over songs, and what could not be measured and why
 
 `sdr` is the global SDR, `sdr_frames` the median over frames of BSSEval v4 (see `sdr`), `mixture_sdr` the global SDR of
-doing nothing: the mixture taken for the estimate. A class can be measured in a song if no stem of the song holds it
-together with others; several stems of a class are added up. The mixture is the sum of all stems.
+the unprocessed mixture as the estimate. A class can be measured in a song if no stem of the song holds it together with
+others; several stems of a class are summed. The mixture is the sum of all stems.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from restem.wording import counted, decimal
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
-"""(song, (channel, sample) blocks of its mixture, rate_hz, channels) -> (class, channel, sample) blocks, as long."""
+"""(song, (channel, sample) blocks of its mixture, rate_hz, channels) -> (class, channel, sample) blocks of stems."""
 
 SONGS_FILE = "songs.csv"
 SUMMARY_FILE = "summary.json"
@@ -76,7 +76,7 @@ class Evaluation:
         return html_table(repr(self), ("class", "songs", *FIGURES), rows)
 
     def summary(self) -> dict[str, Any]:
-        """For every class and `all` (their mean): songs, means of the figures, of `sdr_frames` the median."""
+        """Per class, and as their mean in `all`: number of songs, mean SDRs over songs (of `sdr_frames` the median)."""
         rows: dict[str, Any] = {}
         for name in self.classes:
             mine = self.songs.filter((pl.col("class") == name) & pl.col("sdr").is_not_null())
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def read_evaluation(path: Path | str) -> pl.DataFrame:
-    """The songs of a result that `evaluate` wrote: its folder, or its `songs.csv`; raises RestemError for others."""
+    """Reads the `songs.csv` that `evaluate` wrote, from its path or folder; raises RestemError for other files."""
     path = Path(path)
     path = path / SONGS_FILE if path.is_dir() else path
     try:
@@ -173,14 +173,14 @@ def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) ->
 
 
 def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:
-    """The rows of a song: song, class and figures; NaN for what cannot be measured."""
+    """The rows of a song: song, class and the `FIGURES`; NaN for what cannot be measured."""
     classes = dataset.taxonomy.classes
     shared = {name for stem in stems if len(stem.given) > 1 for name in stem.given}
     carried = {name for stem in stems for name in stem.given}
     measured = [name for name in classes if name in carried - shared]
     if not measured:
         raise DatasetError(f"{dataset.root / song}: no class has stems of its own, with which it could be compared.")
-    # (class, stem): which stems make the reference of a class.
+    # (class, stem): which stems are summed to the reference of a class.
     members = np.array([[name in stem.given for stem in stems] for name in measured], np.float32)
     with ExitStack() as files:
         audio = [files.enter_context(open_audio(dataset.file(stem), stem.stream or 0)) for stem in stems]
@@ -210,7 +210,7 @@ def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Esti
             waiting[:] = [joined[:, :, outputs.shape[2] :]]
             sounds = joined[:, :, : outputs.shape[2]]
             references = np.einsum("ks,scn->kcn", members, sounds)
-            # A separator with another rate may give a sample more in the end.
+            # A separator with another rate may return one sample more at the end.
             meter.add(references, outputs[chosen][:, :, : sounds.shape[2]])
             baseline.add(references, np.broadcast_to(sounds.sum(axis=0), references.shape))
     figures = np.stack([meter.global_sdr(), meter.median_sdr(), meter.si_sdr(), baseline.global_sdr()], axis=1)
@@ -219,7 +219,7 @@ def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Esti
 
 
 def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
-    """Reads estimates from `folder/<song>/<class>.<ext>`; a `/` in a song's name is a folder, or was made safe."""
+    """Reads estimates from `folder/<song>/<class>.<ext>`; a `/` in a song's name is a subfolder, or was replaced."""
 
     def estimate(song: str, mixture: Blocks, rate_hz: int, channels: int) -> Blocks:
         places = [folder / song, folder / safe_name(song), folder / song.replace("/", "_")]
@@ -268,5 +268,5 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _plain(value: float | None) -> float | None:
-    """JSON knows no infinity."""
+    """`value`, or None for NaN and infinity, which JSON cannot hold."""
     return value if value is None or np.isfinite(value) else None

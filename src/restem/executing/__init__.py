@@ -1,4 +1,4 @@
-"""The same function over many items, in the processes of this machine.
+"""Applies one function to many items, in processes of this machine.
 
-`interface.Executor` says what the rest of restem asks for; `processes.Processes` is the one implementation.
+`interface.Executor` is the interface that the rest of restem uses; `processes.Processes` is its one implementation.
 """

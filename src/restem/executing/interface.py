@@ -1,4 +1,4 @@
-"""What an executor does: it applies one function to many items, and hands out results as they come in."""
+"""The interface of executors, which apply one function to many items and yield results as they are ready."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Executor(Protocol):
         function
             Importable by name, and a function of its item alone.
         items
-            What it is applied to; items and results must survive pickling.
+            What it is applied to; items and results must be picklable.
         cpus, gpus
             How many cores and GPUs one call uses. An executor never runs more calls at once than it has of either.
         chunk
-            How many items are handed over at once: more than one where a call takes milliseconds.
+            How many items are sent to a process at once: more than one where a call takes milliseconds.
 
         Raises
         ------
         RestemError
-            When the process that runs a call dies. Errors of the function come through as they are.
+            When the process that runs a call dies. Errors of the function are raised unchanged.
         """
         ...

@@ -25,10 +25,10 @@ def available_cores() -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """An `Executor` (see `restem.executing.interface`) with up to `workers` processes; with one, it is this process.
+    """An `Executor` (see `restem.executing.interface`) with up to `workers` processes; with one, this process.
 
     Calls that use a GPU run in this process, one after the other: a GPU is not shared between trainings.
-    Raises UsageError for less than one worker.
+    Raises UsageError for fewer than one worker.
     """
 
     workers: int = field(default_factory=available_cores)
@@ -39,7 +39,7 @@ class Processes:
 
     @classmethod
     def of(cls, workers: int | None) -> Processes:
-        """An executor with so many processes, by default one per available core."""
+        """An executor with `workers` processes, by default one per available core."""
         return cls() if workers is None else cls(workers)
 
     def map_unordered(
@@ -59,7 +59,7 @@ class Processes:
         jobs = (delayed(_numbered)(function, index, item, os.getpid()) for index, item in enumerate(items))
         try:
             with warnings.catch_warnings():
-                # A worker that has grown is replaced between two jobs; no work is lost.
+                # A worker whose memory has grown is replaced between two jobs; no work is lost.
                 warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
                 yield from Parallel(n_jobs=at_once, return_as="generator_unordered", batch_size=chunk)(jobs)
         except TerminatedWorkerError as error:
@@ -80,7 +80,7 @@ def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent
 def _end_with(parent: int) -> None:
     """Ends this worker process soon after `parent`, which started it, has died.
 
-    A worker of a killed command would go on with what it was at, in the way of the same command started again.
+    Otherwise a worker of a killed command would go on, and interfere with the same command started again.
     """
 
     def watch() -> None:

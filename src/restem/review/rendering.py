@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from restem.wording import counted, printable, set_name
+from restem.wording import counted, label_set_text, printable
 
 FOLDER = "templates"
 
@@ -30,7 +30,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"clock": clock, "counted": counted, "duration": duration, "set_name": set_name}
+    made.filters |= {"clock": clock, "counted": counted, "duration": duration, "label_set_text": label_set_text}
     made.filters |= {"percent": "{:.1%}".format, "thousands": "{:,}".format}
     return made
 

@@ -1,1 +1,1 @@
-"""What a refinement leaves: the run folder, people's decisions, findings, exports."""
+"""The results of a refinement: the run folder, people's decisions, findings, exports."""

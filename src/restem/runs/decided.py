@@ -1,8 +1,8 @@
-"""What people's decisions do to the tables of a run: they are taken over what the classifiers found.
+"""Applies people's decisions to the tables of a run; they override what the classifiers found.
 
-The last decision about a whole stem holds. One about a time range says what sounds within it; a class that sounds
-somewhere is in the stem. Where the two disagree, the later one is right: a range adds to an earlier set, and of what an
-earlier range named only what is in the set remains.
+The last decision about a whole stem holds. A decision about a time range says which classes sound within it; a class
+that sounds in a range is in the stem. Where the two disagree, the later one holds: a range adds its classes to an
+earlier label set, and a later label set removes the classes it lacks from earlier ranges.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from restem.taxonomy import LabelSet, Taxonomy
 
 @dataclass(frozen=True)
 class Range:
-    """What sounds in a stem from `start_s` to `end_s`."""
+    """The classes that sound in a stem from `start_s` to `end_s`."""
 
     start_s: float
     end_s: float
@@ -28,9 +28,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Decided:
-    """What stands about one stem. labels: what is in it, None where that was not said. unsure: a person cannot tell.
+    """The standing decisions about one stem, combined.
 
-    ranges: in the order in which they were decided; later ones hold where they overlap.
+    labels: the decided label set, or None without one. unsure: whether a person could not tell. ranges: in the order in
+    which they were decided; later ones hold where they overlap.
     """
 
     labels: LabelSet | None = None
@@ -39,12 +40,12 @@ class Decided:
 
     @property
     def heard(self) -> LabelSet:
-        """The classes that sound in one of the ranges."""
+        """The classes that sound in any of the ranges."""
         return frozenset().union(*(one.labels for one in self.ranges))
 
 
 def settle(decisions: Iterable[Decision], taxonomy: Taxonomy) -> dict[str, Decided]:
-    """What `decisions`, in the order in which they were made, say about each stem they name."""
+    """Combines decisions, given in the order in which they were made, into one `Decided` per stem name."""
     found: dict[str, Decided] = {}
     for one in decisions:
         before = found.get(one.stem, Decided())
@@ -61,10 +62,10 @@ def settle(decisions: Iterable[Decision], taxonomy: Taxonomy) -> dict[str, Decid
 
 
 def decided_row(row: Mapping[str, Any], decided: Decided, taxonomy: Taxonomy) -> dict[str, Any]:
-    """A row of `labels.csv` with what was decided about its stem.
+    """A row of `labels.csv` with the decisions about its stem applied.
 
-    A decided label set is certain: the verdict is `kept` or `changed`, the quality 1 or 0, and so are the scores. A
-    stem that failed stays so, and a silent one that holds nothing is silent.
+    A decided label set is certain: the verdict becomes `kept` or `changed`, and quality and scores become 1 or 0. A
+    failed stem stays `failed`, and a silent one stays `silent` if its decided label set is empty.
     """
     if row["verdict"] == "failed":
         return dict(row)
@@ -87,7 +88,7 @@ def decided_row(row: Mapping[str, Any], decided: Decided, taxonomy: Taxonomy) ->
 
 
 def decided_labels(found: pl.DataFrame, decided: Mapping[str, Decided], taxonomy: Taxonomy) -> pl.DataFrame:
-    """`labels.csv` as the classifiers left it, `found`, with what was decided."""
+    """The table `found`, `labels.csv` as the classifiers left it, with the decisions applied."""
     if not decided:
         return found
     numbered = found.with_row_index("row")
@@ -98,8 +99,10 @@ def decided_labels(found: pl.DataFrame, decided: Mapping[str, Decided], taxonomy
 
 
 def decided_segments(found: pl.DataFrame, decided: Mapping[str, Decided], taxonomy: Taxonomy) -> pl.DataFrame:
-    """`segments.parquet` with what was decided: a class that is not in a stem scores 0 in all of its segments, and
-    segments that lie in a decided range score 1 or 0."""
+    """The table `found`, `segments.parquet` as the classifiers left it, with the decisions applied.
+
+    A class that is not in a stem scores 0 in all of its segments, and segments within a decided range score 1 or 0.
+    """
     mine = pl.col("stem").is_in(list(decided))
     if not decided or found.filter(mine).is_empty():
         return found

@@ -1,18 +1,18 @@
-"""Making a dataset out of a run: the same audio under the refined labels.
+"""Exports a run as a dataset: the same audio under the refined labels.
 
-    table     OUT/stems.csv  path,labels,song,given,verdict,quality,<class>...; restem reads this back, label sets and
-              OUT/<song>/<file>                                                all
+    table     OUT/stems.csv  path,labels,song,given,verdict,quality,<class>...; restem reads it, with all label sets
+              OUT/<song>/<file>
     songs     OUT/<song>/<class>.<ext>                  Demucs, Open-Unmix, MSST type 1
     classes   OUT/<class>/<song>__<name>.<ext>          MSST type 2
 
-In every layout OUT/restem.json tells where it came from. Audio is linked or copied, never altered; only a stem that
-is one stream of a `.stem.mp4` has to be decoded, to WAV.
+In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered; only a stem that is one
+stream of a `.stem.mp4` has to be decoded, to WAV.
 
-`songs` and `classes` can only say one class a file, so stems with several labels, with none, or `unsure` are left out.
-Stems with several labels can be split instead, by a separator: each becomes one file a class, whose sum is the stem.
-Such files are estimates, and are marked as such in the manifest, and in the column `estimate` of the table.
-A second stem of a class in one song becomes `vocals_2.wav`; programs that look for exactly `vocals.wav` will not see it
-(restem, and MSST type 2 from `classes`, do), since adding the two up would alter audio.
+`songs` and `classes` allow one class per file, so stems with several labels, without a label, or `unsure` are left out.
+Stems with several labels can be split by a separator instead: each becomes one file per class, and the files sum to the
+stem. Such files are marked as estimates in the manifest, and in the column `estimate` of the table.
+A second stem of a class in one song becomes `vocals_2.wav`, since summing the two would alter audio. restem, and MSST
+type 2 from `classes`, read it; programs that look for exactly `vocals.wav` do not.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
 MANIFEST_FILE = "restem.json"
 
 Split = Callable[[Path, int, Mapping[str, Path]], None]
-"""(file, audio stream, class -> target): writes an estimate of each class of a stem; they add up to the stem."""
+"""(file, audio stream, class -> target file): writes an estimate of each class of a stem; they sum to the stem."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ExportSummary:
 class _Item:
     """A file to be exported: the row of its stem, its labels, and where it goes, relative to OUT.
 
-    estimate: it is what one class of the stem is estimated to be, not the stem itself.
+    estimate: whether it is a separator's estimate of one class of the stem, not the stem itself.
     """
 
     row: Mapping[str, Any]
@@ -157,7 +157,7 @@ def export(
 
 
 def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
-    """The files to be exported, those of a stem side by side, and how many stems are left out for which reason."""
+    """The files to be exported, grouped by stem, and the number of stems left out for each reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
     folders = song_folders(run.labels["song"])
@@ -187,12 +187,12 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
 
 
 def _take(names: Names, layout: ExportLayout, name: str, extension: str) -> str:
-    """`name` + `extension`, or a numbered one that is free; in `songs`, `vocals.wav` takes `vocals.flac` as well."""
+    """`name` + `extension`, numbered if taken; in `songs`, `vocals.wav` takes the name `vocals.flac` as well."""
     return names.take(name) + extension if layout == "songs" else names.take(name, extension)
 
 
 def _why_not(verdict: str, labels: LabelSet, layout: ExportLayout) -> str:
-    """Why a stem is left out of an export, or nothing."""
+    """Why a stem is left out of an export, or an empty string."""
     if verdict in ("failed", "silent"):
         return verdict
     if layout == "table":
@@ -203,7 +203,7 @@ def _why_not(verdict: str, labels: LabelSet, layout: ExportLayout) -> str:
 
 
 def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
-    """The table of the layout `table`."""
+    """The content of `stems.csv` in the layout `table`."""
     kept = ("song", "given", "verdict", "quality", *run.taxonomy.classes)
     rows = [
         {"path": item.target, "labels": run.taxonomy.format(item.labels), **{name: item.row[name] for name in kept}}
@@ -245,7 +245,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """Gives a temporary folder to fill, which becomes `out` at the end.
+    """Yields a temporary folder to fill, which becomes `out` at the end.
 
     Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
     """

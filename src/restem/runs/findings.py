@@ -1,4 +1,4 @@
-"""What a run found, as the few small tables that the terminal summary and the report both show.
+"""The findings of a run, as the small tables that the terminal summary and the report both show.
 
 All but the reasons of failures are computed from `labels.csv` (see `restem.runs.run` for its columns).
 """
@@ -15,7 +15,7 @@ import polars as pl
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet, Taxonomy
 from restem.verdicts import Verdict, count_verdicts
-from restem.wording import set_name
+from restem.wording import label_set_text
 
 REST = "the rest"
 
@@ -40,7 +40,7 @@ class Confusion:
     """Given against refined label sets: `counts[i][j]` stems were given `rows[i]` and are now `columns[j]`.
 
     The names are label sets, `nothing` for the empty one; beyond the most frequent ones, `the rest`.
-    failed: stems nobody could listen to; they are not counted.
+    failed: number of stems that could not be read; they are not counted.
     """
 
     rows: tuple[str, ...]
@@ -51,7 +51,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class SongFinding:
-    """A song with stems to look at: `changed` were given other labels than they now have, `unsure` may have been."""
+    """A song with stems to check: how many had their labels changed, and how many are unsure."""
 
     song: str
     stems: int
@@ -65,7 +65,7 @@ class WrongShare:
 
     share: the expected one, the mean over stems of P(the given label, or its absence, is wrong). low, high: the 95 %
     interval of the number of wrong labels if those probabilities are right and independent (normal approximation of the
-    Poisson binomial distribution), as shares. A stem that a person decided about has no part in its width.
+    Poisson binomial distribution), as shares. Stems that a person decided about do not widen it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class WrongShare:
 
 
 def wrong_shares(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[WrongShare]:
-    """One entry a class, in taxonomy order; none when no stem has scores."""
+    """The share of wrong labels of each class, in taxonomy order; empty when no stem has scores."""
     judged = labels.filter(pl.col("verdict") != "failed")
     if judged.is_empty():
         return []
@@ -97,7 +97,7 @@ def verdict_counts(labels: pl.DataFrame) -> dict[Verdict, int]:
 
 
 def class_findings(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[ClassFinding]:
-    """One entry a class, in taxonomy order."""
+    """The findings of each class, in taxonomy order."""
     given, refined = (parsed(labels[name], taxonomy) for name in ("given", "refined"))
     pairs = list(zip(given, refined, strict=True))
     return [
@@ -115,21 +115,21 @@ def class_findings(labels: pl.DataFrame, taxonomy: Taxonomy) -> list[ClassFindin
 def confusion(labels: pl.DataFrame, taxonomy: Taxonomy, most: int = 10) -> Confusion:
     """The table of given against refined label sets.
 
-    most: rows and columns at most; where there are more label sets, the last one gathers the least frequent. Both
-    axes name the same sets, so that whatever is off the diagonal did change.
+    most: the maximum number of rows and columns; if there are more label sets, the last one collects the least
+    frequent. Both axes list the same sets, so everything off the diagonal has changed.
     """
     heard = labels.filter(pl.col("verdict") != "failed")
     given, refined = (parsed(heard[name], taxonomy) for name in ("given", "refined"))
     frequency = Counter([*given, *refined])
 
     def place(one: LabelSet) -> tuple[int, list[int]]:
-        """Small sets first, each size in taxonomy order, and `nothing` at the end: so the diagonal shows."""
+        """The sort key: small sets first, each size in taxonomy order, `nothing` last."""
         members = [i for i, name in enumerate(taxonomy.classes) if name in one]
         return len(members) or len(taxonomy) + 1, members
 
     by_frequency = sorted(frequency, key=lambda one: (-frequency[one], place(one)))
     frequent = by_frequency if len(by_frequency) <= most else by_frequency[: most - 1]
-    names = {one: set_name(taxonomy.format(one)) for one in sorted(frequent, key=place)}
+    names = {one: label_set_text(taxonomy.format(one)) for one in sorted(frequent, key=place)}
     before, after = ([names.get(one, REST) for one in column] for column in (given, refined))
     rows, columns = (tuple(name for name in (*names.values(), REST) if name in axis) for axis in (before, after))
     counted = Counter(zip(before, after, strict=True))

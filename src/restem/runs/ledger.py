@@ -1,8 +1,8 @@
-"""The decisions people made about a run, in `RUN/decisions.sqlite`: one row a decision, none is ever changed.
+"""People's decisions about a run, in `RUN/decisions.sqlite`: one row per decision, and no row is ever changed.
 
-Taking a decision back is a row of its own, which names the one it undoes. So whoever writes at the same time, from
-another tab or another process, loses nothing, and the number of the last row says whether there is anything new. A
-decision that was acknowledged is on the disk: SQLite's write-ahead log, flushed at every commit.
+Undoing a decision adds a row that names the one it undoes. Concurrent writers, from another tab or process, therefore
+lose nothing, and the number of the last row shows whether there is anything new. An acknowledged decision is on the
+disk: SQLite's write-ahead log is flushed at every commit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from restem.taxonomy import Taxonomy
 DECISIONS_FILE = "decisions.sqlite"
 CSV_COLUMNS = ("time", "person", "song", "stem", "old", "new", "unsure", "start_s", "end_s")
 
-_LONGEST_WAIT_S = 20.0  # for others who write
+_LONGEST_WAIT_S = 20.0  # for other writers
 _TABLE = """
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -73,7 +73,7 @@ class Decision:
 
     @property
     def whole(self) -> bool:
-        """Whether it is about the whole stem."""
+        """Whether the decision is about the whole stem."""
         return self.start_s is None
 
 
@@ -93,15 +93,15 @@ class Ledger:
         return max([number, *(int(str(row[0])) for row in rows)]), {str(row[1]) for row in rows}
 
     def add(self, decisions: Sequence[Decision]) -> list[int]:
-        """Records `decisions`, all or none, and returns their numbers; a decision without a time is made now."""
+        """Records `decisions`, all or none, and returns their numbers; one without a time gets the current time."""
         with self.writing() as database:
             return [_insert(database, decision) for decision in decisions]
 
     def add_new(self, decisions: Sequence[Decision]) -> int:
-        """Records those of `decisions` that are not there yet, undone or not, and returns how many that were."""
+        """Records the decisions that have no row yet (an undone one has a row), and returns their number."""
         with self.writing() as database:
             there = database.execute(f"SELECT {_COLUMNS} FROM decisions WHERE undoes IS NULL").fetchall()
-            # A row without a time is the same as one with any.
+            # A decision without a time equals one with any time.
             known = {*there, *(("", *row[1:]) for row in there)}
             missing = [one for one in decisions if _values(one) not in known]
             for one in missing:
@@ -109,7 +109,7 @@ class Ledger:
         return len(missing)
 
     def undo(self, person: str, number: int | None = None) -> Decision | None:
-        """Takes back decision `number`, or the last one of `person` that stands; returns it, None if there is none."""
+        """Undoes decision `number`, or the last standing one of `person`; returns it, or None if there is none."""
         which, value = ("person = ?", person) if number is None else ("id = ?", number)
         with self.writing() as database:
             row = database.execute(f"{_STANDING} AND {which} ORDER BY id DESC LIMIT 1", (value,)).fetchone()
@@ -124,15 +124,15 @@ class Ledger:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer comes between; it is on the disk when the body has ended."""
+        """An exclusive write transaction; it is on the disk when the body has ended."""
         try:
-            # isolation_level None: transactions begin and end where it is said, not where sqlite3 thinks they should.
+            # isolation_level None: transactions begin and end explicitly, not where the sqlite3 module would do it.
             with closing(sqlite3.connect(self.path, timeout=_LONGEST_WAIT_S, isolation_level=None)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
                 database.execute("BEGIN IMMEDIATE")
                 database.execute(_TABLE)
-                yield database  # left by an error, the connection is closed and nothing is kept
+                yield database  # on an error the connection is closed and nothing is committed
                 database.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._unusable(error) from error
@@ -145,10 +145,10 @@ class Ledger:
                 return self._rows(self.path.absolute().as_uri(), query, values)
             except sqlite3.OperationalError as error:
                 if "no such table" in str(error):
-                    return []  # somebody is about to make the first decision
+                    return []  # another process is about to record the first decision
                 if self.path.with_name(f"{DECISIONS_FILE}-wal").exists():
                     raise
-                # A folder that cannot be written to, so that nobody else is writing either.
+                # The folder is read-only, so nobody else is writing either.
                 return self._rows(f"{self.path.absolute().as_uri()}?immutable=1", query, values)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
@@ -174,10 +174,10 @@ def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
 
 
 def read_decisions(path: Path, taxonomy: Taxonomy) -> list[Decision]:
-    """The decisions in a CSV with the columns `song,stem,new`, and what else `CSV_COLUMNS` names.
+    """Reads decisions from a CSV with the columns `song,stem,new` and, optionally, the others of `CSV_COLUMNS`.
 
-    Raises DatasetError, with the line, for what is missing, a label that is no class, a path that leads outside, and a
-    time range that is none.
+    Raises DatasetError, with the line, for a missing column, a label that is not a class, a path that leads outside,
+    and an invalid time range.
     """
     decisions = []
     for line, row in read_rows(path, ("song", "stem", "new")):
@@ -221,7 +221,7 @@ def _insert(database: sqlite3.Connection, decision: Decision) -> int:
 
 
 def _values(one: Decision) -> tuple[object, ...]:
-    # To the millisecond, as a CSV has them, so that what is exported and imported again is the same.
+    # To the millisecond, as in the CSV, so that decisions survive an export and import unchanged.
     times = (None if value is None else round(value, 3) for value in (one.start_s, one.end_s))
     return (one.time, one.person, one.song, one.stem, one.old, one.new, *times)
 

@@ -1,4 +1,4 @@
-"""Putting a stem under a new name without touching the original: by link, or by copy."""
+"""Links or copies a stem to a new path, without changing the original."""
 
 from __future__ import annotations
 

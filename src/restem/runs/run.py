@@ -1,16 +1,17 @@
 """A run folder: everything one refinement found, as tables.
 
-    RUN/labels.csv         one row a stem: song, stem, given, refined, verdict, quality,
+    RUN/labels.csv         one row per stem: song, stem, given, refined, verdict, quality,
                            <class>..., seconds, active_seconds
-    RUN/segments.parquet   one row a segment: song, stem, start_s, end_s, level_db, <class>...
+    RUN/segments.parquet   one row per segment: song, stem, start_s, end_s, level_db, <class>...
     RUN/classifier/        model.safetensors, config.json
     RUN/run.json           configuration, seed, versions, dataset, wall time of each stage
     RUN/report.html
-    RUN/decisions.sqlite   what people decided, see `restem.runs.ledger`; with the first decision also
-    RUN/found.csv          labels.csv as the classifiers left it; labels.csv then has the decisions in it
+    RUN/decisions.sqlite   people's decisions, see `restem.runs.ledger`
+    RUN/found.csv          from the first decision on: labels.csv as the classifiers left it; labels.csv then includes
+                           the decisions
 
-`<class>...` are the scores, one column a class in taxonomy order. A stem that failed has no scores, no quality and
-no times (empty cells), and keeps its given labels.
+`<class>...` are the scores, one column per class in taxonomy order. A stem that failed has no scores, no quality and
+no durations (empty cells), and keeps its given labels.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Run:
 
     @cached_property
     def decided(self) -> dict[str, Decided]:
-        """What the decisions say about each stem they name."""
+        """The decisions about each stem, combined: stem name -> `Decided`."""
         return settle(self.decisions, self.taxonomy)
 
     @cached_property
@@ -187,7 +188,7 @@ def open_run(path: Path | str) -> Run:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RestemError) as error:
         raise RunError(f"{description_path}: is damaged; run `restem refine` again.") from error
-    # Not labels.csv: should it have been edited, or not been written to the end, the database is what holds.
+    # Not labels.csv: it may have been edited or not completely written; the database is authoritative.
     found = _read_found(path, taxonomy)
     decisions = Ledger(path).standing()
     labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
@@ -207,16 +208,16 @@ def opened_data(data: Dataset | Run | Path | str) -> Dataset | Run:
 
 
 def record(run: Run, decisions: Sequence[Decision]) -> list[int]:
-    """Records `decisions` about `run` and writes its `labels.csv` anew; returns their numbers in the ledger."""
+    """Records `decisions` about `run` and rewrites its `labels.csv`; returns their numbers in the ledger."""
     numbers = Ledger(run.path).add(decisions)
     write_decided(run)
     return numbers
 
 
 def write_decided(run: Run) -> None:
-    """Writes `labels.csv` of `run` as what the classifiers found and the decisions that stand now."""
+    """Rewrites `labels.csv` of `run`: what the classifiers found, with the standing decisions applied."""
     ledger = Ledger(run.path)
-    # One after the other, or else an older table could come to lie over a newer one.
+    # One writer at a time, or an older table could overwrite a newer one.
     with ledger.writing():
         if not (run.path / FOUND_FILE).exists():
             with written_aside(run.path / FOUND_FILE) as aside:
@@ -296,7 +297,7 @@ def _read_found(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
     """The labels of the run in `path` as the classifiers left them."""
     if not (path / FOUND_FILE).exists():
         labels = _read_labels(path / LABELS_FILE, taxonomy)
-        # Unless somebody has made the first decision meanwhile.
+        # Unless the first decision has been recorded meanwhile.
         if not (path / FOUND_FILE).exists():
             return labels
     return _read_labels(path / FOUND_FILE, taxonomy)
@@ -320,7 +321,7 @@ def _read_labels(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
     except RestemError as error:
         raise RunError(f"{path}: {error}") from error
     if unknown := set(labels["verdict"]).difference(VERDICTS):
-        raise RunError(f"{path}: {unknown.pop()!r} is no verdict; use one of {', '.join(VERDICTS)}.")
+        raise RunError(f"{path}: {unknown.pop()!r} is not a verdict; use one of {', '.join(VERDICTS)}.")
     return labels.select(list(schema))
 
 
@@ -333,7 +334,7 @@ def write_run(
     """
     labels = _conform(labels, labels_schema(taxonomy))
     segments = _conform(segments, segments_schema(taxonomy))
-    (path / FOUND_FILE).unlink(missing_ok=True)  # of what was here before
+    (path / FOUND_FILE).unlink(missing_ok=True)  # of an earlier run
     with written_aside(path / LABELS_FILE) as aside:
         labels.write_csv(aside, float_precision=6)
     with written_aside(path / SEGMENTS_FILE) as aside:

@@ -1,1 +1,1 @@
-"""Separating songs: models, training on stems with label sets, streaming inference."""
+"""Source separation: models, training on stems with label sets, streaming inference."""

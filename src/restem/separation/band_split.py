@@ -1,12 +1,12 @@
-"""The default separator: small, made to train and run on a CPU.
+"""The default separator: small, designed to be trained and run on a CPU.
 
-Masks on a complex spectrogram, as in Luo and Yu, "Music source separation with band-split RNN" (2023): every band of
-the spectrogram becomes a vector, a network lets the vectors of neighbouring times and of all bands exchange what they
-know, and every band's vectors become masks. What differs serves CPUs and small amounts of data: convolutions over time
-(Bai et al., "An empirical evaluation of generic convolutional and recurrent networks", 2018) and matrices over all
-bands (Tolstikhin et al., "MLP-Mixer", 2021) instead of recurrent networks; frames that overlap by half under a sine
-window, since copying spectrograms costs more than computing with them; and masks that share the mixture's magnitude
-out among the sources, which learn faster than complex ones.
+It masks a complex spectrogram, as in Luo and Yu, "Music source separation with band-split RNN" (2023): every band of
+the spectrogram becomes a feature vector, a network mixes the vectors of neighbouring times and of all bands, and every
+band's vectors become masks. The differences suit CPUs and small amounts of data: convolutions over time (Bai et al.,
+"An empirical evaluation of generic convolutional and recurrent networks", 2018) and matrices over all bands (Tolstikhin
+et al., "MLP-Mixer", 2021) instead of recurrent networks; frames that overlap by half under a sine window, since copying
+spectrograms costs more than computing with them; and masks that divide the mixture's magnitude among the sources, which
+train faster than complex ones.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Loudness, not power, is what the network should see: the magnitudes it hears are raised to this.
+# The network's input magnitudes are raised to this power, which brings them closer to loudness.
 _COMPRESSION = 0.3
 
 
 class BandSplit(nn.Module):
     """A separator of `sources` sources from `channels` channels at `rate_hz`.
 
-    n_fft, hop: of the spectrogram, in samples. bands: into how many parts its bins are split. width: numbers in a
-    vector. depth: blocks. frames: of the spectrogram that share a vector.
+    n_fft, hop: of the spectrogram, in samples. bands: number of bands that its bins are split into. width: size of a
+    feature vector. depth: number of blocks. frames: spectrogram frames per vector.
     Raises ValueError when these do not fit.
     """
 
@@ -51,13 +51,13 @@ class BandSplit(nn.Module):
         self.window: Tensor
         edges = band_edges(n_fft, rate_hz, bands)
         self.widths = np.diff(edges).tolist()
-        # A vector hears and masks this many numbers of each of its bins.
+        # A vector encodes and masks this many magnitudes of each of its bins.
         numbers = channels * frames
         self.encode = nn.ModuleList(nn.Linear(numbers * bins, width) for bins in self.widths)
         self.blocks = nn.ModuleList(_Block(width, len(self.widths), dilation=2 ** (i % 4)) for i in range(depth))
         self.norm = nn.LayerNorm(width)
         self.decode = nn.ModuleList(nn.Linear(width, sources * numbers * bins) for bins in self.widths)
-        # Begins with nearly equal shares.
+        # The initial masks are nearly equal for all sources.
         for name, weight in self.decode.named_parameters():
             if name.endswith("weight"):
                 nn.init.trunc_normal_(weight, std=0.02)
@@ -93,16 +93,16 @@ class BandSplit(nn.Module):
     def _tokens(self, spectrum: Tensor) -> Tensor:
         """Complex (batch, channel, frame, bin) -> (batch, band, token, width)."""
         magnitude = spectrum.abs()
-        # Relative to the example's own level, so that a quiet song is heard like a loud one.
+        # Relative to the example's own level, so that quiet and loud songs are treated alike.
         level = magnitude.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 1e-8
         heard = (magnitude / level + 1e-6).pow(_COMPRESSION)
-        # (batch, token, channel, frame, bin): a token's numbers lie side by side.
+        # (batch, token, channel, frame, bin): the magnitudes of a token are adjacent.
         heard = heard.reshape(*heard.shape[:2], -1, self.frames, heard.shape[-1]).transpose(1, 2)
         parts = torch.split(heard, self.widths, dim=4)
         return torch.stack([encode(part.flatten(2)) for encode, part in zip(self.encode, parts, strict=True)], dim=1)
 
     def _masks(self, tokens: Tensor, channels: int) -> Tensor:
-        """(batch, band, token, width) -> (batch, source, channel, frame, bin), one over all sources."""
+        """(batch, band, token, width) -> (batch, source, channel, frame, bin), summing to 1 over sources."""
         shape = (self.sources, channels, self.frames, -1)
         parts = [
             decode(part).float().unflatten(-1, shape).permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
@@ -112,7 +112,7 @@ class BandSplit(nn.Module):
 
 
 class _Block(nn.Module):
-    """First all bands exchange, then every band with its own past and future; each is added to what there was."""
+    """A residual block: mixes the bands, then convolves every band over time."""
 
     def __init__(self, width: int, bands: int, dilation: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class _Block(nn.Module):
 
 
 def band_edges(n_fft: int, rate_hz: int, bands: int) -> np.ndarray:
-    """The first bin of every band, and one past the last: even on the mel scale, at least two bins wide.
+    """The first bin of every band, and one past the last: evenly spaced in mel, at least two bins wide.
 
     Raises ValueError for more bands than the bins can make.
     """

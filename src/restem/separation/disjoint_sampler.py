@@ -1,4 +1,4 @@
-"""Drawing stems whose label sets are disjoint and together cover as many classes as can be."""
+"""Draws stems whose label sets are disjoint and together cover as many classes as possible."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 class DisjointSampler:
-    """Draws disjoint covers from candidates.
+    """Draws candidates with disjoint label sets that together cover as many classes as possible.
 
     flags: (candidate, class), the label set of each. Candidates without a label are never drawn.
-    weights: (candidate,) above 0, how often each is drawn where several would do; by default alike.
+    weights: (candidate,) above 0, the relative frequency of each where several fit; equal by default.
     """
 
     def __init__(self, flags: np.ndarray, weights: np.ndarray | None = None) -> None:
@@ -27,15 +27,15 @@ class DisjointSampler:
         self._reach = cache(self._find_reach)
 
     def draw(self, generator: np.random.Generator) -> list[int]:
-        """The indices of candidates that are disjoint and cover as many classes as any disjoint candidates could.
+        """The indices of disjoint candidates that cover as many classes as any disjoint candidates could.
 
-        Class after class, in random order, among the candidates that have it and leave the best cover possible: each
-        is as likely as its weight.
+        The classes are visited in random order. For each, a candidate is drawn, with a probability proportional to its
+        weight, among those that hold the class and keep the best cover possible.
         """
         drawn: list[int] = []
         left = self._all
         while (goal := self._reach(left)) > 0:
-            # Classes no best cover has are passed over.
+            # Classes that are in no best cover are skipped.
             options: list[int] = []
             for which in generator.permutation(self._all.bit_length()).tolist():
                 options = self._options(left, 1 << which, goal) if left >> which & 1 else []
@@ -61,7 +61,7 @@ class DisjointSampler:
         ]
 
     def _find_reach(self, left: int) -> int:
-        """How many of the classes `left` disjoint candidates can cover at most."""
+        """The largest number of the classes in `left` that disjoint candidates can cover."""
         if left & ~self._single == 0:
             return left.bit_count()
         lowest = left & -left

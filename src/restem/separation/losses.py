@@ -1,8 +1,8 @@
 """Losses for label sets: the sum of the outputs of a stem's classes is compared with the stem.
 
-Nothing is assumed about how the sum divides among them, so a stem of `bass+drums` teaches nothing wrong; a stem with
-one label is the special case. The groups of an example are disjoint and hold every class: a class of which nothing
-sounds is a group of its own with a silent target.
+Nothing is assumed about how the sum divides among them, so a stem of `bass+drums` gives no wrong supervision; a stem
+with one label is the special case. The groups of an example are disjoint and hold every class: a class that does not
+sound is a group of its own with a silent target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def set_loss(
     """The mean loss over all groups of a batch, a scalar.
 
     outputs: (example, class, channel, sample). groups: (example, slot, class), 1 for the classes of a group; unused
-    slots are zero and count for nothing. targets: (example, slot, channel, sample). loss: see `LOSSES`.
+    slots are zero and are ignored. targets: (example, slot, channel, sample). loss: see `LOSSES`.
     quantile: see `kept_by_quantile`; None keeps everything.
     """
     losses = LOSSES[loss](sum_groups(outputs, groups) - targets)
@@ -38,7 +38,7 @@ def sum_groups(outputs: Tensor, groups: Tensor) -> Tensor:
 
 
 def l1(error: Tensor) -> Tensor:
-    """The mean absolute error in time. error: (..., channel, sample). Returns (...)."""
+    """The mean absolute error of waveforms. error: (..., channel, sample). Returns (...)."""
     return error.abs().mean(dim=(-2, -1))
 
 
@@ -46,7 +46,7 @@ def stft(error: Tensor) -> Tensor:
     """The mean absolute error of complex spectrograms of several resolutions, (...), on the scale of `l1`.
 
     Lu et al., "Music source separation with band-split RoPE transformer" (ICASSP 2024), section 3.1, with fewer frames.
-    The spectrogram is linear, so that of the error is the error of the spectrograms.
+    The STFT is linear, so the spectrogram of the error is the error of the spectrograms.
     """
     flat = error.float().flatten(0, -2)
     total = torch.zeros(flat.shape[0], device=error.device)
@@ -67,12 +67,13 @@ LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def kept_by_quantile(losses: Tensor, groups: Tensor, quantile: float) -> Tensor:
-    """How much of each group's loss counts when large losses are cut off, (example, slot) in [0, 1].
+    """The weight of each group's loss when large losses are truncated, (example, slot) in [0, 1].
 
     For every class, the losses of the groups that hold it are compared over the batch, and those above the quantile are
-    taken for wrong labels. A group counts by the share of its classes for which it is kept; with single labels this is
-    the truncation of the winner of SDX'23's label noise track (Fabbro et al., "The Sound Demixing Challenge 2023 -
-    Music Demixing Track", TISMIR 2024, section 5).
+    taken as signs of wrong labels. The weight of a group is the share of its classes for which it is kept. With single
+    labels this is close to the truncation of the winner of SDX'23's label noise track (Fabbro et al., "The Sound
+    Demixing Challenge 2023 - Music Demixing Track", TISMIR 2024, section 5); it differs in that `set_loss` averages
+    over the kept losses only, and in that each quantile of a schedule holds for an equal part of the training.
     losses: (example, slot). groups: (example, slot, class).
     """
     member = groups > 0
@@ -84,14 +85,14 @@ def kept_by_quantile(losses: Tensor, groups: Tensor, quantile: float) -> Tensor:
 
 
 def truncation_at(schedule: Sequence[float], share_done: float) -> float | None:
-    """The quantile at a share of the training: each of `schedule` for an equal part of it; None for no truncation."""
+    """The quantile when `share_done` of the training is done: each of `schedule` for an equal part; None if empty."""
     if not schedule:
         return None
     return schedule[min(int(share_done * len(schedule)), len(schedule) - 1)]
 
 
 def set_sdr(outputs: Tensor, groups: Tensor, targets: Tensor) -> Tensor:
-    """The mean signal-to-distortion ratio in dB over the groups whose target sounds, a scalar; shapes as `set_loss`."""
+    """The mean SDR in dB over the groups with a non-silent target, a scalar; shapes as for `set_loss`."""
     signal = targets.square().sum(dim=(2, 3))
     distortion = (sum_groups(outputs, groups) - targets).square().sum(dim=(2, 3))
     sounding = signal > 1e-6

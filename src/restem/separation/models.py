@@ -1,7 +1,7 @@
-"""The separators there are: one registry, one line a model.
+"""The registry of separator models, one entry per model.
 
-`band_split` is restem's own. The others are made by the packages in which their architectures are well kept, and come
-with the extra `separators`. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
+`band_split` is restem's own. The others come from the packages that maintain their architectures, which the
+extra `separators` installs. Whatever the package, a network takes a mixture (batch, channel, sample) and returns
 (batch, source, channel, sample).
 """
 
@@ -23,7 +23,7 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """What a separator's inputs and outputs are like: how many sources and channels, their rate, training length."""
+    """The inputs and outputs of a separator: its sources, number of channels, rate, and length of training examples."""
 
     sources: tuple[str, ...]
     channels: int
@@ -33,11 +33,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Family:
-    """A line of the registry.
+    """An entry of the registry: how to build one model.
 
-    home: `module:class` of the network. fixed: the arguments that the shape settles. segment_s: how long the examples
-    are that it is trained on and applied to, by default. defaults: of parameters, where restem's differ or the network
-    has none.
+    home: `module:class` of the network. fixed: the arguments that follow from the shape. segment_s: the default length
+    of the examples it is trained on and of the pieces it is applied to. defaults: of parameters, where restem's differ
+    or the network has none.
     """
 
     home: str
@@ -83,14 +83,14 @@ EARLIER_NAMES: Mapping[str, str] = {"band": "band_split"}
 
 
 def family(model: str) -> Family:
-    """The line of the registry for `model`; raises UsageError when there is none."""
+    """The registry entry of `model`; raises UsageError when there is none."""
     if model not in MODELS:
         raise UsageError(f"There is no model {model!r}; use one of {', '.join(MODELS)}.")
     return MODELS[model]
 
 
 def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module:
-    """A network with fresh weights from torch's generator.
+    """Builds a network with initial weights from torch's random generator.
 
     Raises UsageError for an unknown model or parameter, RestemError when the package is not installed or the network
     refuses its parameters.
@@ -109,7 +109,7 @@ def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module
 
 
 def default_parameters(model: str) -> dict[str, Any]:
-    """The parameters of `model` that can be set, and their defaults; raises as `build_network` does."""
+    """The parameters of `model` that can be set, with their defaults; raises as `build_network` does."""
     kind = family(model)
     fixed = kind.fixed(Shape(("a",), 2, 44100, kind.segment_s))
     taken = inspect.signature(_network_class(model).__init__).parameters
@@ -121,7 +121,7 @@ def default_parameters(model: str) -> dict[str, Any]:
 
 
 def parse_parameters(model: str, settings: Iterable[str]) -> dict[str, Any]:
-    """The parameters written `key=value`, of the kind of their defaults; raises UsageError for any other."""
+    """Parses parameters written `key=value`, with the types of their defaults; raises UsageError for any other."""
     allowed = default_parameters(model)
     parsed: dict[str, Any] = {}
     for setting in settings:
@@ -139,7 +139,7 @@ def parse_parameters(model: str, settings: Iterable[str]) -> dict[str, Any]:
 
 
 def _like(default: Any, value: Any, key: str) -> Any:
-    """`value` if it is of the kind of `default`; an integer is a number, and a list a tuple."""
+    """`value`, if it has the type of `default`; an integer passes as a float, a list as a tuple."""
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(default, tuple | list) and isinstance(value, list):

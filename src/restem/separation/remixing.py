@@ -1,11 +1,11 @@
-"""Training examples: stems with disjoint label sets, added up while training.
+"""Training examples: mixtures of stems with disjoint label sets, drawn during training.
 
-An example is drawn from all songs, a place for each stem, so that together they cover every class; or it is coherent:
-what the stems of one song hold at one time, those that share a class added up. Either way an example consists of
-groups with disjoint label sets, one sound each, and the mixture is their sum.
+An example is drawn from stems of all songs, each from a place of its own, that together cover every class; or it is
+coherent: the stems of one song at one time, where those that share a class are summed. Either way an example consists
+of groups with disjoint label sets, one sound per group, and the mixture is their sum.
 
 Randomness is a function of (seed, epoch, index), through a counter-based generator (Philox; Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3", SC 2011), whatever the batch an example is in and whoever computes it.
+random numbers: as easy as 1, 2, 3", SC 2011), whatever the batch of an example and the process that computes it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from restem.separation.disjoint_sampler import DisjointSampler
 from restem.separation.options import TrainOptions
 from restem.separation.training_stems import GRID_S, Places, TrainingStem
 
-# The sum of n sounds says little about each, so a set of n classes is drawn n to this power times as rarely as one of a
-# single class. On the first run of benchmarks/separation.py, 400 steps: 3.4 dB without, 3.8 dB with it.
+# The sum of n sources says little about each, so a set of n classes is drawn n to this power times as rarely as a set
+# of one. On the first run of benchmarks/separation.py, 400 steps: 3.4 dB without, 3.8 dB with it.
 _RARER_BY_SIZE = 2
 
 
 @dataclass(frozen=True)
 class RemixSettings:
-    """What examples are like.
+    """How examples are drawn.
 
-    coherent: the share of examples that come from one song at one time. gain_db: each group is made louder or softer by
-    up to this; half of the groups change polarity, half of them their left and right.
+    coherent: the share of examples that come from one song at one time. gain_db: the largest random gain of a group, up
+    or down. Polarity is inverted in half of the groups, and left and right are swapped in half of them.
     """
 
     coherent: float = TrainOptions.coherent
@@ -44,7 +44,7 @@ class Examples:
     """A batch of examples.
 
     groups: (example, slot, class) float32, 1 for the classes of a group; unused slots are zero. Each class is in one
-    group: one that was not drawn is a group of its own, which is silent.
+    group: a class that was not drawn is a group of its own, which is silent.
     targets: (example, slot, channel, sample) float32, the sound of each group.
     """
 
@@ -78,13 +78,13 @@ class Remixer:
         keys = np.column_stack([places.stem, places.labels]).astype(np.int64)
         candidates, self._candidate_of = np.unique(keys, axis=0, return_inverse=True)
         counts = np.bincount(self._candidate_of, minlength=len(candidates))
-        # All stems weigh the same, however many sets they have: each set by the share of the places that have it.
+        # All stems have the same total weight; each of a stem's sets gets the share of its places that have the set.
         share = counts / np.bincount(places.stem)[candidates[:, 0]]
         sets = candidates[:, 1:].astype(bool)
         self._sampler = DisjointSampler(sets, share / np.maximum(1, sets.sum(axis=1)) ** _RARER_BY_SIZE)
         order = np.argsort(self._candidate_of, kind="stable")
         self._places_of = np.split(order, np.cumsum(counts)[:-1])
-        # Places of one song at one step of the grid sound together.
+        # Places of one song at the same step of the grid are simultaneous.
         songs = {song: number for number, song in enumerate(dict.fromkeys(stem.song for stem in stems))}
         song = np.array([songs[stem.song] for stem in stems])[places.stem]
         _, moment = np.unique(np.column_stack([song, places.step]), axis=0, return_inverse=True)

@@ -1,4 +1,4 @@
-"""A separator: a network, what it was made for, and the folder it is kept in."""
+"""A separator: a network with its configuration, and the folder it is saved in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from restem.taxonomy import Taxonomy
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-# What is above is a mistake, or a damaged file; libsndfile takes no higher rate, and no piece fits into memory.
+# Larger values are a mistake or a damaged file: libsndfile takes no higher rate, and no longer piece fits into memory.
 _HIGHEST_RATE_HZ = 655_350
 _LONGEST = 1 << 28
 
@@ -37,12 +37,12 @@ _DAMAGES = (
 
 @dataclass(frozen=True)
 class SeparatorConfig:
-    """Everything but the weights that is needed to use a separator; `config.json` beside `model.safetensors`.
+    """What is needed to use a separator besides its weights; saved as `config.json` beside `model.safetensors`.
 
-    model, parameters: see `separation.models`. classes: the sources, in the order of the outputs; aliases: the other
-    names they go by. segment_s: the length of the examples it was trained on, and the pieces it takes songs apart in.
-    dataset: the fingerprint of the data it learned from. licence: that of the data, as far as it was given.
-    Raises UsageError for a rate, length or number of channels that cannot be, TaxonomyError for unusable classes.
+    model, parameters: see `separation.models`. classes: the sources, in the order of the outputs. aliases: alternative
+    names of the classes. segment_s: the length of the examples it was trained on, and of the pieces it processes.
+    dataset: the fingerprint of the training data. licence: of the training data, if it was given.
+    Raises UsageError for a rate, length or number of channels out of range, TaxonomyError for unusable classes.
     """
 
     model: str
@@ -64,7 +64,7 @@ class SeparatorConfig:
             raise UsageError("Separators have one channel or two.")
         if not (isinstance(self.segment_s, int | float) and 1.0 <= self.segment_s * self.rate_hz < _LONGEST):
             raise UsageError(f"A separator cannot take songs apart in pieces of {self.segment_s!r} s.")
-        # Names of files are made of classes.
+        # Class names become file names, so they are checked here.
         self.taxonomy  # noqa: B018
 
     @cached_property
@@ -73,7 +73,7 @@ class SeparatorConfig:
         return Taxonomy(self.classes, self.aliases)
 
     def build(self) -> Separator:
-        """A separator with fresh weights from torch's generator; raises as `build_network` does."""
+        """Builds a separator with initial weights from torch's random generator; raises as `build_network` does."""
         shape = Shape(self.classes, self.channels, self.rate_hz, self.segment_s)
         return Separator(self, build_network(self.model, shape, self.parameters))
 
@@ -99,11 +99,11 @@ class Separator(nn.Module):
         outputs: Tensor = self.network(mixture)
         if len(self.config.classes) == 1 and outputs.dim() == 3:
             outputs = outputs.unsqueeze(1)
-        # What ends with the last whole frame of a spectrogram lacks some samples.
+        # Networks whose output ends with the last whole spectrogram frame return too few samples.
         return functional.pad(outputs, (0, mixture.shape[-1] - outputs.shape[-1]))
 
     def valid_length(self, length: int) -> int:
-        """To how many samples a piece of `length` samples has to be extended for the network."""
+        """The number of samples to which the network needs a piece of `length` samples extended."""
         find = getattr(self.network, "valid_length", None)
         return int(find(length)) if find is not None else length
 

@@ -1,11 +1,11 @@
-"""Taking songs apart: any readable file in, one file a class out.
+"""Separates songs: any readable audio file in, one file per class out.
 
     OUT/<song>/<class>.<ext>        at the song's own rate, length and channels
-    OUT/<song>/residual.<ext>       what the stems that are written leave of the song, when asked for
-    OUT/<song>/restem.json          which song, separator and options made them
+    OUT/<song>/residual.<ext>       on request: the song minus the written stems
+    OUT/<song>/restem.json          the song, separator and options that made them
 
-Sound flows from the decoder to the writers in blocks, so that memory does not grow with the song. A song's folder
-appears when it is complete; one that is there already, made by the same request, is left as it is.
+Audio is processed in blocks from the decoder to the writers, so memory does not grow with the song. A song's folder
+appears when it is complete; an existing one, made by the same request, is kept.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SeparationSummary:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is made of every song."""
+    """The settings of a separation, the same for every song."""
 
     separator: Separator
     fingerprint: str
@@ -80,11 +80,11 @@ class _Request:
 
     @property
     def subtype(self) -> str | None:
-        """The encoding, of the formats that have a choice."""
+        """The libsndfile encoding, or None for formats without a choice."""
         return _SUBTYPES[self.depth] if self.format in ("wav", "flac") else None
 
     def describe(self, song: Path) -> dict[str, Any]:
-        """What the manifest holds: another request has another description."""
+        """The content of a song's manifest; different requests have different ones."""
         status = song.stat()
         return {
             "restem": __version__,
@@ -291,7 +291,7 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:
-    """Makes the folder of a song, unless it is there; returns whether anything was clipped."""
+    """Makes the folder of a song, unless it exists; returns whether anything was clipped."""
     record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
     if record.begin():
         return False
@@ -344,12 +344,12 @@ def separate_mixture(
 ) -> Iterator[np.ndarray]:
     """Yields `(class, channel, sample)` blocks for `(channel, sample)` blocks of any rate and number of channels.
 
-    There and back, resampling may make the whole one sample longer or shorter.
+    Resampling to the separator's rate and back may make the output one sample longer or shorter.
     """
     config = separator.config
     fitting = (to_channels(block, config.channels) for block in mixture)
     heard = resample_blocks(fitting, rate_hz, config.rate_hz, config.channels)
-    # All sources go through one resampler, side by side.
+    # All sources go through one resampler, as its channels.
     flat = (
         _with_channels(block, channels).reshape(-1, block.shape[2])
         for block in separate_blocks(separator, heard, overlap=overlap, shifts=shifts, seed=seed, device=device)
@@ -359,14 +359,14 @@ def separate_mixture(
 
 
 def _with_channels(outputs: np.ndarray, channels: int) -> np.ndarray:
-    """(class, channel, sample) with the channels of the song: one is the mean of two, more repeat them."""
+    """(class, channel, sample) with the channels of the song: mono is the mean of two, more channels repeat them."""
     if outputs.shape[1] > channels:
         return outputs.mean(axis=1, keepdims=True)
     return outputs[:, np.arange(channels) % outputs.shape[1]]
 
 
 def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """The `(class, channel, sample)` blocks, cut or filled up with silence to `frames`."""
+    """The `(class, channel, sample)` blocks, cut or padded with silence to `frames`."""
     left, last = frames, None
     for block in blocks:
         last = block[:, :, :left]
@@ -378,7 +378,7 @@ def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
 
 
 def _twice(blocks: Iterator[np.ndarray], keep: bool) -> tuple[Iterator[np.ndarray], Callable[[int], np.ndarray]]:
-    """The blocks, and what gives the same samples a second time: the next n that went by."""
+    """The blocks, and a function that returns the next n of the samples that have passed a second time."""
     waiting: list[np.ndarray] = []
 
     def passing() -> Iterator[np.ndarray]:

@@ -1,10 +1,10 @@
-"""Taking a stem with several labels apart into one stem a class, which add up to it.
+"""Splits a stem with several labels into one stem per class, which sum to it.
 
-A separator's outputs for a stem say how much of each class is in it, but they need not add up to it, and some of it
-goes to classes that the stem does not have. So they are taken for what they say about shares: each bin of the stem's
-spectrogram is divided among the classes of its label set by the magnitudes that the separator gives them. This is the
-generalised Wiener filter with exponent one (Liutkus and Badeau, "Generalized Wiener filtering with fractional power
-spectrograms", ICASSP 2015), and its parts add up to the stem.
+A separator's outputs for a stem estimate how much of each class is in it, but they need not sum to it, and some of it
+goes to classes that the stem does not have. Only their ratios are used: each bin of the stem's spectrogram is divided
+among the classes of its label set in proportion to the magnitudes of the separator's outputs. This is the generalised
+Wiener filter with exponent one (Liutkus and Badeau, "Generalized Wiener filtering with fractional power spectrograms",
+ICASSP 2015), and its parts sum to the stem.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _N_FFT = 2048
 
 
 class Splitter(Separator):
-    """A separator that gives the mixture to some of its classes alone: `classes`, in the order of its outputs."""
+    """A separator that divides the whole mixture among some of its classes, `classes`, in the order of its outputs."""
 
     def __init__(self, separator: Separator, classes: tuple[str, ...]) -> None:
         super().__init__(separator.config, separator.network)
@@ -42,11 +42,11 @@ class Splitter(Separator):
     def forward(self, mixture: Tensor) -> Tensor:
         """mixture: (batch, channel, sample). Returns (batch, class, channel, sample), whose sum is the mixture."""
         outputs = self.separator(mixture)[:, self._index]
-        return share_out(mixture, outputs)
+        return divide_by_magnitude(mixture, outputs)
 
 
 def make_split(folder: Path, taxonomy: Taxonomy, device: str = "auto") -> Split:
-    """What takes stems apart with the separator in `folder`, for `restem.runs.export`.
+    """A function that splits stems with the separator in `folder`, for `restem.runs.export`.
 
     Estimates are written at the separator's rate and with its channels. Raises RestemError when the separator cannot be
     used, or lacks a class of the taxonomy.
@@ -77,8 +77,8 @@ def make_split(folder: Path, taxonomy: Taxonomy, device: str = "auto") -> Split:
     return split
 
 
-def share_out(mixture: Tensor, estimates: Tensor) -> Tensor:
-    """The mixture, divided among sources by the magnitudes of their estimates.
+def divide_by_magnitude(mixture: Tensor, estimates: Tensor) -> Tensor:
+    """Divides the mixture among sources in proportion to the magnitudes of their estimates.
 
     mixture: (batch, channel, sample). estimates: (batch, source, channel, sample). Returns the shape of the latter.
     """

@@ -1,8 +1,8 @@
-"""Taking a song apart piece by piece, in memory that does not grow with the song.
+"""Separates a song piece by piece, in memory that does not grow with the song.
 
-Pieces overlap and fade into each other as in Demucs' `apply_model`: a triangular weight over each piece, and division
-by the sum of the weights. The last pieces, which the song's end cuts, are extended with what comes before them. With
-shifts, a song is taken apart several times, each time a little later, and what comes out is averaged.
+Pieces overlap and are crossfaded as in Demucs' `apply_model`: a triangular weight over each piece, and division by the
+sum of the weights. The last pieces, which the song's end cuts, are extended with the audio before them. With shifts, a
+song is separated several times, each time with a different delay, and the outputs are averaged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 from restem.errors import RestemError, UsageError
 from restem.separation.separator import Separator
 
-# How much later a song is taken apart at most, as in Demucs.
+# The largest random shift of a song, as in Demucs.
 _LONGEST_SHIFT_S = 0.5
 
 
 def check_pieces(overlap: float, shifts: int) -> None:
-    """Raises UsageError for an overlap that is not in [0, 1), or less than no shift."""
+    """Raises UsageError for an overlap that is not in [0, 1), or a negative number of shifts."""
     if not 0.0 <= overlap < 1.0:
         raise UsageError(f"The overlap {overlap} cannot be used; use one from 0 to below 1.")
     if shifts < 0:
@@ -38,10 +38,10 @@ def separate_blocks(
     seed: int = 0,
     device: str = "cpu",
 ) -> Iterator[np.ndarray]:
-    """Yields `(class, channel, sample)` float32 blocks for `(channel, sample)` blocks of a mixture, as many samples.
+    """Yields `(class, channel, sample)` float32 blocks for `(channel, sample)` blocks of a mixture, of equal length.
 
     The mixture has the separator's rate and channels. overlap: the share of a piece that the next one repeats. shifts:
-    0 for the song as it is, or over how many random shifts, drawn from the seed, the outputs are averaged.
+    the number of random shifts, drawn from the seed, over which the outputs are averaged; 0 for none.
     Raises UsageError as `check_pieces` does, RestemError when the separator gives NaN.
     """
     check_pieces(overlap, shifts)
@@ -57,7 +57,7 @@ def separate_blocks(
 
 
 def draw_shifts(longest: int, shifts: int, seed: int) -> list[int]:
-    """By how many samples a song is shifted each time: at most `longest`."""
+    """The random shifts of a song in samples, each at most `longest`."""
     drawn = np.random.default_rng(seed).integers(0, longest + 1, shifts)
     return [int(shift) for shift in drawn]
 
@@ -71,7 +71,7 @@ def _without(count: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _mean(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """The mean of equally long streams of `(class, channel, sample)` blocks, read in step so that little is held."""
+    """The mean of equally long streams of `(class, channel, sample)` blocks, read in step to buffer little."""
     waiting: list[np.ndarray | None] = [None] * len(streams)
     while True:
         heads: list[np.ndarray] = []
@@ -87,7 +87,7 @@ def _mean(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
 
 
 def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float, device: str) -> Iterator[np.ndarray]:
-    """`separate_blocks` of the song as it is."""
+    """`separate_blocks` without shifts."""
     config = separator.config
     length = int(config.rate_hz * config.segment_s)
     stride = max(1, int((1.0 - overlap) * length))
@@ -97,7 +97,7 @@ def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float
     weight = torch.cat([rising, falling]).float()
     weight /= weight.max()
 
-    # What was read and may still be needed, beginning at the sample `origin`; and sums that later pieces add to.
+    # Input that may still be needed, starting at the sample `origin`; and weighted sums that later pieces add to.
     heard = torch.zeros(config.channels, 0)
     origin = start = 0
     pending = weights = torch.zeros(0)
@@ -105,7 +105,7 @@ def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float
     ended = False
     while True:
         parts, have = [heard], origin + heard.shape[1]
-        # One sample more than the piece tells whether the song goes on after it.
+        # One sample beyond the piece shows whether the song continues after it.
         while not ended and have <= start + length:
             block = next(source, None)
             if block is None:
@@ -127,7 +127,7 @@ def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float
         weights = torch.nn.functional.pad(weights, (0, grown - len(weights)))
         pending[..., :size] += weight[:size] * outputs
         weights[:size] += weight[:size]
-        # No later piece reaches what lies before the next one's start.
+        # No later piece overlaps the samples before the next one's start.
         ready = min(stride, grown)
         yield (pending[..., :ready] / weights[:ready]).numpy()
         pending, weights = pending[..., ready:], weights[ready:]
@@ -135,7 +135,7 @@ def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float
         # A last, short piece is extended to the left by up to half a piece.
         drop = max(0, start - length - origin)
         heard, origin = heard[:, drop:], origin + drop
-    # With a stride longer than what was left, nothing is pending; else the ends of the last pieces are.
+    # The ends of the last pieces are pending, unless the stride was longer than the rest of the song.
     if len(weights):
         yield (pending / weights).numpy()
 
@@ -143,7 +143,7 @@ def _separate(separator: Separator, blocks: Iterable[np.ndarray], overlap: float
 def _separate_piece(separator: Separator, heard: Tensor, start: int, size: int, device: str) -> Tensor:
     """The outputs for `size` samples of `heard` from `start` on, (class, channel, sample).
 
-    A piece is extended on both sides to the length that the network wants, with the song where there is one.
+    A piece is extended on both sides to the length that the network needs, with samples of the song where it has any.
     """
     extra = separator.valid_length(size) - size
     first = start - extra // 2

@@ -1,9 +1,9 @@
-"""Training a separator on stems with label sets.
+"""Trains a separator on stems with label sets.
 
 OUT/model.safetensors, config.json   the separator, with averaged weights; usable after every epoch
-OUT/training.json                    what was asked for, and how far it has come
-OUT/log/                             TensorBoard: loss, SDR and sound of the songs kept aside
-OUT/last.ckpt                        while unfinished: from here an interrupted training goes on
+OUT/training.json                    the request and the progress of the training
+OUT/log/                             TensorBoard: loss, SDR and audio of the validation songs
+OUT/last.ckpt                        while unfinished: the checkpoint that an interrupted training resumes from
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from restem.separation.training_stems import (
     GRID_S,
     TrainingStem,
     find_places,
-    fold_out,
+    split_validation,
     training_stems_of_dataset,
     training_stems_of_run,
 )
@@ -188,7 +188,7 @@ def train(
     if threads < 1:
         raise UsageError("`threads` must be at least 1.")
     report = progress or (lambda *_: None)
-    # Everything that was not said is written down, so that other defaults are another training.
+    # Defaults are written out, so that a training with other defaults counts as another one.
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
@@ -203,7 +203,7 @@ def train(
 
     stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
     stems, failures = _decode(root, stems, store, executor, report)
-    learned, checked = fold_out(stems, settings.validation, settings.seed)
+    learned, checked = split_validation(stems, settings.validation, settings.seed)
     fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
         model=settings.model,
@@ -256,7 +256,7 @@ def train(
 
 
 class SeparatorModule(lightning.LightningModule):
-    """The loss of label sets, AdamW, one cycle."""
+    """The Lightning module of a separator: the loss for label sets, AdamW, a one-cycle learning rate."""
 
     def __init__(self, separator: Separator, settings: TrainSettings) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ class SeparatorModule(lightning.LightningModule):
 
     @property
     def share_done(self) -> float:
-        """How much of the training is done, by steps or by time, in [0, 1]."""
+        """The share of the training that is done, by steps or by time, in [0, 1]."""
         by_time = self.seconds / self.settings.max_seconds if self.settings.max_seconds else 0.0
         return min(1.0, max(self.trainer.global_step / self.settings.steps, by_time))
 
@@ -324,14 +324,14 @@ class SeparatorModule(lightning.LightningModule):
 
 
 def one_cycle(share_done: float) -> float:
-    """The learning rate relative to its largest value: a straight rise, then a cosine to zero (Smith, 2018)."""
+    """The learning rate relative to its largest value: a linear rise, then a cosine to zero (Smith, 2018)."""
     if share_done < _WARM_UP_SHARE:
         return 0.04 + 0.96 * share_done / _WARM_UP_SHARE
     return 0.5 + 0.5 * math.cos(math.pi * (share_done - _WARM_UP_SHARE) / (1.0 - _WARM_UP_SHARE))
 
 
 class _SaveAndReport(Callback):
-    """After every epoch leaves the separator as it is by then, and says how far the training has come."""
+    """Saves the separator after every epoch, and reports the progress of the training."""
 
     def __init__(self, out: Path, record: WorkRecord, report: Progress) -> None:
         self.out = out
@@ -363,7 +363,7 @@ class _SaveAndReport(Callback):
 
 
 def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
-    """Where the audio lies, the taxonomy, and a hash of what is learned from."""
+    """The root folder of the audio, the taxonomy, and a hash of the training data."""
     if isinstance(data, Dataset):
         return data.root, data.taxonomy, data.fingerprint()
     described = data.description["dataset"]
@@ -374,7 +374,7 @@ def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
 def _decode(
     root: Path, stems: list[TrainingStem], store: PcmStore, executor: Executor, report: Progress
 ) -> tuple[list[TrainingStem], dict[str, str]]:
-    """The training stems whose audio can be used, now in the store, and why the others cannot."""
+    """Decodes stems into the store; returns those whose audio can be used, and name -> reason for the others."""
     failed = store.fill([stem.source for stem in stems], executor, stage(report, "decoding"))
     good = [stem for index, stem in enumerate(stems) if index not in failed]
     if not good:

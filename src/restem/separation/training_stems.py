@@ -1,12 +1,12 @@
-"""What a separator can be taught, and where: which stems, with which classes in them, at which times.
+"""The stems that a separator is trained on: which stems, with which classes in them, at which times.
 
-The input is a dataset, whose given labels are taken as they are, or a run, whose refined labels are; stems that are
-`failed`, `silent` or (unless they are asked for) `unsure` teach nothing.
+They come from a dataset, with its given labels, or from a run, with its refined labels; stems that are `failed`,
+`silent` or (by default) `unsure` are not used.
 
-A run also knows how sure it is, and what is in a stem over time, and there a class is in the label set of a place
-unless it can be ruled out, for the stem or for the place: where `bass+drums` has no drums, it teaches the bass alone,
-and where `bass` may have drums, it teaches the sum of both. A set that names too much costs sharpness; one that names
-too little teaches something wrong.
+A run also has class probabilities, for each stem and over time. With them, a class is in the label set of a place (a
+time at which an example can start) unless it can be ruled out, for the stem or for the place: where `bass+drums` has no
+drums, the stem supervises the bass alone, and where `bass` may have drums, the sum of both. A set with a class too many
+makes the supervision less specific; a set with a class too few makes it wrong.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from restem.runs.run import Run
 # Examples start on a grid, and up to one step later.
 GRID_S = 0.5
 
-# A place teaches when the stem sounds for this share of it: with less, an example is mostly silence.
+# A place is used if the stem is active for at least this share of it: with less, an example is mostly silence.
 _ACTIVE_SHARE = 0.25
 
-# A class is ruled out in a stem in which it has less than this probability, and in a segment in which it has less than
-# these: one that the refined labels of the stem name needs more proof than one that they do not. On the runs that
-# benchmarks/separation.py trains on, 27 to 33 % of the places lack a sounding class by the given labels, 5 to 6 % by
-# these sets and by the refined labels as a whole, of which these name fewer classes, 1.2 on average, as many as sound.
+# A class that the refined labels of a stem lack is ruled out in the stem below the first of these probabilities. In a
+# segment, a class is ruled out below the second if the refined labels hold it, and below the third if they lack it. On
+# the runs that benchmarks/separation.py trains on, the given labels lack a sounding class in 27 to 33 % of the places,
+# these sets and the refined labels of whole stems in 5 to 6 %. These sets hold fewer classes than the latter, 1.2 on
+# average, which is as many as sound.
 _STEM_RULED_OUT_BELOW = 0.1
 _NAMED_RULED_OUT_BELOW = 0.1
 _OTHER_RULED_OUT_BELOW = 0.5
@@ -41,10 +42,10 @@ _OTHER_RULED_OUT_BELOW = 0.5
 
 @dataclass(frozen=True, eq=False)
 class TrainingStem:
-    """A stem that teaches something.
+    """A stem to train on.
 
-    labels: (class,) flags, of the stem as a whole. start_s, stop_s: (segment,) and scores: (segment, class), 0 for what
-    the stem cannot hold, where a run has looked closer; else None.
+    labels: (class,) flags, of the stem as a whole. start_s, stop_s: (segment,), and scores: (segment, class), 0 for
+    classes that the stem cannot hold; None without scores over time.
     """
 
     source: Source
@@ -58,7 +59,7 @@ class TrainingStem:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """The places where examples can start, place after place.
+    """The places, stem and time, at which examples can start.
 
     stem: (place,) index of the training stem. step: (place,) start on the grid, in units of `GRID_S`.
     labels: (place, class) flags: what may sound in an example that starts there.
@@ -73,7 +74,7 @@ class Places:
 
 
 def training_stems_of_dataset(dataset: Dataset) -> list[TrainingStem]:
-    """Every stem that has a label, under its given labels."""
+    """Every stem that has a label, with its given labels."""
     return [
         TrainingStem(
             (dataset.file(stem), stem.stream or 0),
@@ -87,9 +88,9 @@ def training_stems_of_dataset(dataset: Dataset) -> list[TrainingStem]:
 
 
 def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
-    """The stems of a run that were kept or changed, under their refined labels, and over time; `unsure`, those, too.
+    """The `kept` and `changed` stems of a run, with their refined labels, and scores over time.
 
-    Raises DatasetError when the dataset of the run has gone.
+    unsure: whether to include `unsure` stems. Raises DatasetError when the dataset of the run is missing.
     """
     root = run.dataset_root
     if not root.is_dir():
@@ -104,7 +105,7 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
             continue
         path, stream = split_stem_name(row["stem"])
         stem = TrainingStem((root / path, stream or 0), row["song"], row["stem"], labels)
-        # What is in an unsure stem is uncertain at all times: it teaches as a whole.
+        # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used.
         part = segments.get(row["stem"]) if row["verdict"] != "unsure" else None
         if part is not None:
             times = part.select("start_s", "end_s").to_numpy()
@@ -118,14 +119,14 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
 def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
     """The places of all stems for examples of `segment_s`; the store must hold them.
 
-    A stem without a place in which it sounds long enough has one where it sounds longest; a silent one has none, nor
-    has one that may hold every class.
+    A stem that is nowhere active for long enough has one place, where it is active longest. A silent stem has none, and
+    a place that may hold every class is left out.
     """
     indices, steps, labels = [], [], []
     for index, stem in enumerate(stems):
         active = _active_steps(store.require(stem.source).power, segment_s)
         sets = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
-        # What may hold everything is a mixture, and teaches nothing (unless there is only one class).
+        # A place that may hold every class is a mixture, and no supervision (unless there is only one class).
         useful = ~sets.all(axis=1) | (sets.shape[1] == 1)
         indices.append(np.full(int(useful.sum()), index))
         steps.append(active[useful])
@@ -134,7 +135,7 @@ def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float
 
 
 def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
-    """The steps of the grid at which a stem can start to be heard. power: (frame,) mean square of every `LEVEL_S`."""
+    """The steps of the grid at which an example of a stem can start. power: (frame,) mean square of every `LEVEL_S`."""
     active = active_frames(power)
     if not active.any():
         return np.zeros(0, np.int64)
@@ -149,24 +150,26 @@ def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
 
 
 def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.ndarray:
-    """What may sound within `length_s` from each of `start_s`, (place, class) flags."""
+    """The classes that may sound within `length_s` from each of `start_s`, (place, class) flags."""
     whole = np.tile(stem.labels, (len(start_s), 1))
     if stem.scores is None or stem.start_s is None or stem.stop_s is None:
         return whole
     possible = stem.scores >= np.where(stem.labels, _NAMED_RULED_OUT_BELOW, _OTHER_RULED_OUT_BELOW)
-    # Segments are in order, so those that a place touches lie side by side.
+    # Segments are in order, so those that overlap a place are consecutive.
     first = np.searchsorted(stem.stop_s, start_s, "right")
     stop = np.searchsorted(stem.start_s, start_s + length_s, "left")
     so_far = np.concatenate((np.zeros((1, whole.shape[1]), np.int64), np.cumsum(possible, axis=0)))
     labels = np.not_equal(so_far[np.maximum(first, stop)], so_far[first])
-    # The stem sounds there, so something must: what, only its own labels can tell.
+    # The stem is active there, so some class sounds; without one that is possible, the stem's own labels are used.
     return np.where(labels.any(axis=1, keepdims=True), labels, whole)
 
 
-def fold_out(stems: Sequence[TrainingStem], share: float, seed: int) -> tuple[list[TrainingStem], list[TrainingStem]]:
-    """The stems split by song: those to learn from, and those of about `share` of the songs, to check with.
+def split_validation(
+    stems: Sequence[TrainingStem], share: float, seed: int
+) -> tuple[list[TrainingStem], list[TrainingStem]]:
+    """Splits stems by song into training stems, and validation stems from about `share` of the songs.
 
-    With fewer than two songs, or a share of 0, there is nothing to check with.
+    With fewer than two songs, or a share of 0, there are no validation stems.
     """
     songs = sorted({stem.song for stem in stems})
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0

@@ -1,4 +1,4 @@
-"""The generated band of the demo: songs made of nothing but numpy, as clean stems."""
+"""Synthesised songs as clean stems, for the demo, the benchmarks and the pretrained classifier."""
 
 from restem.synth.band import FAMILIES, render_band, render_song
 

@@ -1,8 +1,8 @@
-"""The generated band: whole songs as stems, a pure function of a seed and a number.
+"""The generated band: whole songs as stems, a pure function of a random seed and an index.
 
-A song is a score and its parts. Each part is of a named instrument family, played by that family's
-module and put through its own random channel: equaliser, compression, room, level. Families are
-summed into classes last, so the same song can be had in any taxonomy.
+A song is a score and its parts. Each part belongs to an instrument family, is played by that family's
+module and goes through its own random channel strip: equaliser, compression, reverberation, level.
+Families are summed into classes last, so the same song can be rendered for any taxonomy.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PLAYERS: Mapping[str, Callable[..., tuple[object, Array]]] = {
     "mallets": play_mallets,
 }  # fmt: skip
 
-# How often each family joins as accompaniment.
+# The probability of each family as accompaniment.
 _OTHERS = {
     "guitar": 0.27,
     "piano": 0.23,
@@ -59,17 +59,17 @@ _OTHERS = {
 _SHARES = {"vocals": 0.7, "drums": 0.55, "bass": 0.55}
 _OTHER_SHARE = 0.5
 
-# A part that sounds for less than this share of the song is drawn again, without resting sections.
+# A part that sounds for less than this share of the song is drawn again, without sections of rest.
 _LEAST_PLAYED = 0.42
 _ATTEMPTS = 4
 
-# Loudness of the played stretches in dB RMS: mean and spread over songs.
+# Loudness of the played passages in dB RMS: mean and standard deviation over songs.
 _LOUDNESS_DB = {"vocals": (-22.5, 2.5), "drums": (-22.5, 3.0), "bass": (-22.5, 3.0)}
 _OTHER_LOUDNESS_DB = (-24.5, 3.0)
 _PEAK_DB = (-18.0, -3.0)
 _MIXTURE_PEAK = 0.95
 
-# The noise of a microphone and its preamplifier: well below what counts as sound.
+# The noise of a microphone and its preamplifier: well below the music.
 _HISS_DB = (-90.0, -68.0)
 
 # First numbers of the seed sequences, so that no two uses share a stream.
@@ -78,7 +78,7 @@ _SCORE_STREAM, _PART_STREAM, _CHANNEL_STREAM = 0, 1, 2
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a song: its family, and its sound `(2, sample)` float32 as in the mix."""
+    """One part of a song: its instrument family, and its sound in the mix, `(2, sample)` float32."""
 
     family: str
     sound: Array
@@ -92,7 +92,7 @@ def render_song(
     rate_hz: int = 44100,
     classes: Mapping[str, str] | None = None,
 ) -> dict[str, Array]:
-    """One song as stems: class -> float32 `(2, sample)`.
+    """Render one song as stems: class -> float32 `(2, sample)`.
 
     classes: family -> class name; a family it does not name keeps its default (vocals, drums, bass,
     and `other` for the rest). Only classes that have a part in the song are returned; by default
@@ -109,7 +109,7 @@ def render_song(
 
 
 def render_parts(seed: int, index: int, *, seconds: float, rate_hz: int) -> list[Part]:
-    """The parts of one song; their sum peaks at 0.95 at most."""
+    """Render the parts of one song; their sum peaks at 0.95 at most."""
     length = round(seconds * rate_hz)
     rng = np.random.default_rng([seed, index, _SCORE_STREAM])
     score = compose(rng, seconds)
@@ -130,7 +130,7 @@ def render_parts(seed: int, index: int, *, seconds: float, rate_hz: int) -> list
 
 
 def _play(family: str, score: Score, active: Array, stream: list[int], rate_hz: int, length: int) -> Array:
-    """A part as played, `(sample,)` or `(2, sample)`; one that is hardly heard is drawn anew."""
+    """Render a part without effects, `(sample,)` or `(2, sample)`; one that is hardly audible is drawn again."""
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng([*stream, attempt])
         bars = active if attempt == 0 else np.ones_like(active)
@@ -141,7 +141,7 @@ def _play(family: str, score: Score, active: Array, stream: list[int], rate_hz: 
 
 
 def _channel(dry: Array, family: str, score: Score, rng: Generator, rate_hz: int) -> Array:
-    """A part's way through the desk, to its loudness: `(2, sample)` float32."""
+    """Apply a part's channel strip and set its loudness: `(2, sample)` float32."""
     sound = effects.random_equaliser(dry.astype(np.float32), rate_hz, rng, 3.5)
     stereo = effects.pan(sound, _position(family, rng)).astype(np.float32)
     if rng.random() < {"vocals": 0.6, "drums": 0.3}.get(family, 0.15):
@@ -168,7 +168,7 @@ def _channel(dry: Array, family: str, score: Score, rng: Generator, rate_hz: int
     if rng.random() < 0.1:
         stereo = effects.worn_tape(stereo, rate_hz, rng)
     mean, spread = _LOUDNESS_DB.get(family, _OTHER_LOUDNESS_DB)
-    # Peaks are bent down by up to 9 dB, as desks and tape do, so that drums can be loud.
+    # Peaks are soft-limited by up to 9 dB, as by mixing consoles and tape, so that drums can be loud.
     headroom = decibels(-float(rng.uniform(0.0, 9.0 if family == "drums" else 5.0)))
     stereo = effects.limit(stereo, float(np.abs(stereo).max()) * headroom)
     loudness_db = float(np.clip(rng.normal(mean, spread), mean - 2 * spread, mean + 2 * spread))
@@ -179,7 +179,7 @@ def _channel(dry: Array, family: str, score: Score, rng: Generator, rate_hz: int
 
 
 def _position(family: str, rng: Generator) -> float:
-    """Where a part stands: the middle for voice, drums and bass, anywhere for the rest."""
+    """Draw the pan position of a part: the centre for voice, drums and bass, anywhere for the rest."""
     if family in ("vocals", "drums", "bass"):
         return float(rng.normal(0.0, 0.05))
     return float(np.clip(rng.normal(0.0, 0.35), -0.9, 0.9))
@@ -206,7 +206,7 @@ def _played_share(sound: Array, rate_hz: int) -> float:
 
 
 def _mix(families: list[str], sounds: list[Array]) -> list[Part]:
-    """Bring into range the peak of each part, of all accompaniment together, and of the sum."""
+    """Scale parts so that the peaks of each part, of the summed accompaniment and of the mix are in range."""
     parts = []
     for family, sound in zip(families, sounds, strict=True):
         parts.append(Part(family, sound * np.float32(_gain_into_range(sound))))
@@ -245,7 +245,7 @@ def render_band(
 ) -> Path:
     """Render `songs` songs into `out/song000/<class>.<extension>` and so on; returns `out`.
 
-    A song's folder is finished or absent, and songs that are there are kept, whatever they were
+    A song's folder is either complete or absent, and existing songs are kept, whatever they were
     rendered with, so that an interrupted rendering resumes. The result is independent of `workers`.
     progress: called with (done, songs).
     """
@@ -273,7 +273,7 @@ def _render_folder(
     classes: Mapping[str, str],
     number: int,
 ) -> None:
-    """Render one song aside and move its folder into place."""
+    """Render one song into a temporary folder and rename it when it is complete."""
     stems = render_song(seed, number, seconds=seconds, rate_hz=rate_hz, classes=classes)
     folder = out / f"song{number:03d}"
     with folder_written_aside(folder) as aside:

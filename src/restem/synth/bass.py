@@ -1,4 +1,4 @@
-"""Basses: fingered, picked, slapped, muted and upright strings, synth, sub and gliding 808 bass."""
+"""Basses: fingered, picked, slapped, muted, fretless and upright; synth bass, sub-bass and gliding 808 bass."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _STYLE_LINES = {
 
 
 def play_bass(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a sound and a line, play it: the notes, and `(sample,)`."""
+    """Draw a bass sound and a bass line and render them: the notes, and `(sample,)`."""
     sounds = _STYLE_SOUNDS.get(score.style, STRINGS + SYNTHS)
     sound = str(rng.choice(sounds if rng.random() < 0.7 else STRINGS + SYNTHS))
     lines = _STYLE_LINES.get(score.style, BASS_LINES)
     line = str(rng.choice(lines if rng.random() < 0.7 else BASS_LINES))
-    # Most lines lie at the bottom; some lie where guitars and left hands play, too.
+    # Most lines lie in the lowest register; some share that of guitars and the pianist's left hand.
     lowest = int(rng.choice([28, 28, 30, 33, 36, 40], p=[0.35, 0.2, 0.15, 0.15, 0.1, 0.05]))
     sustain = float(rng.choice([0.5, 0.8, 0.95]))
     if rng.random() < 0.07:
@@ -83,7 +83,7 @@ def render_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
 
 
 def _one_at_a_time(notes: list[Note]) -> list[Note]:
-    """Shorten notes that overlap the next: basses here play one note at a time."""
+    """Shorten notes that overlap the next: basses here are monophonic."""
     ordered = sorted(notes, key=lambda note: note.start_s)
     cut = []
     for note, following in zip(ordered, [*ordered[1:], None], strict=True):
@@ -110,7 +110,7 @@ def _string_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
     out = np.zeros(length)
     rung: dict[tuple[float, int], Array] = {}
     for note in notes:
-        # Strong strokes are brighter; three strengths are enough, and each sound is made once.
+        # Harder plucks are brighter; three strengths are enough, and each sound is rendered once.
         strength = int(np.clip(note.velocity * 3.0, 0, 2))
         key = (note.pitch, strength)
         if key not in rung:
@@ -150,7 +150,7 @@ def _string_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
 
 
 def _slide_in(tone: Array, rate_hz: int, rng: Generator) -> Array:
-    """Read a tone a little slow at first, so that it slides up to its pitch."""
+    """Resample a tone so that it slides up to its pitch, with a slight vibrato."""
     count = len(tone)
     time = np.arange(count) / rate_hz
     speed = 1.0 - float(rng.uniform(0.0, 0.08)) * np.exp(-time / 0.04)
@@ -207,7 +207,7 @@ def _synth_bass(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
 def _bass_oscillators(
     sound: str, phase: Array, frequency: Array, filter_curve: Array, rng: Generator, rate_hz: int
 ) -> Array:
-    """The raw tone of a synthesiser bass."""
+    """The oscillators of a synth bass, before its filter."""
     if sound in ("sub", "808"):
         overtones = np.array([1.0, *(rng.uniform(0.0, 0.25, 3) / np.arange(2, 5))])
         return read_table(wavetable(overtones), phase)

@@ -23,12 +23,12 @@ KITS = (
 )
 
 _TAKES = 3
-"""Sounds made of each drum: a real drum never sounds the same twice."""
+"""Variations rendered of each drum: a real drum never sounds the same twice."""
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What the drums of a kit share: its kind (one of `KITS`), and a tuning around 1."""
+    """The properties that all drums of a kit share: its name (one of `KITS`), and a tuning factor around 1."""
 
     name: str
     tune: float
@@ -37,7 +37,7 @@ class Kit:
 
 
 def build_kit(drums: list[str], name: str, rng: Generator, rate_hz: int) -> Mapping[str, list[Array]]:
-    """A few takes of each named drum, `(sample,)` each, peaking around 1 before velocity."""
+    """Render a few variations of each named drum, `(sample,)` each, peaking around 1 before velocity."""
     kit = Kit(name, log_uniform(rng, 0.75, 1.35), rng, rate_hz)
     sounds: dict[str, list[Array]] = {}
     for drum in drums:
@@ -65,14 +65,14 @@ _MEMBRANE = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.6,
 
 
 def _noise(rng: Generator, seconds: float, rate_hz: int, fall_s: float) -> Array:
-    """Noise that falls by 60 dB in `fall_s`."""
+    """Noise that decays by 60 dB in `fall_s`."""
     count = round(seconds * rate_hz)
     time = np.arange(count) / rate_hz
     return rng.standard_normal(count) * np.exp(-6.9 * time / fall_s)
 
 
 def _swept_sine(start_hz: float, end_hz: float, sweep_s: float, fall_s: float, rate_hz: int) -> Array:
-    """A sine that drops from one frequency to another while it dies: kicks and toms."""
+    """A decaying sine that sweeps from one frequency to another: kicks and toms."""
     time = np.arange(int(min(fall_s, 1.8) * rate_hz)) / rate_hz
     frequency = end_hz + (start_hz - end_hz) * np.exp(-time / sweep_s)
     return np.sin(2.0 * np.pi * np.cumsum(frequency) / rate_hz) * np.exp(-6.9 * time / fall_s)
@@ -181,7 +181,7 @@ def _rim(kit: Kit) -> Maker:
 
 
 def _cymbal(rng: Generator, rate_hz: int, *, seconds: float, low_hz: float, metal: float, partials: int) -> Maker:
-    """Hundreds of inharmonic partials and noise above `low_hz`; metal is the partials' share."""
+    """A cymbal: hundreds of inharmonic partials, and noise, above `low_hz`; metal is the partials' share."""
     frequencies = np.sort(np.exp(rng.uniform(np.log(low_hz * 0.5), np.log(15000.0), partials)))
     decays = seconds * rng.uniform(0.4, 1.1, partials) * (low_hz / frequencies) ** 0.25
     tone = rng.uniform(0.1, 1.0, partials)
@@ -203,7 +203,7 @@ def _cymbal(rng: Generator, rate_hz: int, *, seconds: float, low_hz: float, meta
 
 
 def _808_cymbal(rng: Generator, rate_hz: int, seconds: float, low_hz: float) -> Maker:
-    """Six square waves through a high-pass: the metal of the TR-808."""
+    """Six square waves through a high-pass: the cymbals of the TR-808."""
     base = np.array([205.3, 304.4, 369.6, 522.7, 540.0, 800.0]) * log_uniform(rng, 0.8, 1.5)
 
     def make() -> Array:
@@ -325,7 +325,7 @@ def _clave(kit: Kit) -> Maker:
 
 
 def _sweep(kit: Kit) -> Maker:
-    """A brush drawn across the snare."""
+    """A brush swept across the snare."""
     rng, rate_hz = kit.rng, kit.rate_hz
     low_hz, length_s = log_uniform(rng, 900.0, 2500.0), log_uniform(rng, 0.2, 0.45)
 

@@ -1,4 +1,4 @@
-"""Drummers: a kit, a part for it, and its performance."""
+"""Drum parts: a drum kit, a pattern for it, and its performance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restem.synth.signals import Array, Generator, add_at, decibels, log_uniform
 
 
 def play_drums(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Hit], Array]:
-    """Draw a kit, write a drum part for the played bars, play it: hits, and `(2, sample)`."""
+    """Draw a kit and a drum part for the played bars and render them: the hits, and `(2, sample)`."""
     kit = str(rng.choice(KITS))
     if score.style in ("trap", "electro", "house") and rng.random() < 0.6:
         kit = str(rng.choice(["electronic", "808"]))
@@ -23,7 +23,7 @@ def play_drums(score: Score, active: Array, rng: Generator, rate_hz: int, length
 
 
 def render_hits(hits: list[Hit], kit: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play hits on a kit of one of `KITS`: `(2, sample)`."""
+    """Render hits on a kit of one of `KITS`: `(2, sample)`."""
     sounds = build_kit(sorted({hit.drum for hit in hits}), kit, rng, rate_hz)
     mono_kit = rng.random() < 0.2
     width = 0.0 if mono_kit else float(rng.uniform(0.2, 0.9))
@@ -61,11 +61,11 @@ _PLACES = {
 }  # fmt: skip
 
 _CHOKED_BY = {"open": ("closed", "open", "pedal"), "kick": ("kick",)}
-"""Drums that a later stroke on one of these silences: hats, and the one head of a kick."""
+"""Choke groups: drum -> the drums whose next hit silences it (the open hi-hat, and the kick itself)."""
 
 
 def _chokes(hits: list[Hit]) -> dict[int, float]:
-    """For each hit that is cut off (by its number among the hits), when that happens."""
+    """The time at which each choked hit is cut off, by the index of the hit."""
     following: dict[int, float] = {}
     upcoming: dict[str, float] = {}
     for number in range(len(hits) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""What happens to a part after it was played: equaliser, drive, compression, room, tape.
+"""Audio effects: filters, saturation, compression, limiting, reverberation, delays, panning, tape.
 
 Sounds are `(sample,)` or `(channel, sample)`; a function says which. All keep the length.
 """
@@ -14,7 +14,7 @@ _CONTROL_S = 0.002
 
 
 def lowpass(sound: Array, rate_hz: int, cutoff_hz: float, order: int = 2) -> Array:
-    """Butterworth low-pass along the last axis; without effect near the Nyquist frequency."""
+    """Butterworth low-pass along the last axis; bypassed for cutoffs near the Nyquist frequency."""
     if cutoff_hz >= 0.45 * rate_hz:
         return sound
     sections = signal.butter(order, cutoff_hz, "low", fs=rate_hz, output="sos")
@@ -46,13 +46,13 @@ def peak_sections(rate_hz: int, centre_hz: float, gain_db: float, quality: float
 
 
 def body_resonance(sound: Array, rate_hz: int, peaks: list[tuple[float, float, float]]) -> Array:
-    """Peaking filters in a row, each (centre in Hz, gain in dB, quality): a body, a cabinet."""
+    """Peaking filters in series, each (centre in Hz, gain in dB, Q): an instrument's body, or a cabinet."""
     sections = np.vstack([peak_sections(rate_hz, *peak) for peak in peaks])
     return np.asarray(signal.sosfilt(sections.astype(sound.dtype), sound))
 
 
 def random_equaliser(sound: Array, rate_hz: int, rng: Generator, strength_db: float) -> Array:
-    """One to three random peaks and dips: no two microphones and desks are alike."""
+    """One to three random peaking filters, for the differences between microphones and preamplifiers."""
     count = int(rng.integers(1, 4))
     peaks = [
         (
@@ -66,13 +66,13 @@ def random_equaliser(sound: Array, rate_hz: int, rng: Generator, strength_db: fl
 
 
 def air(sound: Array, rate_hz: int, corner_hz: float, gain_db: float) -> Array:
-    """Raise what lies above a corner: a first-order high shelf along the last axis."""
+    """First-order high shelf along the last axis, with `gain_db` above `corner_hz`."""
     above = highpass(sound, rate_hz, corner_hz, 1)
     return sound + (decibels(gain_db) - 1.0) * above
 
 
 def hiss(rng: Generator, shape: tuple[int, ...], rate_hz: int, level_db: float) -> Array:
-    """Background noise with a random tint: float32 of `shape`, `level_db` RMS before tinting."""
+    """Background noise through a random low-pass: float32 of `shape`, `level_db` RMS before the filter."""
     noise = decibels(level_db) * rng.standard_normal(shape, dtype=np.float32)
     return lowpass(noise, rate_hz, log_uniform(rng, 2000.0, 18000.0), 1)
 
@@ -101,7 +101,7 @@ def compress(sound: Array, rate_hz: int, *, threshold_db: float, ratio: float, r
 
 
 def limit(sound: Array, ceiling: float) -> Array:
-    """Bend what exceeds half the ceiling so that nothing exceeds the ceiling."""
+    """Soft limiter: samples above half the ceiling are compressed so that none exceeds the ceiling."""
     knee = 0.5 * max(ceiling, 1e-9)
     over = np.abs(sound) - knee
     bent = knee * (1.0 + np.tanh(over / knee))
@@ -118,10 +118,10 @@ def room(
     dark_hz: float = 6000.0,
     predelay_s: float = 0.01,
 ) -> Array:
-    """Add a random room to `(2, sample)`: early reflections, then noise that decays and darkens.
+    """Add random reverberation to `(2, sample)`: early reflections and a decaying tail of noise.
 
-    decay_s: the time in which the room's low band falls by 60 dB (Moorer 1979: a room's late
-    response is decaying noise). level_db: energy of the room relative to the direct sound.
+    decay_s: the reverberation time (60 dB decay) of the low band, half of it for the high band (Moorer
+    1979: late reverberation is decaying noise). level_db: energy relative to the direct sound.
     """
     length = max(64, int(min(decay_s * 0.8, 2.2) * rate_hz))
     time = np.arange(length) / rate_hz
@@ -145,14 +145,14 @@ def room(
 
 
 def convolve(sound: Array, response: Array) -> Array:
-    """Each channel of `(channel, sample)` with its response, cut to the length of the sound."""
+    """Convolve each channel of `(channel, sample)` with its impulse response, cut to the sound's length."""
     size = int(fft.next_fast_len(sound.shape[1] + response.shape[1], real=True))
     spectrum = fft.rfft(sound, size, axis=1) * fft.rfft(response, size, axis=1)
     return np.asarray(fft.irfft(spectrum, size, axis=1)[:, : sound.shape[1]])
 
 
 def echo(sound: Array, rate_hz: int, *, delay_s: float, feedback: float, level: float) -> Array:
-    """Echoes of `(2, sample)` that go from side to side and fade."""
+    """Ping-pong delay of `(2, sample)`: decaying echoes that alternate between the sides."""
     out = sound.copy()
     step = int(delay_s * rate_hz)
     gain = level
@@ -169,7 +169,7 @@ def echo(sound: Array, rate_hz: int, *, delay_s: float, feedback: float, level: 
 def modulated_delay(
     sound: Array, rate_hz: int, *, base_s: float, depth_s: float, speed_hz: float, phase: float
 ) -> Array:
-    """`(sample,)` through a delay that swings: chorus when mixed in, vibrato alone."""
+    """`(sample,)` through a sinusoidally modulated delay: chorus when mixed with the input, vibrato alone."""
     time = np.arange(len(sound))
     swing = np.sin(2.0 * np.pi * (speed_hz * time / rate_hz + phase))
     position = np.clip(time - rate_hz * (base_s + depth_s * swing), 0.0, len(sound) - 1.001)
@@ -179,7 +179,7 @@ def modulated_delay(
 
 
 def chorus(sound: Array, rate_hz: int, rng: Generator, depth: float = 0.7) -> Array:
-    """A mono sound made wide by one slow modulated delay a side: `(sample,)` to `(2, sample)`."""
+    """Stereo chorus, with one slowly modulated delay per side: `(sample,)` to `(2, sample)`."""
     speed_hz = log_uniform(rng, 0.15, 2.5)
     depth_s = min(0.004, 0.0012 / speed_hz + 0.0005)
     sides = [
@@ -198,14 +198,14 @@ def tremolo(sound: Array, rate_hz: int, *, speed_hz: float, depth: float) -> Arr
 
 
 def pan(sound: Array, position: float) -> Array:
-    """`(sample,)` to `(2, sample)`, or a balance of `(2, sample)`; -1 is left, 1 is right."""
+    """Pan `(sample,)` to `(2, sample)`, or balance `(2, sample)`; -1 is left, 1 is right."""
     angle = (position + 1.0) * np.pi / 4.0
     gains = np.array([[np.cos(angle)], [np.sin(angle)]]) * np.sqrt(2.0)
     return np.asarray((np.stack((sound, sound)) if sound.ndim == 1 else sound) * gains)
 
 
 def worn_tape(sound: Array, rate_hz: int, rng: Generator) -> Array:
-    """Old equipment for `(2, sample)`: band limits, saturation, wow."""
+    """Worn tape for `(2, sample)`: limited bandwidth, saturation, wow."""
     low_hz = log_uniform(rng, 30.0, 200.0)
     high_hz = log_uniform(rng, 2500.0, 9000.0)
     out = highpass(lowpass(sound, rate_hz, high_hz, 4), rate_hz, low_hz)

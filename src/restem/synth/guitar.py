@@ -25,7 +25,7 @@ _RING_S = 2.5
 
 
 def play_guitar(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a guitar and what it plays: the notes, and `(2, sample)` or `(sample,)`."""
+    """Draw a guitar sound and a part and render them: the notes, and `(2, sample)` or `(sample,)`."""
     sound = str(rng.choice(SOUNDS))
     if score.style == "metal" or (score.style == "rock" and rng.random() < 0.4):
         sound = str(rng.choice(["distorted", "distorted", "crunch"]))
@@ -64,7 +64,7 @@ def play_guitar(score: Score, active: Array, rng: Generator, rate_hz: int, lengt
 
 
 def _power_chords(score: Score, active: Array, rng: Generator) -> list[Note]:
-    """Root, fifth and octave on the low strings, in eighths or held."""
+    """Power chords, root, fifth and octave on the low strings, in eighth notes or sustained."""
     kind = str(rng.choice(["strum", "stabs", "sustained"]))
     groups = comping(score, active, rng, kind=kind, centre=50.0, count=3, length=0.95)
     notes: list[Note] = []
@@ -76,7 +76,7 @@ def _power_chords(score: Score, active: Array, rng: Generator) -> list[Note]:
 
 
 def _strummed(score: Score, active: Array, rng: Generator, kind: str) -> list[Note]:
-    """Full chords on six strings, struck one string after the other, down and up."""
+    """Full chords on six strings, strummed down and up."""
     spread_s = log_uniform(rng, 0.004, 0.025)
     capo = int(rng.choice([0, 0, 0, 2, 5]))
     groups = comping(
@@ -107,7 +107,7 @@ def _fretted(pitch_classes: tuple[int, ...], capo: int) -> list[int]:
 
 
 def render_guitar(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play notes on a guitar of one of `SOUNDS`: `(sample,)`, or `(2, sample)` if doubled."""
+    """Render notes on a guitar of one of `SOUNDS`: `(sample,)`, or `(2, sample)` if double-tracked."""
     doubled = sound in ("distorted", "crunch", "steel", "muted") and rng.random() < 0.35
     if not doubled:
         return _one_guitar(notes, sound, rng, rate_hz, length)
@@ -132,13 +132,13 @@ def _one_guitar(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
     strings = _strings(notes, sound, rng, rate_hz, length)
     if sound in ("steel", "nylon"):
         peaks = [
-            (log_uniform(rng, 90, 130), float(rng.uniform(2, 8)), 3.0),  # air in the box
+            (log_uniform(rng, 90, 130), float(rng.uniform(2, 8)), 3.0),  # air (Helmholtz) resonance of the body
             (log_uniform(rng, 180, 260), float(rng.uniform(2, 7)), 3.0),  # top plate
             (log_uniform(rng, 350, 700), float(rng.uniform(-3, 4)), 2.0),
             (log_uniform(rng, 2500, 5000), float(rng.uniform(-2, 6)), 0.8),
         ]
         return effects.highpass(effects.body_resonance(strings, rate_hz, peaks), rate_hz, 70.0)
-    # A magnetic pickup rings at a few kilohertz.
+    # A magnetic pickup has a resonance at a few kilohertz.
     strings = effects.body_resonance(strings, rate_hz, [(log_uniform(rng, 1800, 4500), float(rng.uniform(2, 9)), 1.2)])
     strings = effects.highpass(strings, rate_hz, log_uniform(rng, 70, 250), 1)
     if sound in ("clean", "muted"):
@@ -151,7 +151,7 @@ def _one_guitar(notes: list[Note], sound: str, rng: Generator, rate_hz: int, len
 
 
 def _cabinet(sound: Array, rate_hz: int, rng: Generator) -> Array:
-    """A guitar loudspeaker: little below 90 Hz, little above 5 kHz, bumps between."""
+    """A guitar cabinet: little below 90 Hz, little above 5 kHz, resonances between."""
     sound = effects.highpass(sound, rate_hz, log_uniform(rng, 70.0, 130.0))
     sound = effects.lowpass(sound, rate_hz, log_uniform(rng, 3200.0, 7000.0), 4)
     peaks = [
@@ -163,7 +163,7 @@ def _cabinet(sound: Array, rate_hz: int, rng: Generator) -> Array:
 
 
 def _strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """The bare strings: `(sample,)`."""
+    """The strings alone, without body or amplifier: `(sample,)`."""
     brightness = float(rng.uniform(0.35, 0.6) if sound == "nylon" else rng.uniform(0.55, 0.95))
     damping = float(rng.uniform(0.25, 0.5) if sound == "nylon" else rng.uniform(0.05, 0.3))
     decay_s = log_uniform(rng, 2.0, 8.0)

@@ -1,4 +1,4 @@
-"""Keyboards and mallets: pianos, clavinet, organ, harpsichord; vibraphone, marimba and kin."""
+"""Keyboards and mallets: pianos, clavinet, organ, harpsichord; vibraphone, marimba and similar."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MALLETS = ("vibraphone", "marimba", "glockenspiel", "kalimba", "music box", "ste
 
 
 def play_piano(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a keyboard and what both hands play: the notes, and `(sample,)` or `(2, sample)`."""
+    """Draw a keyboard and a part for both hands and render them: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(PIANOS))
     kinds = ["sustained", "stabs", "quarters", "offbeats", "arpeggio", "broken", "strum"]
     if sound == "organ":
@@ -49,7 +49,7 @@ def play_piano(score: Score, active: Array, rng: Generator, rate_hz: int, length
     )  # fmt: skip
     notes = [note for group in groups for note in group]
     hands = rng.random()
-    if hands < 0.45:  # a left hand that lives where the bass lives
+    if hands < 0.45:  # a left hand in the register of the bass
         lowest = int(rng.choice([28, 33, 36, 40]))
         kind = str(rng.choice(["root", "root fifth", "octaves", "pump", "arpeggio"]))
         notes += bass_line(score, active, rng, kind=kind, lowest=lowest)
@@ -61,7 +61,7 @@ def play_piano(score: Score, active: Array, rng: Generator, rate_hz: int, length
 
 
 def play_mallets(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a mallet instrument and a line or pattern for it: the notes, and `(sample,)`."""
+    """Draw a mallet instrument and a line or pattern and render them: the notes, and `(sample,)`."""
     sound = str(rng.choice(MALLETS))
     low = {"marimba": 48.0, "glockenspiel": 76.0, "music box": 72.0}.get(sound, 57.0)
     low += float(rng.uniform(0.0, 6.0))
@@ -75,7 +75,7 @@ def play_mallets(score: Score, active: Array, rng: Generator, rate_hz: int, leng
 
 
 def render_keyboard(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play notes on a keyboard of one of `PIANOS`."""
+    """Render notes on a keyboard of one of `PIANOS`: `(sample,)` or `(2, sample)`."""
     if sound == "organ":
         return _organ(notes, rng, rate_hz, length)
     if sound == "electric":
@@ -91,7 +91,7 @@ def _play_once_made(
     make: Callable[[float, int], Array],
     ring_s: float,
 ) -> Array:
-    """Lay out notes from sounds made once for each pitch and strength; `make(pitch, strength)`."""
+    """Place notes whose sound is rendered once per pitch and strength, by `make(pitch, strength)`."""
     out = np.zeros(length, dtype=np.float32)
     made: dict[tuple[float, int], Array] = {}
     for note in notes:
@@ -114,10 +114,10 @@ def _play_once_made(
 
 
 def _struck_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Piano, clavinet and harpsichord: stiff strings, two of them slightly apart.
+    """Piano, clavinet and harpsichord: stiff strings, two per note, slightly detuned.
 
-    Partials of a stiff string lie at `n f sqrt(1 + B n^2)` (Fletcher 1964); what is struck at `1/8`
-    of the string lacks each eighth partial.
+    Partials of a stiff string lie at `n f sqrt(1 + B n^2)` (Fletcher 1964); a string struck at `1/8` of
+    its length lacks every eighth partial.
     """
     plucked = sound in ("harpsichord", "clavinet")
     tilt = {
@@ -163,7 +163,7 @@ def _struck_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int,
 
 
 def _electric_piano(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
-    """A tine or reed with a bell-like attack, through a pickup that bends it, and tremolo."""
+    """A tine or reed with a bell-like attack, distorted by its pickup, and tremolo."""
     decay_s = log_uniform(rng, 1.5, 6.0)
     bell_ratio = float(rng.choice([6.27, 7.1, 4.0, 14.0]))
     bell = float(rng.uniform(0.03, 0.35))
@@ -191,12 +191,12 @@ def _electric_piano(notes: list[Note], rng: Generator, rate_hz: int, length: int
 
 
 def _organ(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
-    """Drawbars with key click and a rotating loudspeaker."""
-    # Footage 16, 5 1/3, 8, 4, 2 2/3, 2, 1 3/5, 1 1/3, 1 as harmonics of the 16 foot tone.
+    """A drawbar organ with key click and rotary speaker."""
+    # Drawbars 16', 5 1/3', 8', 4', 2 2/3', 2', 1 3/5', 1 1/3', 1' as harmonics of the 16' tone.
     drawbars = np.array([1, 3, 2, 4, 6, 8, 10, 12, 16])
     levels = rng.integers(0, 9, 9) / 8.0
     levels[[0, 2]] = np.maximum(levels[[0, 2]], rng.choice([0.3, 1.0], 2))
-    if rng.random() < 0.3:  # a pipe organ's or combo organ's mixture
+    if rng.random() < 0.3:  # a pipe or combo organ
         drawbars, levels = np.arange(1, 17), rng.uniform(0.0, 1.0, 16) / np.arange(1, 17) ** 0.6
         levels[0] *= 0.3
     amplitudes = np.zeros(16)
@@ -235,7 +235,7 @@ def _organ(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Arra
     return effects.lowpass(out, rate_hz, log_uniform(rng, 2500.0, 9000.0))
 
 
-# Partials relative to the fundamental, and how fast each dies relative to it.
+# Frequencies and decay times of the partials, relative to the fundamental.
 _BARS = {
     "vibraphone": ((1.0, 3.98, 9.9), (1.0, 0.3, 0.1)),
     "marimba": ((1.0, 3.93, 9.6), (1.0, 0.4, 0.15)),
@@ -254,7 +254,7 @@ def _mallet(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length:
     }.get(sound, log_uniform(rng, 0.8, 3.0))  # fmt: skip
     hardness = float(rng.uniform(0.05, 0.6))
     levels = hardness ** np.arange(len(ratios)) * rng.uniform(0.6, 1.2, len(ratios))
-    # A stronger stroke brings out the upper partials.
+    # A harder stroke brings out the upper partials.
     hard = np.array([np.ones(len(ratios)), 1.0 + 0.5 * np.minimum(np.arange(len(ratios)), 2)])
     knock_level = float(rng.uniform(0.0, 0.2))
     count = int(2.5 * rate_hz)

@@ -1,7 +1,7 @@
-"""What melodic and harmonic parts play: note lists over the score's chords.
+"""Melodic and harmonic parts: lists of notes over the score's chords.
 
-Every writer takes the score, the bars in which the part plays `(bar,)`, and a generator, and
-returns notes in order of time.
+The functions take the score, the bars in which the part plays `(bar,)`, and a generator, and return
+notes in order of time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def humanise(notes: Sequence[Note], rng: Generator, tightness_s: float) -> list[
 
 
 def nearest_pitch(pitch_class: int, target: float) -> int:
-    """The pitch with a pitch class that lies closest to `target`."""
+    """The pitch of a pitch class that is closest to `target`."""
     return int(pitch_class + 12 * np.round((target - pitch_class) / 12.0))
 
 
@@ -45,7 +45,7 @@ def _played_bars(active: Array) -> list[int]:
 
 
 def step_pattern(rng: Generator, beats: int, density: float, steps_per_beat: int = 4) -> list[float]:
-    """Random onsets within a bar, in beats: the stronger the position, the likelier."""
+    """Random onsets within a bar, in beats: the stronger the metrical position, the likelier."""
     onsets = []
     for step in range(beats * steps_per_beat):
         position = step / steps_per_beat
@@ -120,7 +120,7 @@ def _bass_bar(
             line.append((first + beat, 0.95, pitch))
             target = root_at(first + beats) if beat == beats - 2 else None
             if target is not None:
-                pitch = target + int(rng.choice([-1, 1, -2, 2]))  # lead into the next root
+                pitch = target + int(rng.choice([-1, 1, -2, 2]))  # approach note to the next root
             else:
                 pitch = tone_at(first + beat + 1, int(rng.integers(0, 4)))
             pitch = int(np.clip(pitch, lowest, lowest + 19))
@@ -132,7 +132,7 @@ def _bass_bar(
         stops = [*pattern[1:], float(beats)]
         for onset, stop, jump in zip(pattern, stops, riff, strict=True):
             shift = 0 if kind == "syncopated" and jump not in (0, 7) else jump
-            # A riff moves within the key: the nearest scale pitch to the jump.
+            # A riff stays in the key: the scale pitch nearest to its interval.
             wanted = root_at(first + onset) + shift
             pitch = min(score.scale_pitches(wanted - 2, wanted + 2), key=lambda p: abs(p - wanted))
             line.append((first + onset, min(stop - onset, 1.5), pitch))
@@ -244,12 +244,12 @@ def _phrase_rhythm(rng: Generator, beats: int, density: float, breath: float) ->
         if sum(span for _, span in rhythm) > sum(span for _, span in fullest):
             fullest = rhythm
         if sum(span for _, span in fullest) > 0.6 * (beats - breath):
-            break  # enough is sung; what is emptier than this is drawn again
+            break  # dense enough; sparser rhythms are drawn again
     return fullest
 
 
 def _draw_rhythm(rng: Generator, end: float, density: float) -> list[tuple[float, float]]:
-    """Onsets and lengths of notes up to `end`, in beats, with now and then a rest between them."""
+    """Onsets and lengths of notes up to `end`, in beats, with an occasional rest between them."""
     lengths = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
     weights = np.exp(-((np.log2(lengths) - (1.2 - 2.6 * density)) ** 2) / 1.2)
     onset = float(rng.choice([0.0, 0.0, 0.5, 1.0]))

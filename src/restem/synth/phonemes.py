@@ -1,4 +1,4 @@
-"""What singers sing: vowels as formants, consonants as what interrupts them."""
+"""The phonemes of the singing voice: formants of vowels, and the sound sources of consonants."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ VOWELS = {
 
 @dataclass(frozen=True)
 class Consonant:
-    """How a consonant sounds.
+    """The sound of a consonant.
 
-    seconds: its length. voicing, breath: levels of the glottal source and of noise through the
-    tract, against the vowel. noise, noise_hz, noise_width: noise at the teeth or lips: level,
-    centre, and width in octaves. formants: where it pulls the tract. burst: noise in its last 15 ms
-    only.
+    seconds: its duration. voicing, breath: levels of the glottal source and of aspiration noise, relative
+    to the vowel. noise, noise_hz, noise_width: frication noise at the teeth or lips: level, centre, and
+    width in octaves. formants: its formant frequencies in Hz. burst: noise in its last 15 ms only.
     """
 
     seconds: float
@@ -32,7 +31,7 @@ class Consonant:
     burst: bool = False
 
 
-# Round textbook values; singers, microphones and desks vary them anyway.
+# Rounded textbook values; singer and channel strip vary them anyway.
 CONSONANTS = {
     "": Consonant(0.0),
     "s": Consonant(0.11, 0.0, 0.0, 0.55, 7000.0, 0.9, (320, 1700, 2600)),

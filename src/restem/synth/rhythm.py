@@ -166,7 +166,7 @@ _STYLE_PATTERNS = {
 
 
 def write_drums(score: Score, active: Array, rng: Generator, kit: str) -> list[Hit]:
-    """The strokes of a drum part in the bars where `active` `(bar,)`, in order of time."""
+    """The hits of a drum part in the bars where `active` `(bar,)` is set, in order of time."""
     patterns = _STYLE_PATTERNS[score.style]
     if kit == "percussion":
         patterns = _PERCUSSION
@@ -227,7 +227,7 @@ def _roll(score: Score, rng: Generator, beat: float) -> list[Hit]:
 
 
 def _fill(score: Score, rng: Generator, bar: int, first: int, kit: str, used: set[str]) -> list[Hit]:
-    """Strokes around the kit that lead into the next section."""
+    """A drum fill that leads into the next section."""
     if kit == "percussion":
         drums = sorted(used)
     elif kit in ("electronic", "808", "lo-fi") and rng.random() < 0.5:

@@ -1,7 +1,7 @@
-"""The composition: style, tempo, key, chords, sections, and who plays when.
+"""The composition of a song: style, tempo, key, chords, sections, and which parts play when.
 
-A `Score` is what all parts of a song share. Positions are in beats from the start of the song;
-`Score.seconds_at` turns them into time, with swing.
+A `Score` holds what all parts of a song share. Positions are in beats from the start of the song;
+`Score.seconds_at` converts them to time, with swing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCALES: dict[str, tuple[int, ...]] = {
     "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
 }
 
-# Scale degrees counted from 0, one a chord.
+# Chord progressions: scale degrees counted from 0, one per chord.
 PROGRESSIONS: tuple[tuple[int, ...], ...] = (
     (0, 4, 5, 3), (5, 3, 0, 4), (0, 3, 4, 3), (0, 5, 3, 4), (1, 4, 0, 0), (1, 4, 0, 5),
     (0, 6, 5, 6), (0, 6, 3, 0), (0, 0, 3, 3), (0, 3), (0, 6), (0,), (0, 2, 3, 4), (5, 4, 3, 4),
@@ -32,10 +32,10 @@ PROGRESSIONS: tuple[tuple[int, ...], ...] = (
 
 @dataclass(frozen=True)
 class Style:
-    """What makes a style: tempo and swing ranges, metre, and the scales it likes.
+    """A musical style: ranges of tempo and swing, metre, and scales.
 
-    swing: where the second eighth of a beat falls, as a share of the beat (0.5 is straight).
-    sevenths: how often chords have four notes.
+    swing: where the second eighth note of a beat falls, as a share of the beat (0.5 is straight).
+    sevenths: the probability of seventh chords.
     """
 
     tempo_bpm: tuple[float, float]
@@ -94,7 +94,7 @@ class Chord:
 
 @dataclass(frozen=True)
 class Score:
-    """What all parts share. `sections` holds the first bar of each section, and the bar count."""
+    """What all parts of a song share. `sections` holds the first bar of each section, and the bar count."""
 
     style: str
     tempo_bpm: float
@@ -108,16 +108,16 @@ class Score:
 
     @property
     def bars(self) -> int:
-        """Bars in the song, the last of which may be cut off by the end."""
+        """The number of bars in the song, the last of which may be cut off by the end."""
         return self.sections[-1]
 
     @property
     def beat_s(self) -> float:
-        """Seconds a beat."""
+        """Seconds per beat."""
         return 60.0 / self.tempo_bpm
 
     def seconds_at(self, beat: float) -> float:
-        """The time of a position in beats: within each beat, swing moves the middle."""
+        """The time of a position in beats: swing moves the middle of each beat."""
         whole = np.floor(beat)
         part = beat - whole
         first, second = min(part, 0.5), max(part - 0.5, 0.0)
@@ -169,7 +169,7 @@ def compose(rng: Generator, seconds: float) -> Score:
 def _chords(
     rng: Generator, style: Style, tonic: int, scale: Sequence[int], bars: int, beats_per_bar: int
 ) -> tuple[Chord, ...]:
-    """Repeat a progression over the whole song, at one chord every half, one or two bars."""
+    """Repeat a progression over the whole song, with one chord per half, one or two bars."""
     verse = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
     chorus = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
     pace = float(rng.choice([0.5, 1.0, 2.0], p=[0.15, 0.65, 0.2])) * beats_per_bar
@@ -203,15 +203,15 @@ def _sections(rng: Generator, bars: int) -> tuple[int, ...]:
 
 
 def arrange(rng: Generator, score: Score, shares: Sequence[float]) -> list[Array]:
-    """Who plays in which bar: one boolean array `(bar,)` for each part.
+    """Draw which parts play in which bars: one boolean array `(bar,)` per part.
 
-    shares: the least share of bars each part plays. Parts rest in whole sections only; in no
-    section do all rest.
+    shares: the least share of bars each part plays. Parts rest in whole sections only; at least one part
+    plays in every section.
     """
     spans = list(zip(score.sections[:-1], score.sections[1:], strict=True))
     plays = np.ones((len(shares), len(spans)), dtype=bool)
     sizes = np.array([stop - start for start, stop in spans], dtype=float)
-    # The end of the song may cut the last bar short: count what is heard of it.
+    # The end of the song may cut the last bar short: only its audible length counts.
     heard = score.seconds / (score.beats_per_bar * score.beat_s)
     sizes[-1] = max(0.1, sizes[-1] - (score.bars - heard))
     for part, share in enumerate(shares):

@@ -1,4 +1,4 @@
-"""The building blocks of every instrument: partials, wavetables, envelopes, moving filters.
+"""The building blocks of every instrument: partials, wavetables, envelopes, time-varying filters.
 
 Arrays are mono, `(sample,)`, unless a docstring says otherwise. Nothing here draws from a global
 random state: what is random takes a `numpy.random.Generator`.
@@ -19,12 +19,12 @@ Generator = np.random.Generator
 TABLE_SIZE = 4096
 """Samples in a wavetable: with linear interpolation, errors stay 80 dB below the tone."""
 
-# Frames of the moving filter: 16 ms follow a formant glide, and padding to twice that leaves as
-# much again for the filter to ring in.
+# Frames of `moving_filter`: 16 ms follow a formant glide, and zero-padding to twice that leaves as much
+# again for the filter's impulse response.
 _FRAME_S = 0.016
 
 CONTROL = 32
-"""Samples from one point of a slow control curve to the next (0.7 ms at 44.1 kHz)."""
+"""Samples between the points of a slow control curve (0.7 ms at 44.1 kHz)."""
 
 
 def frequency_hz(pitch: float | Array) -> Any:
@@ -33,7 +33,7 @@ def frequency_hz(pitch: float | Array) -> Any:
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
-    """A draw whose logarithm is uniform: right for frequencies, times and bandwidths."""
+    """Draw from a log-uniform distribution, for frequencies, times and bandwidths."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -58,9 +58,9 @@ def damped_partials(
     rate_hz: int,
     phases: Array | None = None,
 ) -> Array:
-    """A sum of exponentially decaying sinusoids: struck and plucked things.
+    """A sum of exponentially decaying sinusoids, for struck and plucked sounds.
 
-    decays_s: the time in which each partial falls by 60 dB. Partials above 0.45 times the rate are
+    decays_s: the time in which each partial decays by 60 dB. Partials above 0.45 times the rate are
     left out. Returns `(length,)` float32.
 
     A damped sinusoid is `exp(s n)` with complex `s`, and `exp(s (B i + j)) = exp(s B i) exp(s j)`:
@@ -100,9 +100,9 @@ def plucked_string(
 ) -> Array:
     """A plucked string: Karplus-Strong with exact tuning (Jaffe and Smith 1983).
 
-    brightness in (0, 1]: how slowly the harmonics of the pluck fall. decay_s: 60 dB decay of the
-    fundamental. damping in [0, 0.5]: how much faster high partials die. position in (0, 0.5]: where
-    along the string.
+    brightness in (0, 1]: how slowly the harmonics of the pluck fall off. decay_s: 60 dB decay time of the
+    fundamental. damping in [0, 0.5]: how much faster high partials decay. position in (0, 0.5]: of the
+    pluck along the string.
     """
     period = rate_hz / frequency
     # The loop: [damping low-pass of three taps] * [linear fractional delay of two] after `whole`.
@@ -128,10 +128,10 @@ def plucked_string(
 
 
 def _pluck(count: int, period: float, rng: Generator, brightness: float, position: float) -> Array:
-    """The shape of a string let go at `position`: harmonics `sin(pi n position) / n^tilt`.
+    """The initial shape of a string plucked at `position`: harmonics `sin(pi n position) / n^tilt`.
 
     An ideal string has tilt 2 (Fletcher and Rossing, Physics of Musical Instruments, chapter 2); a
-    hard pick, a pickup that hears velocity, and an uneven string make it brighter.
+    hard pick, a pickup that senses velocity, and an uneven string make it brighter.
     """
     number = np.arange(1, max(2, int(0.45 * period)))
     unevenness = rng.uniform(0.6, 1.4, len(number)) * rng.choice([-1.0, 1.0], len(number))
@@ -158,12 +158,12 @@ def wavetable(amplitudes: Array, phases: Array | None = None) -> Array:
 
 
 def harmonic_count(highest_hz: float, rate_hz: int, limit_hz: float = 16000.0) -> int:
-    """How many harmonics of a tone fit below `limit_hz` and 0.45 times the rate."""
+    """The number of harmonics of a tone below `limit_hz` and 0.45 times the rate."""
     return max(1, int(min(limit_hz, 0.45 * rate_hz) / max(highest_hz, 1.0)))
 
 
 def phase_of(frequency: Array, rate_hz: int, start: float = 0.0) -> Array:
-    """The running phase, in periods, of a tone with frequency `(sample,)` in Hz."""
+    """The phase, in periods, of a tone with the instantaneous frequency `(sample,)` in Hz."""
     return start + np.cumsum(frequency) / rate_hz
 
 
@@ -176,12 +176,12 @@ def read_table(table: Array, phase: Array) -> Array:
 
 
 def control_points(length: int) -> int:
-    """How many points, `CONTROL` samples apart, span `length` samples."""
+    """The number of points, `CONTROL` samples apart, that span `length` samples."""
     return -(-length // CONTROL) + 1
 
 
 def stretch(curve: Array, length: int, hop: int = CONTROL) -> Array:
-    """A curve known every `hop` samples as `(length,)`, in straight lines.
+    """A curve given every `hop` samples, linearly interpolated to `(length,)`.
 
     curve: at least `ceil(length / hop) + 1` points. An outer product is faster than `interp`.
     """
@@ -192,7 +192,7 @@ def stretch(curve: Array, length: int, hop: int = CONTROL) -> Array:
 
 
 def smooth_noise(rng: Generator, count: int, points_per_s: float, speed_hz: float) -> Array:
-    """Noise in [-1, 1] that wanders about `speed_hz` times a second: `(count,)` points."""
+    """Smoothly interpolated random values in [-1, 1], `speed_hz` per second: `(count,)` points."""
     knots = rng.uniform(-1.0, 1.0, max(4, int(count / points_per_s * speed_hz) + 4))
     position = np.linspace(0.0, len(knots) - 1.001, count)
     index = position.astype(np.int32)
@@ -236,10 +236,10 @@ def ensemble_table(
     spread_cents: float,
     seconds: float,
 ) -> Array:
-    """Many players of one note: harmonics smeared into bands of random phase.
+    """A section playing one note: harmonics spread into bands of random phase.
 
     PADsynth (Nasca Octavian Paul, ZynAddSubFX): each harmonic becomes a Gaussian band whose width
-    grows with its frequency; the inverse transform is a seamless loop that sounds like a section.
+    grows with its frequency; the inverse transform is a seamless loop.
     Returns at least `seconds` of sound, `(sample,)`, with RMS 1.
     """
     size = int(fft.next_fast_len(int(seconds * rate_hz) + 2, real=True))
@@ -262,7 +262,7 @@ def ensemble_table(
 
 
 def frame_count(length: int, rate_hz: int) -> int:
-    """How many frames `moving_filter` uses for `length` samples."""
+    """The number of frames that `moving_filter` uses for `length` samples."""
     return -(-length // hop_length(rate_hz)) + 1
 
 
@@ -272,11 +272,11 @@ def hop_length(rate_hz: int) -> int:
 
 
 def moving_filter(sound: Array, rate_hz: int, response: Callable[[Array], Array]) -> Array:
-    """Filter with a frequency response that changes from frame to frame; `(sample,)` float32.
+    """Apply a time-varying filter, given by its frequency response in each frame; `(sample,)` float32.
 
-    response: given the bin frequencies `(bin,)` in Hz, returns `(frame, bin)`, or `(bin,)` for a
-    filter that stands still; `frame_count` says how many frames, `hop_length` apart. With Hann
-    frames at half overlap and zero padding, a short filter that stands still is applied exactly.
+    response: given the bin frequencies `(bin,)` in Hz, returns `(frame, bin)`, or `(bin,)` for a constant
+    filter; there are `frame_count` frames, `hop_length` apart. With Hann frames at half overlap and zero
+    padding, a short constant filter is applied exactly.
     """
     hop = hop_length(rate_hz)
     frames = frame_count(len(sound), rate_hz)
@@ -298,7 +298,7 @@ def moving_filter(sound: Array, rate_hz: int, response: Callable[[Array], Array]
 
 
 def resonance_denominator(frequencies: Array, centre_hz: Array, width_hz: Array) -> Array:
-    """`1 - (f / c)^2 + j f w / c^2` as `(frame, bin)` complex64: one over a resonance.
+    """`1 - (f / c)^2 + j f w / c^2` as `(frame, bin)` complex64: the inverse of a two-pole resonance.
 
     frequencies: `(bin,)`; centre_hz, width_hz: `(frame,)`.
     """
@@ -316,6 +316,6 @@ def lowpass_response(frequencies: Array, cutoff_hz: Array, resonance: float) -> 
 
 
 def at_frames(curve: Array, rate_hz: int) -> Array:
-    """A curve `(sample,)` read once for each frame of `moving_filter`."""
+    """A curve `(sample,)` sampled once per frame of `moving_filter`."""
     positions = np.arange(frame_count(len(curve), rate_hz)) * hop_length(rate_hz)
     return curve[np.minimum(positions, len(curve) - 1)]

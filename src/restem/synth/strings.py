@@ -28,7 +28,7 @@ SOUNDS = ("section", "section", "solo", "pizzicato", "staccato", "tremolo")
 
 
 def play_strings(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw strings and what they play: the notes, and `(sample,)` or `(2, sample)`."""
+    """Draw a string sound and a part and render them: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(SOUNDS))
     if sound == "solo":
         low = float(rng.choice([36.0, 48.0, 55.0, 62.0])) + float(rng.uniform(0, 4))
@@ -48,7 +48,7 @@ def play_strings(score: Score, active: Array, rng: Generator, rate_hz: int, leng
 
 
 def render_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play notes on bowed strings of one of `SOUNDS`."""
+    """Render notes on bowed strings of one of `SOUNDS`: `(sample,)` or `(2, sample)`."""
     if sound == "pizzicato":
         return _body(_pizzicato(notes, rng, rate_hz, length), rate_hz, rng)
     if sound == "solo":
@@ -58,7 +58,7 @@ def render_strings(notes: list[Note], sound: str, rng: Generator, rate_hz: int, 
 
 
 def _body(sound: Array, rate_hz: int, rng: Generator) -> Array:
-    """The box of a violin or cello: a few strong resonances, and the bridge hill near 2.5 kHz."""
+    """The body of a violin or cello: a few strong resonances, and the bridge hill near 2.5 kHz."""
     size = log_uniform(rng, 0.5, 1.1)
     peaks = [
         (280.0 * size, float(rng.uniform(1, 6)), 4.0),
@@ -76,7 +76,7 @@ def _bow_amplitudes(base: float, tilt: float, rate_hz: int) -> Array:
 
 
 def _section(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Many players: one smeared loop for each pitch and side."""
+    """A string section: one `ensemble_table` per pitch and side."""
     tilt = float(rng.uniform(0.9, 1.6))
     spread_cents = log_uniform(rng, 8.0, 35.0)
     attack_s = log_uniform(rng, 0.04, 0.45) if sound != "staccato" else log_uniform(rng, 0.01, 0.04)
@@ -113,7 +113,7 @@ def _section(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length
 
 
 def _bowed(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
-    """One player: sawtooth-like motion of the bowed string, vibrato, bow noise."""
+    """A solo player: the sawtooth-like (Helmholtz) motion of a bowed string, vibrato, bow noise."""
     tilt = float(rng.uniform(0.9, 1.5))
     vibrato_hz, depth = float(rng.uniform(4.5, 6.5)), log_uniform(rng, 0.08, 0.5)
     attack_s, release_s = log_uniform(rng, 0.03, 0.2), log_uniform(rng, 0.05, 0.25)

@@ -30,9 +30,9 @@ SOUNDS = ("pad", "pad", "lead", "arpeggio", "pluck", "bell", "stab", "supersaw")
 
 
 def play_synth(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a synthesiser sound and what it plays: the notes, and `(sample,)` or `(2, sample)`."""
+    """Draw a synthesiser sound and a part and render them: the notes, and `(sample,)` or `(2, sample)`."""
     sound = str(rng.choice(SOUNDS))
-    # A low pad is a bass to a careless ear; a high one is hardly there.
+    # A low pad is easily mistaken for a bass; a high one is hardly audible.
     centre = float(rng.choice([rng.uniform(40, 52), rng.uniform(52, 72), rng.uniform(52, 72)]))
     if sound == "lead":
         low = float(rng.uniform(50, 68))
@@ -54,7 +54,7 @@ def play_synth(score: Score, active: Array, rng: Generator, rate_hz: int, length
 
 
 def render_synth(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play notes on a synthesiser with one of `SOUNDS`: `(sample,)` or `(2, sample)`."""
+    """Render notes on a synthesiser with one of `SOUNDS`: `(sample,)` or `(2, sample)`."""
     if sound == "pad":
         out = _pad(notes, rng, rate_hz, length)
     elif sound == "bell":
@@ -69,7 +69,7 @@ def render_synth(notes: list[Note], sound: str, rng: Generator, rate_hz: int, le
 
 
 def _filter_movement(rng: Generator, length: int, rate_hz: int) -> Array:
-    """A filter's movement over the song in octaves, one value a frame: a wobble or a slow swell."""
+    """The modulation of a filter's cutoff in octaves, one value per frame: a sine LFO or slow noise."""
     count = frame_count(length, rate_hz)
     position = np.linspace(0.0, 1.0, count)
     if rng.random() < 0.5:
@@ -79,7 +79,7 @@ def _filter_movement(rng: Generator, length: int, rate_hz: int) -> Array:
 
 
 def _sweep(sound: Array, octaves: Array, rng: Generator, rate_hz: int) -> Array:
-    """A resonant low-pass that moves with the curve."""
+    """A resonant low-pass whose cutoff follows a curve in octaves."""
     centre_hz, depth = log_uniform(rng, 500.0, 6000.0), float(rng.uniform(0.0, 1.0))
     cutoff = np.clip(centre_hz * 2.0 ** (depth * octaves), 80.0, 0.45 * rate_hz)
     resonance = log_uniform(rng, 0.6, 4.0)
@@ -106,7 +106,7 @@ def _shape(rng: Generator, count: int) -> Array:
 
 
 def _pad(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
-    """Slow chords from smeared loops, one a pitch and side: `(2, sample)`."""
+    """Sustained chords from one `ensemble_table` per pitch and side: `(2, sample)`."""
     amplitudes = _shape(rng, 60)
     spread_cents = log_uniform(rng, 5.0, 60.0)
     attack_s, release_s = log_uniform(rng, 0.05, 1.0), log_uniform(rng, 0.2, 1.5)
@@ -134,7 +134,7 @@ def _pad(notes: list[Note], rng: Generator, rate_hz: int, length: int) -> Array:
 
 
 def _oscillators(notes: list[Note], sound: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Classic subtractive voices: detuned oscillators and an envelope between two brightnesses."""
+    """Subtractive synthesis: detuned oscillators, and an envelope from a bright to a low-passed wave."""
     amplitudes = _shape(rng, 300)
     voices = int(rng.integers(3, 6)) if sound == "supersaw" else int(rng.integers(1, 3))
     detune_cents = log_uniform(rng, 3.0, 30.0)
@@ -196,7 +196,7 @@ def _frequency_modulation(notes: list[Note], rng: Generator, rate_hz: int, lengt
         count = int((note.seconds + release_s) * rate_hz)
         time = np.arange(count) / rate_hz
         angle = 2.0 * np.pi * float(frequency_hz(note.pitch)) * time
-        # Fewer sidebands for high notes, lest they fold back.
+        # Fewer sidebands for high notes, to avoid aliasing.
         depth = min(index, 9000.0 / float(frequency_hz(note.pitch)) / max(ratio, 1.0))
         tone = np.sin(angle + depth * np.exp(-time / index_s) * np.sin(ratio * angle))
         shape = envelope(

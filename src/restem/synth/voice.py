@@ -1,8 +1,8 @@
-"""Singing: a glottal source and noise through a vocal tract that moves from sound to sound.
+"""Singing voices: a glottal source and noise through a time-varying vocal tract.
 
 The tract is a cascade of resonances (Fant's source-filter model; formant values after Peterson and
-Barney 1952), applied frame by frame with `signals.moving_filter`. Consonants are stretches of
-closure, noise, nasal murmur or glide painted into the control tracks before each vowel.
+Barney 1952), applied frame by frame with `signals.moving_filter`. Consonants are intervals of closure,
+noise, nasal murmur or glide, written into the control tracks before each vowel.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from restem.synth.signals import (
 
 @dataclass(frozen=True)
 class Singer:
-    """What is fixed for a singer.
+    """The fixed properties of a singer.
 
-    tract: formants relative to a man's. tilt: how fast glottal harmonics fall, as a power. Other
-    levels are relative to the vowel; depths are in semitones.
+    tract: factor of the formant frequencies relative to a man's. tilt: how fast the glottal harmonics fall
+    off, as a power. Other levels are relative to the vowel; depths are in semitones.
     """
 
     tract: float
@@ -64,7 +64,7 @@ class Singer:
     staccato: float
 
 
-# Lowest and highest pitch, tract length factor range, how often.
+# Lowest and highest pitch, and range of the tract factor.
 _RANGES = {
     "bass": (38, 58, 0.92, 1.02), "baritone": (43, 64, 0.95, 1.06), "tenor": (48, 69, 1.0, 1.1),
     "alto": (53, 74, 1.1, 1.2), "soprano": (58, 81, 1.14, 1.24), "child": (60, 79, 1.25, 1.4),
@@ -72,7 +72,7 @@ _RANGES = {
 
 
 def play_vocals(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a singer and a song to sing: the lead's notes, and `(2, sample)`."""
+    """Draw a singer and a vocal part and render them: the lead's notes, and `(2, sample)`."""
     low, high, tract_low, tract_high = _RANGES[str(rng.choice(list(_RANGES)))]
     width = float(rng.uniform(9.0, high - low))
     bottom = float(rng.uniform(low, high - width))
@@ -126,7 +126,7 @@ def draw_singer(rng: Generator, tract: float) -> Singer:
 
 
 def draw_words(count: int, manner: str, rng: Generator) -> list[tuple[str, str, str]]:
-    """(consonant, vowel, vowel at the end) for each note; a made-up text that repeats itself."""
+    """Draw (consonant, vowel, vowel at the end) for each note; a meaningless text with repetitions."""
     vowels, consonants = list(VOWELS), [name for name in CONSONANTS if name]
     if manner in ("vocalise", "choir") and rng.random() < 0.7:
         vowel = str(rng.choice(["a", "o", "u", "uh"]))
@@ -142,7 +142,7 @@ def draw_words(count: int, manner: str, rng: Generator) -> list[tuple[str, str, 
 
 
 def _harmony(score: Score, notes: list[Note], steps: float, rng: Generator) -> list[Note]:
-    """A second voice: the same melody some scale steps away (0 is a double), not quite together."""
+    """A second voice: the same melody some scale steps away (0 doubles it), with slightly different timing."""
     moved = []
     for note in notes:
         pitch = note.pitch
@@ -176,7 +176,7 @@ def sing(
     rate_hz: int,
     length: int,
 ) -> Array:
-    """One voice singing `notes` to `words`: `(sample,)` with an RMS near 0.1 in the vowels."""
+    """Render one voice singing `notes` to `words`: `(sample,)` with an RMS near 0.1 in the vowels."""
     if not notes:
         return np.zeros(length)
     tracks = _Tracks(length, rate_hz, singer)
@@ -204,7 +204,7 @@ def sing(
 
 
 def _pitch_curve(notes: list[Note], singer: Singer, rng: Generator, count: int, points_per_s: float) -> Array:
-    """The sung pitch, `(count,)`: glides between notes, scoops, vibrato that sets in late."""
+    """The sung pitch, `(count,)`: glides between notes, scoops, delayed vibrato."""
     time = np.arange(count) / points_per_s
     steps = np.full(count, float(notes[0].pitch) if notes else 60.0)
     vibrato = np.zeros(count)
@@ -242,7 +242,7 @@ def _glottal_source(notes: list[Note], phase: Array, singer: Singer, rate_hz: in
     number = np.arange(TABLE_SIZE // 2 + 1)
     spectrum = fft.rfft(flow) * number / np.maximum(number, 1.0) ** singer.tilt
     out = np.zeros(length, dtype=np.float32)
-    # A table holds as many harmonics as its notes allow; its phase runs on, so switching is silent.
+    # A table holds as many harmonics as its notes allow; the phase is continuous, so switching does not click.
     edges = [0, *(min(length, int(note.start_s * rate_hz)) for note in notes[1:]), length]
     tables: dict[int, Array] = {}
     for note, start, stop in zip(notes, edges[:-1], edges[1:], strict=True):
@@ -278,10 +278,10 @@ class _Tracks:
         *,
         rng: Generator,
     ) -> None:
-        """Write one syllable: the consonant ends where the note starts."""
+        """Write one syllable into the tracks: the consonant ends where the note starts."""
         consonant = CONSONANTS[onset]
         seconds = consonant.seconds * float(rng.uniform(0.7, 1.3))
-        # A consonant may not eat more than a third of a short note before it.
+        # Before a short note, a consonant lasts at most half as long as the note, but at least 30 ms.
         seconds = min(seconds, max(0.03, 0.5 * note.seconds)) if seconds else 0.0
         end_s = note.start_s + note.seconds * self.singer.staccato
         if following is not None and following.start_s - end_s < 0.12:
@@ -316,7 +316,7 @@ class _Tracks:
             self.formants[:, before] = np.array(consonant.formants)[:, None]
 
     def smooth(self) -> None:
-        """Give the tract and the breath their inertia."""
+        """Smooth the tracks, as the inertia of tract and breath does."""
         self.formants = ndimage.uniform_filter1d(self.formants, max(1, int(0.05 / self.frame_s)), axis=1)
         for name, seconds in (("voicing", 0.03), ("breath", 0.03), ("noise", 0.012)):
             width = max(1, int(seconds / self.frame_s))
@@ -328,7 +328,7 @@ class _Tracks:
         return stretch(track.astype(np.float32), self.length, hop_length(self.rate_hz))
 
     def tract_response(self, frequency: Array) -> Callable[[Array], Array]:
-        """The moving cascade of formants, for `moving_filter`."""
+        """The time-varying cascade of formants, for `moving_filter`."""
         singer = self.singer
         centres = (self.formants * singer.tract).astype(np.float32)
         # Singers raise the first formant with the pitch rather than lose the fundamental.
@@ -343,7 +343,7 @@ class _Tracks:
             product = resonance_denominator(bins, centres[0], np.full(count, widths[0]))
             for centre, width in zip(centres[1:], widths[1:], strict=True):
                 product *= resonance_denominator(bins, centre, np.full(count, width))
-            # Higher formants stand still; without them the cascade falls off too fast.
+            # Higher formants are constant; without them the cascade falls off too fast.
             still = np.ones(len(bins), dtype=np.complex64)
             for number in range(4, 9):
                 centre = 1000.0 * (number - 0.5) * singer.tract
@@ -355,7 +355,7 @@ class _Tracks:
         return response
 
     def noise_response(self) -> Callable[[Array], Array]:
-        """The moving band of noise made at teeth and lips, for `moving_filter`."""
+        """The time-varying band of frication noise, for `moving_filter`."""
         level, centre, width = (
             np.asarray(track, dtype=np.float32)[:, None] for track in (self.noise, self.noise_hz, self.noise_width)
         )

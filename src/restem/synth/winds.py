@@ -27,9 +27,9 @@ from restem.synth.signals import (
 
 @dataclass(frozen=True)
 class Wind:
-    """A wind instrument: lowest pitch, how harmonics fall soft and loud, and its noise and formant.
+    """A wind instrument: lowest pitch, spectral tilt of soft and loud notes, noise, formant, attack, vibrato.
 
-    even: level of even harmonics (a cylinder closed at one end, as the clarinet, lacks them).
+    even: level of the even harmonics (weak in a cylinder closed at one end, such as the clarinet).
     """
 
     lowest: float
@@ -56,7 +56,7 @@ WINDS = {
 
 
 def play_winds(score: Score, active: Array, rng: Generator, rate_hz: int, length: int) -> tuple[list[Note], Array]:
-    """Draw a wind instrument or a section: the notes, and `(sample,)` or `(2, sample)`."""
+    """Draw a wind instrument or section and a part and render them: the notes, and `(sample,)` or `(2, sample)`."""
     name = str(rng.choice(list(WINDS)))
     wind = WINDS[name]
     low = wind.lowest + float(rng.uniform(0.0, 8.0))
@@ -83,7 +83,7 @@ def play_winds(score: Score, active: Array, rng: Generator, rate_hz: int, length
 
 
 def render_wind(notes: list[Note], name: str, rng: Generator, rate_hz: int, length: int) -> Array:
-    """Play notes on one of `WINDS`: `(sample,)`."""
+    """Render notes on one of `WINDS`: `(sample,)`."""
     wind = WINDS[name]
     bright = float(rng.uniform(-0.3, 0.3))
     noise_level = wind.noise * log_uniform(rng, 0.3, 3.0)
@@ -113,7 +113,7 @@ def render_wind(notes: list[Note], name: str, rng: Generator, rate_hz: int, leng
         number = np.arange(1, min(64, harmonic_count(1.06 * base, rate_hz, 14000.0)) + 1)
         evens = np.where(number % 2 == 0, wind.even, 1.0) / (1.0 + (number * base / radiation_hz) ** 2)
         soft, loud = (wavetable(evens / number ** max(0.3, tilt + bright)) for tilt in (wind.soft_tilt, wind.loud_tilt))
-        # Blown harder, harmonics grow faster than the fundamental (Risset 1966).
+        # Played louder, the upper harmonics grow faster than the fundamental (Risset 1966).
         push = (shape * note.velocity) ** 1.5
         tone = (1.0 - push) * read_table(soft, phase) + push * read_table(loud, phase)
         if growl:
