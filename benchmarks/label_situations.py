@@ -7,6 +7,8 @@ A situation is called `SOURCE-KIND-RATE`. Sources:
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
 
+How long these are, and how many are held out, says a `Scale`.
+
 Kinds are those of `restem corrupt`, and `clean` (nothing), `confuse` (`swap` between bass and `other`) and `bleed`,
 whose rate is the level in dB below the other stem: half of the songs have it, and those stems count as wrong, though
 bleed is no label. `takes` alone has wrong labels as it is. The seed is that of the noise, and of a generated band.
@@ -35,8 +37,27 @@ SITUATIONS = (
     "generated40-clean", "generated40-regroup-0.2", "generated160-regroup-0.2", "seven40-clean", "seven40-regroup-0.2",
 )  # fmt: skip
 SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
-SECONDS = 16.0
-HELD_OUT_SONGS = 20
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is that is made for a situation.
+
+    seconds: of a generated song. held_out_songs: how many of them the final classifiers are measured on, in so many
+    mixtures. classifier_steps, separator_steps: optimiser steps of a training; None: by the amount of audio.
+    """
+
+    seconds: float = 16.0
+    held_out_songs: int = 20
+    mixtures: int = 2048
+    classifier_steps: int | None = None
+    separator_steps: int = 400
+
+
+FULL = Scale()
+QUICK = Scale(seconds=6.0, held_out_songs=2, mixtures=64, classifier_steps=2, separator_steps=2)
+QUICK_SITUATIONS = ("generated4-regroup-0.2", "generated4-partial-0.3")
+"""What a quick run is about, instead of `SITUATIONS`."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +80,12 @@ class Noisy:
         return np.array([taxonomy.to_flags(self.true[stem.song, stem.name]) for stem in self.dataset.stems])
 
 
-def make_noisy(name: str, seed: int, data: Path, work: Path, workers: int) -> Noisy:
+def make_noisy(name: str, seed: int, data: Path, work: Path, workers: int, scale: Scale = FULL) -> Noisy:
     """Makes the situation `name` in the folder `work`; what is there from an earlier call is kept."""
     if name == "takes":
         return _noisy(restem.open_dataset(data / "takes" / "noisy"), data / "takes" / "truth.csv")
     source, kind, rate = re.fullmatch(r"([a-z0-9]+)-(\w+?)(?:-([\d.]+))?", name).groups()  # type: ignore[union-attr]
-    clean, held_out = _clean(source, seed, data, work, workers)
+    clean, held_out = _clean(source, seed, data, work, workers, scale)
     out = work / name
     how: dict[str, Any] = {"kind": kind, "rate": float(rate or 0)}
     if kind == "clean":
@@ -92,15 +113,17 @@ def _noisy(dataset: Dataset, truth: Path) -> Noisy:
     return Noisy(dataset, true)
 
 
-def _clean(source: str, seed: int, data: Path, work: Path, workers: int) -> tuple[Dataset, Dataset | None]:
+def _clean(
+    source: str, seed: int, data: Path, work: Path, workers: int, scale: Scale
+) -> tuple[Dataset, Dataset | None]:
     """The clean songs of a source, and others to measure on."""
     if match := re.fullmatch(r"(generated|seven)(\d+)", source):
         taxonomy = restem.Taxonomy(SEVEN) if match[1] == "seven" else restem.Taxonomy()
         families = {name: name for name in (*SEVEN[3:], "synth", "mallets")} if match[1] == "seven" else None
         datasets = []
-        for name, songs, first in ((source, int(match[2]), 1000), (f"{source}-held-out", HELD_OUT_SONGS, 2000)):
+        for name, songs, first in ((source, int(match[2]), 1000), (f"{source}-held-out", scale.held_out_songs, 2000)):
             out = render_band(
-                work / name, songs=songs, seconds=SECONDS, seed=first + seed, workers=workers, classes=families
+                work / name, songs=songs, seconds=scale.seconds, seed=first + seed, workers=workers, classes=families
             )
             # Synthesizers and mallets are none of the seven classes, and are skipped.
             datasets.append(restem.open_dataset(out, layout="songs", taxonomy=taxonomy))

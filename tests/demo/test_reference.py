@@ -75,7 +75,8 @@ def test_as_many_mixtures_as_asked_for(measure: Measure) -> None:
 
 def test_mixtures_of_three_classes(measure: Measure) -> None:
     # One, two or three of three classes, with probabilities 4/9, 3/9 and 2/9: each is present with probability
-    # (4 * 1 + 3 * 2 + 2 * 3) / 9 / 3 = 16/27. `vocals` is right with 16/27, and so are the two `not present` with 11/27 each.
+    # (4 * 1 + 3 * 2 + 2 * 3) / 9 / 3 = 16/27. That vocals are there is right with 16/27, that drums and bass are not
+    # with 11/27 each.
     expected = (16 / 27 + 2 * 11 / 27) / 3
     names = ("vocals", "drums", "bass")
     # What is right of one mixture lies between 0 and 1, so the standard error of 400 is 0.025 at most.
