@@ -35,12 +35,13 @@ PICTURE = HERE.parent / "docs" / "images" / "decisions.svg"
 def make_run(work: Path, quick: bool) -> tuple[Run, Path]:
     """Recordings with wrong labels, or else the band regrouped at 0.2, refined with the default settings."""
     noisy, truth = DATA / "takes" / "noisy", DATA / "takes" / "truth.csv"
+    workers, steps = (1, 2) if quick else (None, None)
     if quick or not noisy.is_dir():
         noisy, truth = work / "noisy", work / "noisy" / "truth.csv"
-        clean = song_folders(4 if quick else 40, work, quick=quick)[0].parent
-        restem.corrupt(restem.open_dataset(clean), noisy, kind="regroup", rate=0.2, seed=1)
-    scale: dict[str, Any] = {"steps": 2, "workers": 1} if quick else {}
-    return restem.refine(restem.open_dataset(noisy), work / "run", seed=1, cache=work / "cache", **scale), truth
+        clean = restem.open_dataset(song_folders(4 if quick else 40, work, quick=quick)[0].parent)
+        restem.corrupt(clean, noisy, kind="regroup", rate=0.2, seed=1, workers=workers)
+    dataset = restem.open_dataset(noisy)
+    return restem.refine(dataset, work / "run", steps=steps, seed=1, cache=work / "cache", workers=workers), truth
 
 
 def accuracies(run: Run, right: Truth, rows: list[int]) -> list[float]:

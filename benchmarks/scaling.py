@@ -27,7 +27,9 @@ def measure(hours: float, work: Path, song_seconds: float, steps: int | None) ->
     clean = restem.open_dataset(band)
     few = set(clean.songs[:songs])
     clean = restem.Dataset(clean.root, clean.layout, clean.taxonomy, tuple(s for s in clean.stems if s.song in few))
-    noisy = restem.open_dataset(restem.corrupt(clean, work / f"noisy-{hours}", kind="regroup", rate=0.2, seed=1))
+    noisy = restem.open_dataset(
+        restem.corrupt(clean, work / f"noisy-{hours}", kind="regroup", rate=0.2, seed=1, workers=1)
+    )
     wall, processor = time.monotonic(), time.process_time()
     run = restem.refine(noisy, work / f"run-{hours}", steps=steps, cache=work / f"cache-{hours}", workers=1)
     wall, processor = time.monotonic() - wall, time.process_time() - processor

@@ -77,10 +77,10 @@ class Job:
         return self.work / "separators" / f"{self.name.replace(', ', '-')}-{self.seed}"
 
 
-def prepare(work: Path, seeds: Iterable[int], songs: list[Path], steps: int | None) -> None:
+def prepare(work: Path, seeds: Iterable[int], songs: list[Path], steps: int | None, workers: int | None) -> None:
     """The songs to train on and to measure on, the noisy copies, and refinements of these.
 
-    steps: of each training of a refinement.
+    steps: of each training of a refinement. workers: processes.
     """
     for number, song in enumerate(songs):
         folder = work / ("unheard" if number % 4 == 3 else "clean") / song.name
@@ -90,9 +90,9 @@ def prepare(work: Path, seeds: Iterable[int], songs: list[Path], steps: int | No
     for seed in seeds:
         noisy = work / f"noisy{seed}"
         if not noisy.exists():
-            restem.corrupt(clean, noisy, kind="regroup", rate=RATE, seed=seed)
+            restem.corrupt(clean, noisy, kind="regroup", rate=RATE, seed=seed, workers=workers)
         run = work / f"run{seed}"
-        restem.refine(restem.open_dataset(noisy), run, steps=steps, seed=seed, cache=work / "cache")
+        restem.refine(restem.open_dataset(noisy), run, steps=steps, seed=seed, cache=work / "cache", workers=workers)
 
 
 def training_data(job: Job) -> Dataset | restem.Run:
@@ -243,11 +243,12 @@ def compare(settings: TrainSettings, arguments: argparse.Namespace, picture: Pat
         return Job(arguments.work, labels, truncated, seed, mine)
 
     songs = song_folders(arguments.songs, arguments.work, quick=arguments.quick)
-    prepare(arguments.work, arguments.seeds, songs, QUICK_REFINE_STEPS if arguments.quick else None)
+    steps, workers = (QUICK_REFINE_STEPS, 1) if arguments.quick else (None, None)
+    prepare(arguments.work, arguments.seeds, songs, steps, workers)
     first = [job(labels, cut, seed) for seed in arguments.seeds for cut in (False, True) for labels in LABELS[:4]]
     then = [job("split", False, seed) for seed in arguments.seeds]
     # Trainings side by side, one thread each, where there is no GPU for them to share.
-    executor, gpus = Processes(), 0 if choose_device("auto") == "cpu" else 1
+    executor, gpus = Processes.of(workers), 0 if choose_device("auto") == "cpu" else 1
     for jobs in (first, then):
         for done, (index, _) in enumerate(executor.map_unordered(carry_out, jobs, gpus=gpus), 1):
             print(f"{done} of {len(jobs)}: {jobs[index].name}, seed {jobs[index].seed}", flush=True)
