@@ -70,9 +70,13 @@ def kept_by_quantile(losses: Tensor, groups: Tensor, quantile: float) -> Tensor:
     """How much of each group's loss counts when large losses are cut off, (example, slot) in [0, 1].
 
     For every class, the losses of the groups that hold it are compared over the batch, and those above the quantile are
-    taken for wrong labels. A group counts by the share of its classes for which it is kept; with single labels this is
-    the truncation of the winner of SDX'23's label noise track (Fabbro et al., "The Sound Demixing Challenge 2023 -
-    Music Demixing Track", TISMIR 2024, section 5).
+    taken for wrong labels. A group counts by the share of its classes for which it is kept.
+
+    The idea is that of the winner of SDX'23's label noise track (Fabbro et al., "The Sound Demixing Challenge 2023 -
+    Music Demixing Track", TISMIR 2024, section 5). With single labels this is close to it, but not the same: here each
+    quantile of a schedule holds for an equal part of the training, thirds with three of them (`truncation_at`), and the
+    sum of the losses is divided by what is kept of them (`set_loss`).
+
     losses: (example, slot). groups: (example, slot, class).
     """
     member = groups > 0
