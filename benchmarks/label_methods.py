@@ -71,7 +71,7 @@ class Situation:
         self.dataset = noisy.dataset
         self.timed = Timed(None)
         self.store = Store(work.parent / "features")
-        self.settings = RefineSettings(seed=seed, steps=scale.classifier_steps)
+        self.settings = RefineSettings(seed=seed, steps=scale.classifier_steps, training=scale.training)
         self.features: Features = load_features(
             self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, self.executor
         )

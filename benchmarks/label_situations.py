@@ -7,7 +7,7 @@ A situation is called `SOURCE-KIND-RATE`. Sources:
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
 
-How long these are, and how many are held out, says a `Scale`.
+`Scale` holds the length of generated songs, the number of others, and the length of trainings.
 
 Kinds are those of `restem corrupt`, and `clean` (nothing), `confuse` (`swap` between bass and `other`) and `bleed`,
 whose rate is the level in dB below the other stem: half of the songs have it, and those stems count as wrong, though
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import polars as pl
 import restem
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, read_truth
+from restem.labelling.training import TrainingSettings
 from restem.synth.band import render_band
 
 SITUATIONS = (
@@ -41,10 +42,11 @@ SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is that is made for a situation.
+    """The size of what is generated and trained for a situation.
 
-    seconds: of a generated song. held_out_songs: how many of them the final classifiers are measured on, in so many
-    mixtures. classifier_steps, separator_steps: optimiser steps of a training; None: by the amount of audio.
+    seconds: the length of a generated song. held_out_songs: other generated songs, to measure final classifiers on.
+    mixtures: how many are made of these. classifier_steps, separator_steps: optimiser steps of a training; None lets
+    them follow from the amount of audio. training: how classifiers are trained.
     """
 
     seconds: float = 16.0
@@ -52,12 +54,16 @@ class Scale:
     mixtures: int = 2048
     classifier_steps: int | None = None
     separator_steps: int = 400
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
 FULL = Scale()
-QUICK = Scale(seconds=6.0, held_out_songs=2, mixtures=64, classifier_steps=2, separator_steps=2)
+QUICK = Scale(
+    seconds=4.0, held_out_songs=2, mixtures=64, classifier_steps=2, separator_steps=2,
+    training=TrainingSettings(batch=8, validation_mixtures=8),
+)  # fmt: skip
 QUICK_SITUATIONS = ("generated4-regroup-0.2", "generated4-partial-0.3")
-"""What a quick run is about, instead of `SITUATIONS`."""
+"""The situations of a quick run."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/labels.py                                # everything; hours
     python benchmarks/labels.py band-regroup-0.2 takes --methods restem cleanlab --seeds 1 2
-    python benchmarks/labels.py --quick                        # does it work? nothing is kept
+    python benchmarks/labels.py --quick                        # shows that it works; keeps nothing
 
 The situations are those of `label_situations.py`, the methods those of `label_methods.py`. What is in `labels.json`
 already is not computed again (`--again` does); every row is kept as soon as it is there. `--work DIR` keeps the noisy
