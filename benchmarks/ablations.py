@@ -10,6 +10,7 @@ in percent, the last column is the mean log loss of the probabilities in `labels
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from common import DATA, HERE, machine
+from common import DATA, HERE, machine, parse
 from label_methods import Judged, Situation
-from label_situations import make_noisy
+from label_situations import FULL, QUICK, QUICK_SITUATIONS, make_noisy
 from labels import measure
 from restem.files import write_json
 from restem.labelling.augmentation import EffectSettings
@@ -109,26 +110,37 @@ def log_loss(situation: Situation, judged: Judged) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("situations", nargs="*", default=SITUATIONS)
-    parser.add_argument("--work", type=Path, required=True, help="where labels.py kept its trainings")
+    parser.add_argument("--work", type=Path, help="where labels.py kept its trainings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    arguments = parser.parse_args()
+    arguments = parse(parser, situations=QUICK_SITUATIONS[:1], seeds=[1])
+    if arguments.work is None and not arguments.quick:
+        parser.error("--work is needed.")
+    with tempfile.TemporaryDirectory() as aside:
+        rows = measure_variants(arguments, arguments.work or Path(aside))
+    if not arguments.quick:
+        write_json(HERE / "ablations.json", {"rows": rows, "machine": machine()})
+    print_table(rows, arguments.situations)
+
+
+def measure_variants(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """One row per situation, seed and variant."""
+    scale = QUICK if arguments.quick else FULL
     rows: list[dict[str, Any]] = []
     for name in arguments.situations:
         for seed in arguments.seeds:
-            work = arguments.work / f"seed{seed}"
-            noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers)
-            situation = Situation(noisy, seed, work / name, arguments.workers)
+            work = folder / f"seed{seed}"
+            noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers, scale)
+            situation = Situation(noisy, seed, work / name, arguments.workers, scale)
             for variant in arguments.variants:
                 judged = VARIANTS[variant](situation)
                 figures = {**measure(situation, judged), "log loss": log_loss(situation, judged)}
                 kept = {figure: figures[figure] for figure in FIGURES}
                 rows.append({"situation": name, "seed": seed, "variant": variant, **kept})
             print(name, seed, flush=True)
-    write_json(HERE / "ablations.json", {"rows": rows, "machine": machine()})
-    print_table(rows, arguments.situations)
+    return rows
 
 
 def print_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:

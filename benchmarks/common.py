@@ -1,7 +1,12 @@
-"""What the benchmarks share: timing several sides in turn, audio to work on, and a table that is kept as JSON."""
+"""What the benchmarks share: options, timing several sides in turn, audio to work on, and a table kept as JSON.
+
+Every benchmark has a quick run, `--quick`: tiny data, rendered for it, and trainings of few steps. It shows that the
+script works, in less than a minute; its figures mean nothing and are not kept.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -16,6 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "shared" / "data"
 PACKAGES = ("restem", "numpy", "scipy", "soundfile", "torch")
+QUICK_SONG_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -43,18 +49,43 @@ def ratio(seconds: Mapping[str, Sequence[float]], slower: str, faster: str) -> f
     return median(a / b for a, b in zip(seconds[slower], seconds[faster], strict=True))
 
 
-def song_folders(songs: int, aside: Path) -> list[Path]:
-    """Folders with one audio file a class: the recordings beside the project, or else a band rendered to `aside`."""
+def parse(parser: argparse.ArgumentParser, **quick: Any) -> argparse.Namespace:
+    """The options from the command line, and `quick` among them: whether `--quick` was given.
+
+    quick: the defaults that options have in a quick run.
+    """
+    only = argparse.ArgumentParser(add_help=False)
+    for one in (only, parser):
+        one.add_argument(
+            "--quick",
+            action="store_true",
+            help="show that the script works, in less than a minute: tiny data, few steps, no figures kept",
+        )
+    if only.parse_known_args()[0].quick:
+        parser.set_defaults(**quick)
+    return parser.parse_args()
+
+
+def song_folders(songs: int, aside: Path, *, quick: bool = False) -> list[Path]:
+    """Folders with one audio file per class: the recordings beside the project, or else a band rendered to `aside`.
+
+    quick: always render, songs of a few seconds.
+    """
+    from restem.synth.band import render_band
+
+    if quick:
+        return sorted(render_band(aside / "band", songs=songs, seconds=QUICK_SONG_SECONDS).iterdir())
     folders = sorted(folder for folder in (DATA / "band").glob("*") if folder.is_dir())[:songs]
-    if not folders:
-        from restem.synth.band import render_band
-
-        folders = sorted(render_band(aside / "band", songs=songs).iterdir())
-    return folders
+    return folders or sorted(render_band(aside / "band", songs=songs).iterdir())
 
 
-def publish(name: str, claims: Sequence[tuple[str, str, str]], figures: Mapping[str, Any]) -> None:
-    """Prints `claims` (what, measured, target) as a table and writes `figures` to `benchmarks/<name>.json`."""
+def publish(
+    name: str, claims: Sequence[tuple[str, str, str]], figures: Mapping[str, Any], *, quick: bool = False
+) -> None:
+    """Prints `claims` (what, measured, target) as a table and writes `figures` to `benchmarks/<name>.json`.
+
+    quick: only print.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -62,6 +93,8 @@ def publish(name: str, claims: Sequence[tuple[str, str, str]], figures: Mapping[
     for claim in claims:
         table.add_row(*claim)
     Console().print(table)
+    if quick:
+        return
     path = HERE / f"{name}.json"
     path.write_text(json.dumps({"figures": figures, "machine": machine()}, indent=2) + "\n", encoding="utf-8")
     print(f"The figures are in {path.relative_to(HERE.parent)}.")

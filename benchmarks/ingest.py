@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from joblib.externals.loky import get_reusable_executor
 
-from common import publish, ratio, rounded, song_folders, time_in_turn
+from common import parse, publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.reader import BLOCK_FRAMES
 from restem.audio.store import Store
 from restem.executing.processes import Processes
@@ -34,15 +34,14 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=40, help="songs of four stems, about 20 s each")
     parser.add_argument("--stem-songs", type=int, default=3, help="how many songs are joined to one longer stem")
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    options = parse(parser, songs=2, stem_songs=1, repeats=1)
     with tempfile.TemporaryDirectory() as folder:
-        files = write_flac(Path(folder), options.songs, options.stem_songs)
-        compare(files, Path(folder), options.repeats)
+        songs = song_folders(options.songs, Path(folder), quick=options.quick)
+        compare(write_flac(Path(folder), songs, options.stem_songs), Path(folder), options.repeats, options.quick)
 
 
-def write_flac(folder: Path, songs: int, joined: int) -> list[Path]:
+def write_flac(folder: Path, songs_in: list[Path], joined: int) -> list[Path]:
     """16-bit FLAC stems as long as `joined` songs after each other."""
-    songs_in = song_folders(songs, folder)
     files = []
     for first in range(0, len(songs_in), joined):
         for name in CLASSES:
@@ -56,7 +55,7 @@ def write_flac(folder: Path, songs: int, joined: int) -> list[Path]:
     return files
 
 
-def compare(files: list[Path], folder: Path, repeats: int) -> None:
+def compare(files: list[Path], folder: Path, repeats: int, quick: bool) -> None:
     seconds_of_audio = sum(soundfile.info(path).duration for path in files)
     number = count()
 
@@ -112,6 +111,7 @@ def compare(files: list[Path], folder: Path, repeats: int) -> None:
             "two_workers_of_one": round(of_one_worker, 3),
             "start_s": round(start_s, 2),
         },
+        quick=quick,
     )
 
 

@@ -2,13 +2,13 @@
 
     given      the labels as they are
     single     one classifier, trained on all songs and asked about them
-    paper      the same, and a second one trained on what the first found (stem labels, as in the paper)
+    paper      two rounds, as in the paper's abstract: the same, and a second one trained on the labels of the first
     cleanlab   out-of-fold scores to `find_multilabel_issues_per_class`, issues turned over; its label quality scores
     ccom       a separator trained with loss truncation; a stem is right if what the separator makes of it for its own
                class is 20 dB above all else (the rule of the winner of the Sound Demixing Challenge 2023)
     restem     what `restem refine` decides
     scratch    the same with --start scratch
-    truth      restem with classifiers that were trained on the true labels
+    truth      restem with classifiers that were trained on true labels
 
 All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
 labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 from scipy.special import expit
 
-from label_situations import Noisy
+from label_situations import FULL, Noisy, Scale
 from restem.audio.store import Store
 from restem.executing.processes import Processes
 from restem.labelling.features import Features, load_features
@@ -44,7 +44,6 @@ from restem.verdicts import SURE
 
 PLAIN_QUANTILE = 0.85
 THRESHOLD = 0.7
-CCOM_STEPS = 400
 CCOM_MARGIN_DB = 20.0
 OVERLAP = 0.25
 
@@ -68,13 +67,13 @@ class Judged:
 class Situation:
     """One noisy dataset, and the trainings that methods share; they are kept in the folder `work`."""
 
-    def __init__(self, noisy: Noisy, seed: int, work: Path, workers: int) -> None:
-        self.noisy, self.work, self.workers, self.seed = noisy, work, workers, seed
+    def __init__(self, noisy: Noisy, seed: int, work: Path, workers: int, scale: Scale = FULL) -> None:
+        self.noisy, self.work, self.workers, self.seed, self.scale = noisy, work, workers, seed, scale
         self.executor = Processes(workers)
         self.dataset = noisy.dataset
         self.timed = Timed(None)
         self.store = Store(work.parent / "features")
-        self.settings = RefineSettings(seed=seed)
+        self.settings = RefineSettings(seed=seed, steps=scale.classifier_steps, training=scale.training)
         self.features: Features = load_features(
             self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, self.executor
         )
@@ -164,7 +163,9 @@ def cleanlab(situation: Situation) -> Judged:
 
 
 def ccom(situation: Situation) -> Judged:
-    settings = TrainSettings(steps=CCOM_STEPS, truncate=(0.7, 0.5, 0.3), validation=0.0, seed=situation.seed)
+    settings = TrainSettings(
+        steps=situation.scale.separator_steps, truncate=(0.7, 0.5, 0.3), validation=0.0, seed=situation.seed
+    )
     folder = situation.work / "ccom"
     train(situation.dataset, folder, settings, cache=situation.work / "pcm", device="cpu", workers=situation.workers)
     separator = load_separator(folder)

@@ -7,6 +7,8 @@ A situation is called `SOURCE-KIND-RATE`. Sources:
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
 
+`Scale` holds the length of generated songs, the number of others, and the length of trainings.
+
 Kinds are those of `restem corrupt`, and `clean` (nothing), `confuse` (`swap` between bass and `other`) and `bleed`,
 whose rate is the level in dB below the other stem: half of the songs have it, and those stems count as wrong, though
 bleed is no label. `takes` alone has wrong labels as it is. The seed is that of the noise, and of a generated band.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import polars as pl
 import restem
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, read_truth
+from restem.labelling.training import TrainingSettings
 from restem.synth.band import render_band
 
 SITUATIONS = (
@@ -35,8 +38,32 @@ SITUATIONS = (
     "generated40-clean", "generated40-regroup-0.2", "generated160-regroup-0.2", "seven40-clean", "seven40-regroup-0.2",
 )  # fmt: skip
 SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
-SECONDS = 16.0
-HELD_OUT_SONGS = 20
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size of what is generated and trained for a situation.
+
+    seconds: the length of a generated song. held_out_songs: other generated songs, to measure final classifiers on.
+    mixtures: how many are made of these. classifier_steps, separator_steps: optimiser steps of a training; None lets
+    them follow from the amount of audio. training: how classifiers are trained.
+    """
+
+    seconds: float = 16.0
+    held_out_songs: int = 20
+    mixtures: int = 2048
+    classifier_steps: int | None = None
+    separator_steps: int = 400
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+FULL = Scale()
+QUICK = Scale(
+    seconds=4.0, held_out_songs=2, mixtures=64, classifier_steps=2, separator_steps=2,
+    training=TrainingSettings(batch=8, validation_mixtures=8),
+)  # fmt: skip
+QUICK_SITUATIONS = ("generated4-regroup-0.2", "generated4-partial-0.3")
+"""The situations of a quick run."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +86,12 @@ class Noisy:
         return np.array([taxonomy.to_flags(self.true[stem.song, stem.name]) for stem in self.dataset.stems])
 
 
-def make_noisy(name: str, seed: int, data: Path, work: Path, workers: int) -> Noisy:
+def make_noisy(name: str, seed: int, data: Path, work: Path, workers: int, scale: Scale = FULL) -> Noisy:
     """Makes the situation `name` in the folder `work`; what is there from an earlier call is kept."""
     if name == "takes":
         return _noisy(restem.open_dataset(data / "takes" / "noisy"), data / "takes" / "truth.csv")
     source, kind, rate = re.fullmatch(r"([a-z0-9]+)-(\w+?)(?:-([\d.]+))?", name).groups()  # type: ignore[union-attr]
-    clean, held_out = _clean(source, seed, data, work, workers)
+    clean, held_out = _clean(source, seed, data, work, workers, scale)
     out = work / name
     how: dict[str, Any] = {"kind": kind, "rate": float(rate or 0)}
     if kind == "clean":
@@ -92,15 +119,17 @@ def _noisy(dataset: Dataset, truth: Path) -> Noisy:
     return Noisy(dataset, true)
 
 
-def _clean(source: str, seed: int, data: Path, work: Path, workers: int) -> tuple[Dataset, Dataset | None]:
+def _clean(
+    source: str, seed: int, data: Path, work: Path, workers: int, scale: Scale
+) -> tuple[Dataset, Dataset | None]:
     """The clean songs of a source, and others to measure on."""
     if match := re.fullmatch(r"(generated|seven)(\d+)", source):
         taxonomy = restem.Taxonomy(SEVEN) if match[1] == "seven" else restem.Taxonomy()
         families = {name: name for name in (*SEVEN[3:], "synth", "mallets")} if match[1] == "seven" else None
         datasets = []
-        for name, songs, first in ((source, int(match[2]), 1000), (f"{source}-held-out", HELD_OUT_SONGS, 2000)):
+        for name, songs, first in ((source, int(match[2]), 1000), (f"{source}-held-out", scale.held_out_songs, 2000)):
             out = render_band(
-                work / name, songs=songs, seconds=SECONDS, seed=first + seed, workers=workers, classes=families
+                work / name, songs=songs, seconds=scale.seconds, seed=first + seed, workers=workers, classes=families
             )
             # Synthesizers and mallets are none of the seven classes, and are skipped.
             datasets.append(restem.open_dataset(out, layout="songs", taxonomy=taxonomy))

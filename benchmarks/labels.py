@@ -2,7 +2,7 @@
 
     python benchmarks/labels.py                                # everything; hours
     python benchmarks/labels.py band-regroup-0.2 takes --methods restem cleanlab --seeds 1 2
-    python benchmarks/labels.py --quick                        # one small situation, one seed: minutes
+    python benchmarks/labels.py --quick                        # shows that it works; keeps nothing
 
 The situations are those of `label_situations.py`, the methods those of `label_methods.py`. What is in `labels.json`
 already is not computed again (`--again` does); every row is kept as soon as it is there. `--work DIR` keeps the noisy
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from scipy.special import logit
 
-from common import DATA, HERE, machine
+from common import DATA, HERE, machine, parse
 from label_methods import METHODS, Judged, Situation
-from label_situations import SITUATIONS, make_noisy
+from label_situations import FULL, QUICK, QUICK_SITUATIONS, SITUATIONS, Scale, make_noisy
 from restem.demo.reference import mixture_accuracy
 from restem.evaluation.metrics import agreement, auroc, ratio
 from restem.executing.processes import Processes
@@ -32,9 +32,11 @@ from restem.files import write_json
 PATH = HERE / "labels.json"
 SURE = ("exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "labels wrongly changed", "ECE")
 FOUND = ("precision", "recall", "segment F1", "stretches found", "edges within 1 s", "mixture accuracy")
-QUICK = ("generated10-regroup-0.2",)
 # Trainings of separators: on the smaller sets only.
-CCOM_SITUATIONS = ("takes", "band10-regroup-0.2", "band-regroup-0.2", "generated10-regroup-0.2")
+CCOM_SITUATIONS = (
+    "takes", "band10-regroup-0.2", "band-regroup-0.2", "generated10-regroup-0.2", "generated4-regroup-0.2",
+)  # fmt: skip
+KNOWN = (*SITUATIONS, *QUICK_SITUATIONS)
 
 
 def measure(situation: Situation, judged: Judged) -> dict[str, float | None]:
@@ -70,6 +72,7 @@ def measure(situation: Situation, judged: Judged) -> dict[str, float | None]:
             situation.noisy.held_out,
             situation.settings,
             situation.store,
+            mixtures=situation.scale.mixtures,
             executor=Processes(situation.workers),
         )
     return figures
@@ -90,7 +93,7 @@ def over_time(situation: Situation, scores: np.ndarray) -> dict[str, float]:
     """How well stretches are found: F1 of all classes in all active segments, at 0.5, and where stretches are found.
 
     A class is in a segment of its own stem, and where a stretch of it fills half of the segment; segments that hold
-    less of one are left out for that class. A stretch is found when the class is features in the segment in its middle;
+    less of one are left out for that class. A stretch is found when the class is found in the segment in its middle;
     its edges are found within a second where the score, taken for that of the segment's middle, crosses 0.5 there.
     """
     segments, features = situation.features.segments, situation.features
@@ -146,62 +149,65 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, help="keep datasets, features and trainings in this folder")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="one small situation, one seed")
     parser.add_argument("--plot", type=Path, help="also draw the situations in which several methods were compared")
     parser.add_argument("--again", action="store_true", help="compute rows anew that are there")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.situations) - set(SITUATIONS):
+    arguments = parse(parser, situations=QUICK_SITUATIONS, seeds=[1])
+    if unknown := set(arguments.situations) - set(KNOWN):
         parser.error(f"There is no situation {sorted(unknown)[0]!r}.")
-    seeds = arguments.seeds[:1] if arguments.quick else arguments.seeds
     with tempfile.TemporaryDirectory() as aside:
         work = arguments.work or Path(aside)
-        for name in QUICK if arguments.quick else arguments.situations or SITUATIONS:
-            for seed in seeds:
-                compute(name, seed, arguments, work / f"seed{seed}")
-    print_tables(read_rows())
-    if arguments.plot:
-        draw(read_rows(), arguments.plot)
+        path = Path(aside) / PATH.name if arguments.quick else PATH
+        picture = arguments.plot or (Path(aside) / "labels.png" if arguments.quick else None)
+        for name in arguments.situations or SITUATIONS:
+            for seed in arguments.seeds:
+                compute(name, seed, arguments, work / f"seed{seed}", path, QUICK if arguments.quick else FULL)
+        print_tables(read_rows(path))
+        if picture:
+            draw(read_rows(path), picture)
 
 
-def compute(name: str, seed: int, arguments: argparse.Namespace, work: Path) -> None:
-    """The rows of one situation and one seed."""
-    there = {row["method"] for row in read_rows() if (row["situation"], row["seed"]) == (name, seed)}
+def compute(name: str, seed: int, arguments: argparse.Namespace, work: Path, path: Path, scale: Scale) -> None:
+    """Adds the rows of one situation and one seed to the JSON file `path`."""
+    there = {row["method"] for row in read_rows(path) if (row["situation"], row["seed"]) == (name, seed)}
     methods = [method for method in arguments.methods if arguments.again or method not in there]
     if name not in CCOM_SITUATIONS and "ccom" in methods:
         methods.remove("ccom")
     if not methods:
         return
-    noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers)
-    situation = Situation(noisy, seed, work / name, arguments.workers)
+    noisy = make_noisy(name, seed, arguments.data, work / "data", arguments.workers, scale)
+    situation = Situation(noisy, seed, work / name, arguments.workers, scale)
     for method in methods:
         start = time.monotonic()
         figures = measure(situation, METHODS[method](situation))
         seconds = round(time.monotonic() - start, 1)
         kept = {key: None if value is None else round(value, 5) for key, value in figures.items()}
-        keep_row({"situation": name, "seed": seed, "method": method, "seconds": seconds, **kept})
+        keep_row(path, {"situation": name, "seed": seed, "method": method, "seconds": seconds, **kept})
         print(name, seed, method, f"{seconds:.0f} s", kept, flush=True)
 
 
-def read_rows() -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """All that was computed so far."""
-    return json.loads(PATH.read_text())["rows"] if PATH.exists() else []
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
-def keep_row(row: dict[str, Any]) -> None:
+def keep_row(path: Path, row: dict[str, Any]) -> None:
     """Puts one row in the place of an earlier one of the same situation, seed and method."""
 
     def key(one: dict[str, Any]) -> tuple[Any, ...]:
-        return SITUATIONS.index(one["situation"]), one["seed"], list(METHODS).index(one["method"])
+        return KNOWN.index(one["situation"]), one["seed"], list(METHODS).index(one["method"])
 
-    rows = sorted([*(one for one in read_rows() if key(one) != key(row)), row], key=key)
-    write_json(PATH, {"rows": rows, "machine": machine()})
+    rows = sorted([*(one for one in read_rows(path) if key(one) != key(row)), row], key=key)
+    write_json(path, {"rows": rows, "machine": machine()})
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Label accuracy and AUROC of all methods: the mean over seeds, and from which to which."""
+    import matplotlib
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in SITUATIONS if any(row["situation"] == name for row in rows)]
+    names = [name for name in KNOWN if any(row["situation"] == name for row in rows)]
     methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 0.42 * len(names) + 1.6), sharey=True)
     for axis, column in zip(axes, ("label accuracy", "AUROC"), strict=True):
@@ -255,7 +261,7 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
             print("|", " | ".join(line), "|")
         print()
 
-    names = [name for name in SITUATIONS if any(row["situation"] == name for row in rows)]
+    names = [name for name in KNOWN if any(row["situation"] == name for row in rows)]
     methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
     for column in ("label accuracy", "AUROC"):
         print(f"{column}, %\n")

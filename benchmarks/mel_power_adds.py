@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import DATA, publish, song_folders
+from common import DATA, parse, publish, song_folders
 from restem.audio.level import active_frames, power_to_db
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
@@ -34,15 +34,16 @@ SEGMENT_FRAMES = 150  # 3 s, what the classifier sees at once
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, default=28)
-    options = parser.parse_args()
+    options = parse(parser, songs=2)
     with tempfile.TemporaryDirectory() as aside:
-        real = sorted(folder for folder in (DATA / "takes" / "clean").glob("*") if folder.is_dir())[: options.songs]
-        folders = real or song_folders(options.songs, Path(aside))
+        takes = [] if options.quick else sorted((DATA / "takes" / "clean").glob("*"))
+        real = [folder for folder in takes if folder.is_dir()][: options.songs]
+        folders = real or song_folders(options.songs, Path(aside), quick=options.quick)
         audio = "real recordings" if real else "a generated band"
-        measure(folders, audio)
+        measure(folders, audio, options.quick)
 
 
-def measure(folders: list[Path], audio: str) -> None:
+def measure(folders: list[Path], audio: str, quick: bool) -> None:
     errors: dict[str, list[np.ndarray]] = {"cell": [], "contested": [], "frame": [], "segment": [], "rounding": []}
     for folder in folders:
         for name, values in song_errors(load_stems(folder)).items():
@@ -66,6 +67,7 @@ def measure(folders: list[Path], audio: str) -> None:
             ("bfloat16 rows of the store", line("rounding"), ""),
         ],
         {"audio": audio, "songs": len(folders), **figures},
+        quick=quick,
     )
 
 
@@ -91,7 +93,8 @@ def mel(samples: np.ndarray) -> np.ndarray:
 def song_errors(stems: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Errors in dB of what can be heard of a song: of cells, contested cells, frames, segment bands, and rounding."""
     powers = [mel(samples) for samples in stems]
-    mixture, total = mel(np.sum(stems, axis=0, dtype=np.float64).astype(np.float32)), np.sum(powers, axis=0)
+    mixture = mel(np.asarray(np.sum(stems, axis=0, dtype=np.float64), np.float32))
+    total = np.sum(powers, axis=0)
     frame = total.sum(axis=1)
     heard_frames = frame > frame.max() * 10 ** (-FRAME_RANGE_DB / 10)
     heard = heard_frames[:, None] & (total > total.max(axis=1, keepdims=True) * 10 ** (-CELL_RANGE_DB / 10))
@@ -120,7 +123,7 @@ def describe(error: np.ndarray) -> dict[str, float]:
         "values": len(error),
         "median_db": round(float(np.median(absolute)), 4),
         "p95_db": round(float(np.quantile(absolute, 0.95)), 4),
-        "bias_db": round(float(power_to_db(np.mean(10 ** (error / 10)))), 4),
+        "bias_db": round(float(power_to_db(float(np.mean(10 ** (error / 10))))), 4),
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ import soundfile
 import torch
 from torch.nn import functional
 
-from common import publish, ratio, rounded, song_folders, time_in_turn
+from common import parse, publish, ratio, rounded, song_folders, time_in_turn
 from restem.audio.mel import mel_power
 from restem.audio.store import Store
 from restem.devices import precision
@@ -37,18 +38,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, default=12, help="songs of four stems, about 20 s each")
     parser.add_argument("--repeats", type=int, default=9)
-    options = parser.parse_args()
+    options = parse(parser, songs=2, repeats=1)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        files, labels = write_flac(Path(folder), options.songs)
-        compare(files, labels, Store(Path(folder) / "store"), options.repeats)
+        files, labels = write_flac(Path(folder), song_folders(options.songs, Path(folder), quick=options.quick))
+        compare(files, labels, Store(Path(folder) / "store"), options.repeats, options.quick)
 
 
-def write_flac(folder: Path, songs: int) -> tuple[list[Path], np.ndarray]:
+def write_flac(folder: Path, songs: list[Path]) -> tuple[list[Path], np.ndarray]:
     """16-bit FLAC stems, and (stem, class) flags of what they hold."""
     files, labels = [], []
-    for number, song in enumerate(song_folders(songs, folder)):
+    for number, song in enumerate(songs):
         for index, name in enumerate(CLASSES):
             samples, rate_hz = soundfile.read(next(song.glob(f"{name}.*")), dtype="float32", always_2d=True)
             assert rate_hz == RATE_HZ
@@ -59,11 +60,11 @@ def write_flac(folder: Path, songs: int) -> tuple[list[Path], np.ndarray]:
     return files, np.array(labels)
 
 
-def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -> None:
+def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int, quick: bool) -> None:
     sources = tuple((path, 0) for path in files)
     failures = store.fill(list(sources))
     assert not failures
-    settings, training = MixingSettings(), TrainingSettings(learning_rate=1e-3)
+    settings, training = MixingSettings(), TrainingSettings()
     length = round(settings.segment_s / store.settings.hop_s)
     features = [store.require(source) for source in sources]
     segments = lay_segments(features, length, hop=round(1.0 / store.settings.hop_s))
@@ -80,7 +81,7 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
     decoded = DecodedMixer(pool, files, settings, store)
 
     number = iter(range(1 << 30))
-    sides = {
+    sides: dict[str, Callable[[], object]] = {
         "mel": lambda: mixer.batch(0, next(number) * training.batch, training.batch),
         "step": step,
         "decoded": lambda: decoded.batch(next(number), training.batch),
@@ -106,6 +107,7 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int) -
             "mixing_of_step": round(share, 4),
             "decoded_of_mel": round(faster, 1),
         },
+        quick=quick,
     )
 
 
@@ -115,9 +117,9 @@ class TrainingStep:
     def __init__(self, training: TrainingSettings, mixer: Mixer) -> None:
         self.precision = precision("cpu")
         classifier = ClassifierNetwork(len(CLASSES), mixer.bands, SIZES["tiny"])
-        self.classifier = classifier.to(memory_format=torch.channels_last)
+        self.classifier: ClassifierNetwork = classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            classifier.parameters(), training.learning_rate, weight_decay=training.weight_decay
+            classifier.parameters(), training.rate_for("pretrained"), weight_decay=training.weight_decay
         )
         power, targets = mixer.batch(0, 0, training.batch)
         self.power, self.targets = torch.from_numpy(power), torch.from_numpy(targets)
@@ -125,7 +127,8 @@ class TrainingStep:
     def __call__(self) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16-mixed"):
             logits = self.classifier(self.power)
-        functional.binary_cross_entropy_with_logits(logits.float(), self.targets).backward()
+        loss = functional.binary_cross_entropy_with_logits(logits.float(), self.targets)
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.classifier.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import restem
-from common import DATA, HERE, publish, song_folders
+from common import DATA, HERE, parse, publish, song_folders
 from restem.dataset.truth import read_truth
 from restem.evaluation.labels import score_labels
 from restem.review.session import doubts, order
@@ -32,13 +32,16 @@ RANDOM_ORDERS = 10
 PICTURE = HERE.parent / "docs" / "images" / "decisions.svg"
 
 
-def make_run(work: Path) -> tuple[Run, Path]:
+def make_run(work: Path, quick: bool) -> tuple[Run, Path]:
     """Recordings with wrong labels, or else the band regrouped at 0.2, refined with the default settings."""
     noisy, truth = DATA / "takes" / "noisy", DATA / "takes" / "truth.csv"
-    if not noisy.is_dir():
+    workers, steps = (1, 2) if quick else (None, None)
+    if quick or not noisy.is_dir():
         noisy, truth = work / "noisy", work / "noisy" / "truth.csv"
-        restem.corrupt(restem.open_dataset(song_folders(40, work)[0].parent), noisy, kind="regroup", rate=0.2, seed=1)
-    return restem.refine(restem.open_dataset(noisy), work / "run", seed=1, cache=work / "cache"), truth
+        clean = restem.open_dataset(song_folders(4 if quick else 40, work, quick=quick)[0].parent)
+        restem.corrupt(clean, noisy, kind="regroup", rate=0.2, seed=1, workers=workers)
+    dataset = restem.open_dataset(noisy)
+    return restem.refine(dataset, work / "run", steps=steps, seed=1, cache=work / "cache", workers=workers), truth
 
 
 def accuracies(run: Run, right: Truth, rows: list[int]) -> list[float]:
@@ -61,7 +64,7 @@ def needed(curve: list[float], accuracy: float) -> int:
     return next(count for count, value in enumerate(curve) if value >= accuracy)
 
 
-def draw(queue: list[float], random: np.ndarray, given: float) -> None:
+def draw(queue: list[float], random: np.ndarray, given: float, picture: Path) -> None:
     """Label accuracy over decisions. queue: (decision + 1,). random: (order, decision + 1)."""
     import matplotlib
 
@@ -78,10 +81,10 @@ def draw(queue: list[float], random: np.ndarray, given: float) -> None:
     axes.set(xlabel="decisions", ylabel="label accuracy", xlim=(0, counts[-1]))
     axes.legend(frameon=False, loc="center right")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(PICTURE, metadata={"Date": None})
+    figure.savefig(picture, metadata={"Date": None})
 
 
-def measure(run: Run, truth_path: Path) -> dict[str, Any]:
+def measure(run: Run, truth_path: Path, picture: Path) -> dict[str, Any]:
     table = read_truth(truth_path, run.taxonomy)
     # A truth may write a stem relative to its song.
     known = {(row["song"], row["stem"].removeprefix(f"{row['song']}/")): row["true"] for row in table.to_dicts()}
@@ -92,7 +95,7 @@ def measure(run: Run, truth_path: Path) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(right)).tolist() for _ in range(RANDOM_ORDERS)]
     random = np.array([accuracies(run, right, rows) for rows in orders])
-    draw(queue, random, score.given.label_accuracy)
+    draw(queue, random, score.given.label_accuracy, picture)
     return {
         "stems": len(right),
         "given": score.given.label_accuracy,
@@ -105,13 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--truth", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     with tempfile.TemporaryDirectory() as work:
         if arguments.run:
             run, truth = restem.open_run(arguments.run), arguments.truth
         else:
-            run, truth = make_run(Path(work))
-        figures = measure(run, truth)
+            run, truth = make_run(Path(work), arguments.quick)
+        figures = measure(run, truth, Path(work) / PICTURE.name if arguments.quick else PICTURE)
     tenth = figures["stems"] // 10
     claims = [("label accuracy: given", f"{figures['given']:.4f}", "")]
     for name in ("queue", "random order"):
@@ -122,7 +125,7 @@ def main() -> None:
             (f"{name}: decisions until {accuracy}", str(needed(curve, accuracy)), f"of {figures['stems']}")
             for accuracy in (0.99, 1.0)
         ]
-    publish("review", claims, figures)
+    publish("review", claims, figures, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ after scrolling through the whole list. The stems are hard links to one file of 
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
@@ -21,25 +22,22 @@ import polars as pl
 import soundfile
 
 from browser import READY, chromium, served
-from common import publish, rounded
+from common import parse, publish, rounded
 from restem.runs.run import labels_schema, open_run, segments_schema, write_run
 from restem.taxonomy import Taxonomy
 
-STEMS = 10_000
 SECONDS = 30.0
 RATE_HZ = 44100
-REPEATS = 5
-DECISIONS = 60
 
 
-def make_run(work: Path) -> Path:
-    """A run of `STEMS` stems."""
+def make_run(work: Path, stems: int) -> Path:
+    """A run of so many stems, four in each song."""
     taxonomy = Taxonomy()
     rng = np.random.default_rng(0)
     sound = work / "sound.wav"
     soundfile.write(sound, 0.1 * rng.standard_normal((round(SECONDS * RATE_HZ), 2)), RATE_HZ, subtype="PCM_16")
     rows = []
-    for song in range(STEMS // 4):
+    for song in range(stems // 4):
         folder = work / "songs" / f"Song {song:04d}"
         folder.mkdir(parents=True)
         for name in taxonomy.classes:
@@ -95,11 +93,11 @@ def heap_mb(page: Any) -> float:
     return float(session.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
 
 
-def measure(work: Path) -> dict[str, Any]:
-    run = make_run(work)
+def measure(work: Path, stems: int, repeats: int, decisions: int) -> dict[str, Any]:
+    run = make_run(work, stems)
     times: dict[str, list[float]] = {"rows": [], "decided": [], "sound": []}
     with served(run, work / "cache") as address, chromium() as browser:
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             page, took = opened(browser, address)
             for name, seconds in took.items():
                 times[name].append(seconds)
@@ -121,12 +119,12 @@ def measure(work: Path) -> dict[str, Any]:
         elements = page.evaluate("document.querySelectorAll('#rows .row').length")
         before = len(open_run(run).decisions)
         start = time.perf_counter()
-        for _ in range(DECISIONS):
+        for _ in range(decisions):
             page.keyboard.press("a")
             until(page, "!document.body.ariaBusy")
         minutes = (time.perf_counter() - start) / 60
-        assert len(open_run(run).decisions) - before == DECISIONS
-    return {**times, "heap_mb": heap, "row_elements": elements, "decisions_per_minute": DECISIONS / minutes}
+        assert len(open_run(run).decisions) - before == decisions
+    return {**times, "heap_mb": heap, "row_elements": elements, "decisions_per_minute": decisions / minutes}
 
 
 def sound_s(page: Any) -> float:
@@ -145,8 +143,13 @@ def sound_s(page: Any) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stems", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5, help="how often the page is opened")
+    parser.add_argument("--decisions", type=int, default=60, help="how many the script takes")
+    options = parse(parser, stems=40, repeats=1, decisions=3)
     with tempfile.TemporaryDirectory() as work:
-        found = measure(Path(work))
+        found = measure(Path(work), options.stems, options.repeats, options.decisions)
     claims = [
         ("from opening to the first rows", f"{median(found['rows']):.2f} s", "< 1 s"),
         ("from opening to the first decision on disk", f"{median(found['decided']):.2f} s", ""),
@@ -161,10 +164,10 @@ def main() -> None:
             "  ".join(f"{mb:.1f} MB" for mb in found["heap_mb"]),
             "flat",
         ),
-        ("rows in the page, of 10,000", str(found["row_elements"]), ""),
+        (f"rows in the page, of {options.stems:,}", str(found["row_elements"]), ""),
     ]
     kept = {name: rounded(value) if isinstance(value, list) else value for name, value in found.items()}
-    publish("review_page", claims, kept)
+    publish("review_page", claims, kept, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import restem
-from common import publish
+from common import parse, publish
 from restem.synth.band import render_band
 
-SONG_SECONDS = 60.0
 STEMS = 4
 
 
-def measure(hours: float, work: Path) -> dict[str, Any]:
-    songs = round(hours * 3600 / (SONG_SECONDS * STEMS))
-    band = render_band(work / "band", songs=songs, seconds=SONG_SECONDS, seed=77)
+def measure(hours: float, work: Path, song_seconds: float, steps: int | None) -> dict[str, Any]:
+    songs = round(hours * 3600 / (song_seconds * STEMS))
+    band = render_band(work / "band", songs=songs, seconds=song_seconds, seed=77)
     clean = restem.open_dataset(band)
     few = set(clean.songs[:songs])
     clean = restem.Dataset(clean.root, clean.layout, clean.taxonomy, tuple(s for s in clean.stems if s.song in few))
-    noisy = restem.open_dataset(restem.corrupt(clean, work / f"noisy-{hours}", kind="regroup", rate=0.2, seed=1))
+    noisy = restem.open_dataset(
+        restem.corrupt(clean, work / f"noisy-{hours}", kind="regroup", rate=0.2, seed=1, workers=1)
+    )
     wall, processor = time.monotonic(), time.process_time()
-    run = restem.refine(noisy, work / f"run-{hours}", cache=work / f"cache-{hours}", workers=1)
+    run = restem.refine(noisy, work / f"run-{hours}", steps=steps, cache=work / f"cache-{hours}", workers=1)
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     score = restem.score(run, work / f"noisy-{hours}" / "truth.csv").as_dict()
     found = float(run.labels["seconds"].sum()) / 3600
@@ -48,10 +49,13 @@ def measure(hours: float, work: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 3.0, 9.0])
+    parser.add_argument("--song-seconds", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, help="of each training; by default they follow from the amount of audio")
     parser.add_argument("--work", type=Path, help="keep everything here")
-    arguments = parser.parse_args()
+    arguments = parse(parser, hours=[0.02, 0.04], song_seconds=6.0, steps=2)
     with tempfile.TemporaryDirectory() as aside:
-        sizes = [measure(hours, arguments.work or Path(aside)) for hours in sorted(arguments.hours)]
+        work = arguments.work or Path(aside)
+        sizes = [measure(hours, work, arguments.song_seconds, arguments.steps) for hours in sorted(arguments.hours)]
     claims = [
         (
             f"{one['hours']} h, {one['stems']} stems",
@@ -63,7 +67,7 @@ def main() -> None:
     ]
     growth = sizes[-1]["processor_s_an_hour"] / sizes[0]["processor_s_an_hour"]
     claims.append(("time an hour, largest / smallest", f"{growth:.2f}", "linear: about 1"))
-    publish("scaling", claims, {"sizes": sizes})
+    publish("scaling", claims, {"sizes": sizes}, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from common import publish, ratio, rounded, time_in_turn
+from common import parse, publish, ratio, rounded, time_in_turn
 from restem.evaluation.sdr import SdrMeter
 
 RATE_HZ = 44100
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=1)
-    options = parser.parse_args()
+    options = parse(parser, seconds=2)
     rng = np.random.default_rng(0)
     references = 0.1 * rng.standard_normal((4, 2, options.seconds * RATE_HZ))
     estimates = np.einsum("ij,jcn->icn", np.eye(4) + 0.2 * rng.standard_normal((4, 4)), references)
@@ -52,6 +52,7 @@ def main() -> None:
             "museval_of_restem": round(faster, 1),
             "difference_db": difference,
         },
+        quick=options.quick,
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 import torch
 
-from common import publish, ratio, rounded, time_in_turn
+from common import parse, publish, ratio, rounded, time_in_turn
 from restem.separation.separator import SeparatorConfig, save_separator
 from restem.separation.streaming import separate_blocks
 
@@ -45,13 +45,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs=2, default=(3.0, 180.0), help="of the two songs")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the song that Demucs takes apart, too")
     parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args()
+    options = parse(parser, minutes=(0.1, 0.2), seconds=6.0, repeats=1)
     claims, figures = compare_memory(*options.minutes)
     for model, parameters in DEMUCS.items():
         more, found = compare_with_demucs(model, parameters, options.seconds, options.repeats)
         claims += more
         figures[model] = found
-    publish("separating", claims, figures)
+    publish("separating", claims, figures, quick=options.quick)
 
 
 def compare_memory(short_min: float, long_min: float) -> tuple[list[tuple[str, str, str]], dict]:
@@ -89,16 +89,20 @@ def compare_with_demucs(
     model: str, parameters: dict[str, int], seconds: float, repeats: int
 ) -> tuple[list[tuple[str, str, str]], dict]:
     from demucs.apply import apply_model
+    from demucs.hdemucs import HDemucs
+    from demucs.htdemucs import HTDemucs
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     separator = SeparatorConfig(model, CLASSES, segment_s=SEGMENT_S, parameters=parameters).build().eval()
     mixture = 0.1 * torch.randn(2, round(seconds * RATE_HZ))
-    blocks = [block.numpy() for block in mixture.split(1 << 16, dim=1)]
+    blocks = np.split(mixture.numpy(), range(1 << 16, mixture.shape[1], 1 << 16), axis=1)
+    network = separator.network
+    assert isinstance(network, HDemucs | HTDemucs)
     found: dict[str, np.ndarray] = {}
 
     def by_demucs() -> None:
-        outputs = apply_model(separator.network, mixture[None], shifts=0, overlap=OVERLAP, segment=SEGMENT_S)
+        outputs = apply_model(network, mixture[None], shifts=0, overlap=OVERLAP, segment=SEGMENT_S)
         found["demucs"] = outputs[0].numpy()
 
     def by_restem() -> None:

@@ -5,7 +5,7 @@
     python benchmarks/separation.py --seeds 1 --steps 100 --work elsewhere
 
 Of 40 rendered songs, 10 are only measured on. The stems of the other 30 are regrouped at 0.3, three times. Separators
-learn from what that leaves:
+are trained on what that leaves:
 
     given      the noisy stems under the labels they were given
     refined    the same stems under what `restem refine` found
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -32,12 +33,12 @@ import numpy as np
 import polars as pl
 
 import restem
-from common import HERE, publish, song_folders
+from common import HERE, parse, publish, song_folders
 from restem.dataset.table import Dataset
-from restem.dataset.truth import read_truth
+from restem.demo.reference import with_true_labels
 from restem.devices import choose_device
 from restem.evaluation.separation import paired_interval, read_evaluation
-from restem.executing.processes import available_cores, map_unordered
+from restem.executing.processes import Processes
 from restem.files import write_json
 from restem.separation.train import TrainSettings
 
@@ -45,10 +46,15 @@ LABELS = ("given", "refined", "true", "clean", "split")
 TRUNCATED = (0.7, 0.5, 0.3)
 RATE = 0.3
 SECONDS_FILE = "seconds.json"
+PICTURE = HERE / "separation.png"
 
 # Chosen by the time they take on two cores; all labels have the same.
 SMALL = TrainSettings(steps=400, validation=0.0)
 FULL = TrainSettings(parameters={"width": 128, "depth": 8}, steps=20_000, batch=16, segment_s=4.0, validation=0.0)
+QUICK = TrainSettings(
+    parameters={"n_fft": 2048, "hop": 1024, "bands": 8, "width": 4, "depth": 1}, steps=2, batch=2, validation=0.0
+)
+QUICK_REFINE_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,12 @@ class Job:
         return self.work / "separators" / f"{self.name.replace(', ', '-')}-{self.seed}"
 
 
-def prepare(work: Path, seeds: Iterable[int], songs: int) -> None:
-    """The songs to learn from and to measure on, the noisy copies, and what refining makes of them."""
-    for number, song in enumerate(song_folders(songs, work)):
+def prepare(work: Path, seeds: Iterable[int], songs: list[Path], steps: int | None, workers: int | None) -> None:
+    """The songs to train on and to measure on, the noisy copies, and refinements of these.
+
+    steps: of each training of a refinement. workers: processes.
+    """
+    for number, song in enumerate(songs):
         folder = work / ("unheard" if number % 4 == 3 else "clean") / song.name
         if not folder.exists():
             shutil.copytree(song, folder)
@@ -81,12 +90,13 @@ def prepare(work: Path, seeds: Iterable[int], songs: int) -> None:
     for seed in seeds:
         noisy = work / f"noisy{seed}"
         if not noisy.exists():
-            restem.corrupt(clean, noisy, kind="regroup", rate=RATE, seed=seed)
-        restem.refine(restem.open_dataset(noisy), work / f"run{seed}", seed=seed, cache=work / "cache")
+            restem.corrupt(clean, noisy, kind="regroup", rate=RATE, seed=seed, workers=workers)
+        run = work / f"run{seed}"
+        restem.refine(restem.open_dataset(noisy), run, steps=steps, seed=seed, cache=work / "cache", workers=workers)
 
 
-def material(job: Job) -> Dataset | restem.Run:
-    """What the separator of a job learns from."""
+def training_data(job: Job) -> Dataset | restem.Run:
+    """What the separator of a job is trained on."""
     if job.labels == "clean":
         return restem.open_dataset(job.work / "clean")
     if job.labels == "refined":
@@ -100,10 +110,7 @@ def material(job: Job) -> Dataset | restem.Run:
     noisy = restem.open_dataset(job.work / f"noisy{job.seed}")
     if job.labels == "given":
         return noisy
-    truth = read_truth(noisy.root / "truth.csv", noisy.taxonomy)
-    return noisy.with_labels(
-        {stem: noisy.taxonomy.parse(true) for stem, true in truth.select("stem", "true").iter_rows()}
-    )
+    return with_true_labels(noisy, noisy.root / "truth.csv")
 
 
 def carry_out(job: Job) -> None:
@@ -111,7 +118,7 @@ def carry_out(job: Job) -> None:
     if (job.folder / "result" / "songs.csv").exists():
         return
     wall, processor = time.perf_counter(), time.process_time()
-    separator = restem.train(material(job), job.folder, job.settings, cache=job.work / "cache", workers=1)
+    separator = restem.train(training_data(job), job.folder, job.settings, cache=job.work / "cache", workers=1)
     restem.evaluate(restem.open_dataset(job.work / "unheard"), model=separator, out=job.folder / "result")
     seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
     write_json(job.folder / SECONDS_FILE, {name: round(value, 1) for name, value in seconds.items()})
@@ -144,7 +151,7 @@ def difference(table: pl.DataFrame, better: str, worse: str) -> str:
 def claims(table: pl.DataFrame) -> list[tuple[str, str, str]]:
     """What was measured next to what is asked."""
     classes = table["class"].unique(maintain_order=True).to_list()
-    baseline = {name: table.filter(pl.col("class") == name)["mixture_sdr"].mean() for name in classes}
+    baseline = {name: _mean(table.filter(pl.col("class") == name)["mixture_sdr"]) for name in classes}
     there = table["how"].unique(maintain_order=True).to_list()
     rows = [("the mixture itself", _listed(sum(baseline.values()) / len(classes), baseline), "")]
     for how in there:
@@ -167,6 +174,11 @@ def claims(table: pl.DataFrame) -> list[tuple[str, str, str]]:
         if {better, worse}.issubset(there):
             rows.append((f"{better} against {worse}", difference(table, better, worse), ""))
     return rows
+
+
+def _mean(values: pl.Series) -> float:
+    """The mean of what is not null."""
+    return float(np.mean(values.drop_nulls().to_numpy()))
 
 
 def _listed(mean: float, by_class: dict[str, float]) -> str:
@@ -215,33 +227,41 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of each training")
     parser.add_argument("--full", action="store_true", help="a larger model and budget, for a GPU")
     parser.add_argument("--work", type=Path, default=Path("bench-out/separation"), help="where everything is kept")
-    arguments = parser.parse_args()
-    settings = FULL if arguments.full else SMALL
-    if arguments.steps is not None:
-        settings = replace(settings, steps=arguments.steps)
-    # Trainings side by side, one thread each, where there is no GPU for them to share.
-    workers = available_cores() if choose_device("auto") == "cpu" else 1
+    with tempfile.TemporaryDirectory() as aside:
+        arguments = parse(parser, seeds=[1], songs=8, work=Path(aside))
+        settings = QUICK if arguments.quick else FULL if arguments.full else SMALL
+        if arguments.steps is not None:
+            settings = replace(settings, steps=arguments.steps)
+        compare(settings, arguments, Path(aside) / PICTURE.name if arguments.quick else PICTURE)
+
+
+def compare(settings: TrainSettings, arguments: argparse.Namespace, picture: Path) -> None:
+    """Trains and measures under all labels, draws the result and publishes it."""
 
     def job(labels: str, truncated: bool, seed: int) -> Job:
         mine = replace(settings, seed=seed, truncate=TRUNCATED if truncated else ())
         return Job(arguments.work, labels, truncated, seed, mine)
 
-    prepare(arguments.work, arguments.seeds, arguments.songs)
+    songs = song_folders(arguments.songs, arguments.work, quick=arguments.quick)
+    steps, workers = (QUICK_REFINE_STEPS, 1) if arguments.quick else (None, None)
+    prepare(arguments.work, arguments.seeds, songs, steps, workers)
     first = [job(labels, cut, seed) for seed in arguments.seeds for cut in (False, True) for labels in LABELS[:4]]
     then = [job("split", False, seed) for seed in arguments.seeds]
+    # Trainings side by side, one thread each, where there is no GPU for them to share.
+    executor, gpus = Processes.of(workers), 0 if choose_device("auto") == "cpu" else 1
     for jobs in (first, then):
-        for done, (index, _) in enumerate(map_unordered(carry_out, jobs, workers), 1):
+        for done, (index, _) in enumerate(executor.map_unordered(carry_out, jobs, gpus=gpus), 1):
             print(f"{done} of {len(jobs)}: {jobs[index].name}, seed {jobs[index].seed}", flush=True)
     jobs = [one for labels in LABELS for cut in (False, True) for one in first + then
             if (one.labels, one.truncated) == (labels, cut)]  # fmt: skip
     table = measured(jobs)
-    plot(table, HERE / "separation.png")
+    plot(table, picture)
     figures: dict[str, Any] = {
         "settings": asdict(replace(settings, seed=0)),
         "seconds": {f"{one.name}, seed {one.seed}": _seconds(one) for one in jobs},
         "songs": table.with_columns(pl.col("sdr", "mixture_sdr").round(4)).to_dicts(),
     }
-    publish("separation", claims(table), figures)
+    publish("separation", claims(table), figures, quick=arguments.quick)
 
 
 if __name__ == "__main__":

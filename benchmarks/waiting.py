@@ -14,11 +14,12 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import soundfile
 
-from common import publish, song_folders
+from common import parse, publish, song_folders
 from restem.dataset.layouts import open_dataset
 from restem.separation.remixing import Examples, Remixer
 from restem.separation.train import TrainSettings, train
@@ -31,10 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, default=8, help="songs of four stems, about 20 s each")
     parser.add_argument("--steps", type=int, default=25)
-    options = parser.parse_args()
+    options = parse(parser, songs=2, steps=6)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        songs = song_folders(options.songs, root)
+        songs = song_folders(options.songs, root, quick=options.quick)
         found = {extension: measure(root, songs, extension, options.steps) for extension in ("wav", "ogg")}
     claims = []
     for extension, figures in found.items():
@@ -43,7 +44,7 @@ def main() -> None:
             (f"{extension}: of it waiting for data", f"{figures['share']:.1%}", "< 5 %"),
             ("the same in processor time", f"{figures['share_processor_time']:.1%}", ""),
         ]
-    publish("waiting", claims, found)
+    publish("waiting", claims, found, quick=options.quick)
 
 
 def measure(root: Path, songs: list[Path], extension: str, steps: int) -> dict[str, float]:
@@ -71,8 +72,7 @@ def measure(root: Path, songs: list[Path], extension: str, steps: int) -> dict[s
         ended.append((time.perf_counter(), time.process_time()))
         return examples
 
-    Remixer.batch = timed  # type: ignore[method-assign]
-    try:
+    with patch.object(Remixer, "batch", timed):
         train(
             open_dataset(stems),
             root / f"model-{extension}",
@@ -80,8 +80,6 @@ def measure(root: Path, songs: list[Path], extension: str, steps: int) -> dict[s
             cache=root / "cache",
             device="cpu",
         )
-    finally:
-        Remixer.batch = original  # type: ignore[method-assign]
     # The first steps warm up.
     drawing, step = np.subtract(ended, began)[3:-1], np.diff(began, axis=0)[3:]
     share, processor_share = np.median(drawing / step, axis=0).tolist()

@@ -1,23 +1,27 @@
 """The demo: the whole method on a generated band whose truth is known.
 
-    OUT/band/       the clean stems, rendered
-    OUT/noisy/      the same, regrouped: some sources lie in wrong stems; truth.csv
-    OUT/run/        what `restem refine` found
-    OUT/refined/    the refined dataset, as `restem export` makes it
-    OUT/compared/   songs nobody trained on, and classifiers trained on the noisy and on the clean labels
-    OUT/demo.json   the numbers
+    OUT/band/               the clean stems, rendered
+    OUT/noisy/              the same songs with some sources in wrong stems, and the truth about them in truth.csv
+    OUT/run/                the run that `restem refine` leaves
+    OUT/refined/            the refined dataset that `restem export` makes of it
+    OUT/compared/songs/     songs that no classifier was trained on
+    OUT/compared/noisy/     a classifier trained on the noisy labels
+    OUT/compared/clean/     a classifier trained on the true labels of the same stems
+    OUT/demo.json           the figures
 
-and, when separators are asked for, what `demo_separation` makes.
-
-Each step is what a user would call; the last one is the comparison that only a known truth allows.
+With separators, also the folders that `restem.demo.separation` describes. Every step is one that users can take with
+their own data, except for the comparison with classifiers trained on the true labels.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,9 +30,9 @@ from restem.audio.store import Store, default_cache
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
-from restem.dataset.truth import read_truth
-from restem.demo.reference import mixture_accuracy, train_on_labels
-from restem.demo.separation import compare_separators
+from restem.dataset.truth import TRUTH_FILE
+from restem.demo.reference import mixture_accuracy, train_on_labels, with_true_labels
+from restem.demo.separation import STEPS, compare_separators
 from restem.devices import choose_device
 from restem.errors import DatasetError
 from restem.evaluation.labels import LabelScore
@@ -40,6 +44,8 @@ from restem.runs.export import export
 from restem.runs.run import CLASSIFIER_FOLDER, Run
 from restem.synth.band import render_band
 
+FIGURES_FILE = "demo.json"
+
 SONG_SECONDS = 16.0
 REGROUP_RATE = 0.25
 HELD_OUT_SONGS = 12
@@ -49,8 +55,10 @@ HELD_OUT_SONGS = 12
 class DemoResult:
     """What the demo measured.
 
-    mixtures: training labels -> accuracy on mixtures of songs never heard. separators: training labels -> one row a
-    song never heard and class, where separators were asked for; else nothing.
+    labels: the given and the refined labels against the truth. mixtures: the labels that a classifier was trained on
+    (`noisy`, `refined`, `clean`) -> its accuracy on mixtures of songs that it was not trained on. separators: the
+    labels that a separator was trained on (`given`, `refined`) -> one row per song and class, empty where none were
+    asked for. seconds: what this call took.
     """
 
     out: Path
@@ -67,14 +75,22 @@ def run_demo(
     songs: int = 24,
     seed: int = 0,
     separate: bool = False,
+    song_seconds: float = SONG_SECONDS,
+    held_out_songs: int = HELD_OUT_SONGS,
+    steps: int | None = None,
     device: str = "auto",
     workers: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Renders, corrupts, refines, scores, exports and compares; what is there from an earlier call is kept.
+    """Renders a band, mixes up its stems, refines, scores and exports the labels, and compares classifiers.
 
-    separate: also train separators under given and refined labels, measure them, and take a song apart.
+    What an earlier call with the same arguments has made is kept. songs, song_seconds: how many songs are rendered to
+    be refined, and the length of each. seed: random seed of the songs, of what is mixed up, and of the trainings.
+    separate: also train separators under given and refined labels, measure them, and separate a song.
+    held_out_songs: songs that are only measured on. steps: optimiser steps of every training; by default a
+    classifier's follow from the amount of audio, and a separator's are `restem.demo.separation.STEPS`. device: `auto`,
+    `cpu`, `cuda` or `mps`. workers: processes, by default the cores available. cache: the folder of the feature store.
 
     Raises DatasetError for fewer than 4 songs, RunError when `out` is from a demo with other settings.
     """
@@ -86,59 +102,70 @@ def run_demo(
 
     def render(folder: str, count: int, band_seed: int) -> Dataset:
         report = stage(progress, f"rendering {folder}")
-        rendered = render_band(
-            out / folder, songs=count, seconds=SONG_SECONDS, seed=band_seed, workers=workers, progress=report
+        return open_dataset(
+            render_band(
+                out / folder, songs=count, seconds=song_seconds, seed=band_seed, workers=workers, progress=report
+            )
         )
-        return open_dataset(rendered)
 
     band = render("band", songs, seed)
-    noisy_folder = out / "noisy"
-    corrupt(
-        band,
-        noisy_folder,
-        kind="regroup",
-        rate=REGROUP_RATE,
-        seed=seed,
-        workers=workers,
-        progress=progress,
+    noisy = open_dataset(
+        corrupt(
+            band, out / "noisy", kind="regroup", rate=REGROUP_RATE, seed=seed, workers=workers, progress=progress
+        )
+    )  # fmt: skip
+    truth = out / "noisy" / TRUTH_FILE
+    run = refine(
+        noisy, out / "run", steps=steps, seed=seed, cache=cache, device=device, workers=workers, progress=progress
     )
-    noisy = open_dataset(noisy_folder)
-    run = refine(noisy, out / "run", seed=seed, cache=cache, device=device, workers=workers, progress=progress)
-    labels = score(run, noisy_folder / "truth.csv")
+    labels = score(run, truth)
     if not (out / "refined").exists():
         export(run, out / "refined")
 
-    unheard = render("compared/songs", HELD_OUT_SONGS, seed + 1)
-    settings = RefineSettings(seed=seed)
+    unheard = render("compared/songs", held_out_songs, seed + 1)
+    settings = RefineSettings(seed=seed, steps=steps)
     store = Store(cache or default_cache(), settings.mel)
-    truth = read_truth(noisy_folder / "truth.csv", noisy.taxonomy)
-    true_labels = {stem: noisy.taxonomy.parse(true) for stem, true in truth.select("stem", "true").iter_rows()}
-    folders = {"noisy": out / "compared" / "noisy", "clean": out / "compared" / "clean"}
-    report = stage(progress, "training on noisy and on clean labels, to compare")
-    report(0, 1)
+    classifiers = {
+        "noisy": out / "compared" / "noisy",
+        "refined": run.path / CLASSIFIER_FOLDER,
+        "clean": out / "compared" / "clean",
+    }
     train_on_labels(
-        [(noisy, folders["noisy"]), (noisy.with_labels(true_labels), folders["clean"])],
+        [(noisy, classifiers["noisy"]), (with_true_labels(noisy, truth), classifiers["clean"])],
         settings,
         store,
         device=device,
         executor=executor,
+        progress=stage(progress, "training on noisy and on clean labels, to compare"),
     )
-    report(1, 1)
-    folders = {"noisy": folders["noisy"], "refined": run.path / CLASSIFIER_FOLDER, "clean": folders["clean"]}
     mixtures = {
-        name: mixture_accuracy(folder, unheard, settings, store, executor=executor) for name, folder in folders.items()
+        name: mixture_accuracy(folder, unheard, settings, store, executor=executor)
+        for name, folder in classifiers.items()
     }
     separators: Mapping[str, pl.DataFrame] = {}
     if separate:
         separators = compare_separators(
-            noisy, run, unheard, out, seed=seed, cache=cache, device=device, executor=executor, progress=progress
-        )
+            noisy, run, unheard, out, seed=seed, steps=steps or STEPS, cache=cache, device=device, executor=executor,
+            progress=progress,
+        )  # fmt: skip
     result = DemoResult(out, run, labels, mixtures, separators, time.monotonic() - start)
-    numbers = {
-        "labels": labels.as_dict(),
-        "mixtures": dict(mixtures),
-        "separators": {name: table["sdr"].mean() for name, table in separators.items()},
-        "seconds": round(result.seconds, 1),
-    }
-    write_json(out / "demo.json", {**numbers, "settings": asdict(settings)})
+    _write_figures(result, settings)
     return result
+
+
+def _write_figures(result: DemoResult, settings: RefineSettings) -> None:
+    """Writes `demo.json`, unless it is there and differs in nothing but the seconds, which are those of the work."""
+    figures = {
+        "labels": result.labels.as_dict(),
+        "mixtures": dict(result.mixtures),
+        "separators": {name: table["sdr"].mean() for name, table in result.separators.items()},
+        "seconds": round(result.seconds, 1),
+        "settings": asdict(settings),
+    }
+    path = result.out / FIGURES_FILE
+    kept: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    # As JSON has it, where tuples are lists.
+    if {**kept, "seconds": None} != json.loads(json.dumps({**figures, "seconds": None})):
+        write_json(path, figures)

@@ -1,4 +1,7 @@
-"""Classifiers to compare with: trained on labels as they are, and measured on mixtures whose content is known."""
+"""Classifiers to compare a refinement with: trained on given or on true labels, and measured on mixtures.
+
+The content of the mixtures is known, since they are made of stems with true labels.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 
 from restem.audio.store import Store
 from restem.dataset.table import Dataset
+from restem.dataset.truth import read_truth
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.classifier import load_classifier
@@ -17,8 +21,19 @@ from restem.labelling.features import load_features
 from restem.labelling.mixing import Mixer, MixingSettings
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingTask, train_classifier
+from restem.progress import Report
 
 _BATCH = 64
+
+
+def with_true_labels(noisy: Dataset, truth: Path) -> Dataset:
+    """The same stems under their true labels. truth: a CSV `song,stem,given,true` with stems relative to the root.
+
+    Raises DatasetError when it cannot be read.
+    """
+    taxonomy = noisy.taxonomy
+    rows = read_truth(truth, taxonomy).select("stem", "true").iter_rows()
+    return noisy.with_labels({stem: taxonomy.parse(labels) for stem, labels in rows})
 
 
 def train_on_labels(
@@ -28,10 +43,13 @@ def train_on_labels(
     *,
     device: str = "cpu",
     executor: Executor = IN_THIS_PROCESS,
+    progress: Report | None = None,
 ) -> None:
-    """Trains one classifier a dataset, on its given labels and all its songs, and leaves it in the folder beside it.
+    """Trains a classifier for each dataset, on the labels as they are given and on all songs.
 
-    The trainings are those of a refinement with these settings: same mixing, same size, same number of steps.
+    datasets: pairs of a dataset and the folder for its classifier; one that is there already is kept. The mixtures, the
+    size of the classifier and the optimiser steps are those of a refinement with these settings. progress: called with
+    how many classifiers are trained, and how many there are in all.
     """
     tasks = []
     for dataset, folder in datasets:
@@ -46,8 +64,10 @@ def train_on_labels(
                 folder, store, pool, None, settings.mixing, settings.training, config, start, steps, seed, device
             )
         )
-    for _ in executor.map_unordered(train_classifier, tasks, gpus=0 if device == "cpu" else 1):
-        pass
+    finished = executor.map_unordered(train_classifier, tasks, gpus=0 if device == "cpu" else 1)
+    for done, _ in enumerate(finished, 1):
+        if progress is not None:
+            progress(done, len(tasks))
 
 
 def mixture_accuracy(
@@ -59,10 +79,11 @@ def mixture_accuracy(
     mixtures: int = 2048,
     executor: Executor = IN_THIS_PROCESS,
 ) -> float:
-    """The share of right class decisions (score above 0.5) on mixtures of the stems of `dataset`.
+    """The share of right decisions of the classifier in `folder` on mixtures of the stems of `dataset`, in [0, 1].
 
-    The dataset's labels must be true, and its songs unknown to the classifier in `folder`. Mixtures are drawn as for
-    training, at the same levels, but without curves, limits and noise; they are the same for every classifier.
+    There is one decision per mixture and class: the class is present where its score exceeds 0.5. The labels of the
+    dataset must be true, and the classifier must not have been trained on its songs. Mixtures are drawn as for
+    training, at the same levels, but without equaliser curves, band limits and noise; every classifier gets the same.
     """
     classifier = load_classifier(folder)
     features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
@@ -72,7 +93,7 @@ def mixture_accuracy(
     mixer = Mixer(pool, rows, plain, settings.mel, seed=0)
     right = []
     for first in range(0, mixtures, _BATCH):
-        power, targets = mixer.batch(0, first, _BATCH)
+        power, targets = mixer.batch(0, first, min(_BATCH, mixtures - first))
         with torch.inference_mode():
             logits = classifier(torch.from_numpy(power)).numpy()
         right.append((logits > 0) == (targets > 0.5))

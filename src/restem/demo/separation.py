@@ -1,11 +1,11 @@
-"""The demo's second half: what refining is worth to a separator, on songs that none of it has heard.
+"""The second half of the demo: separators trained under given and under refined labels, measured on other songs.
 
-    OUT/separation/given/, refined/   separators trained on the noisy stems, under the given and the refined labels, and
-                                      what was measured with them, in `result/`
-    OUT/separation/mixture.flac       an unheard song
-    OUT/separated/                    the same, taken apart by the separator that learned from the refined labels
+    OUT/separation/given/       a separator trained on the noisy stems under their given labels; its SDR is in `result/`
+    OUT/separation/refined/     the same with the refined labels
+    OUT/separation/mixture.flac a song that neither was trained on
+    OUT/separated/              the stems that the separator with refined labels makes of it
 
-Both separators have the same size, the same number of steps and the same seed.
+Both separators have the same size, the same number of optimiser steps and the same random seed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from restem.dataset.table import Dataset
 from restem.evaluation.separation import SONGS_FILE, read_evaluation
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
-from restem.progress import Progress, polling
+from restem.progress import Progress, polling, stage
 from restem.runs.run import Run
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate
 from restem.separation.train import TRAINING_FILE, TrainSettings, train
 
-# About three minutes on two cores: enough to hear sources apart, not to settle which labels are worth more. With seed 0
-# refined labels were ahead by 0.15 dB (-0.12 to +0.41); benchmarks/separation.py settles it.
+# About three minutes on two cores. That is enough to separate audibly, but not to tell which labels are better: with
+# seed 0 refined labels were ahead by 0.15 dB (-0.12 to +0.41). benchmarks/separation.py takes longer, and three seeds.
 STEPS = 300
 
 _MEASURED = "result"
@@ -41,7 +41,7 @@ _MEASURED = "result"
 
 @dataclass(frozen=True)
 class _Task:
-    """A separator to be trained and measured, in a form that can be sent to a worker process."""
+    """A separator to train and to measure, in a form that can be sent to a worker process."""
 
     data: Dataset | Run
     folder: Path
@@ -64,21 +64,20 @@ def compare_separators(
     executor: Executor = IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> Mapping[str, pl.DataFrame]:
-    """Trains, measures and takes a song apart; what is there from an earlier call is kept.
+    """Trains two separators, measures both, and separates a song; what an earlier call has made is kept.
 
-    unheard: songs with true labels. out: the folder of the demo. Returns labels (`given`, `refined`) -> one row a song
-    and class, see `evaluation.separation`.
+    noisy: the stems to train on, under their given labels. run: a refinement of them. unheard: other songs, with true
+    labels. out: the folder of the demo. steps: optimiser steps of each training.
+
+    Returns the labels trained on (`given`, `refined`) -> one row per song and class, see
+    `restem.evaluation.separation`.
     """
     settings = TrainSettings(steps=steps, seed=seed, validation=0.0)
     folders = {name: out / "separation" / name for name in ("given", "refined")}
     sources: dict[str, Dataset | Run] = {"given": noisy, "refined": run}
     tasks = [_Task(sources[name], folder, unheard, settings, cache, device) for name, folder in folders.items()]
-
-    def report() -> None:
-        if progress is not None:
-            progress("training two separators", sum(map(_steps_done, tasks)), steps * len(tasks))
-
-    with polling(report):
+    report = stage(progress, "training two separators")
+    with polling(lambda: report(sum(map(_steps_done, tasks)), steps * len(tasks))):
         for _ in executor.map_unordered(_train_and_measure, tasks, gpus=0 if device == "cpu" else 1):
             pass
     song = unheard.songs[0]
@@ -100,7 +99,7 @@ def _train_and_measure(task: _Task) -> None:
 
 
 def _steps_done(task: _Task) -> int:
-    """How far a training has come, for a progress bar in another process."""
+    """How many optimiser steps of a training are done; it may run in another process."""
     try:
         finished = json.loads((task.folder / TRAINING_FILE).read_text(encoding="utf-8"))["finished"]
     except (OSError, ValueError, KeyError):
