@@ -105,7 +105,7 @@ def test_the_line_under_a_field_is_the_help(
     output = capsys.readouterr().out
     for argument in app[command].assemble_argument_collection():
         if argument.name.startswith("--"):
-            assert re.search(rf"{argument.name}( --?[a-z-]+)*( [A-Z=]+)? {{2,}}[A-Z][^│]{{8,}}", output), argument.name
+            assert re.search(rf"{argument.name}( --?[a-z-]+)*( [A-Z.=]+)? {{2,}}[A-Z][^│]{{8,}}", output), argument.name
     assert "Optimiser steps" in output and "Random seed." in output
 
 
