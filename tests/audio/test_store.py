@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from restem.audio import store as store_module
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.store import Source, Store, default_cache, from_bfloat16, gather_power, to_bfloat16
-from restem.errors import AudioError, RestemError, UsageError
+from restem.errors import AudioError, RestemError
 from restem.executing.processes import Processes
 
 RATE_HZ = 16000
@@ -96,17 +96,6 @@ class TestEntries:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         assert default_cache() == tmp_path / "home" / ".cache" / "restem"
-
-    def test_without_a_home_a_cache_must_be_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("XDG_CACHE_HOME", "HOME"):
-            monkeypatch.delenv(name, raising=False)
-
-        def nobody(_: int) -> None:
-            raise KeyError
-
-        monkeypatch.setattr("pwd.getpwuid", nobody)
-        with pytest.raises(UsageError, match="no home folder for the cache; name a folder with `cache`"):
-            default_cache()
 
     def test_one_sample(self, store: Store, tmp_path: Path) -> None:
         source = write(tmp_path / "x.wav", np.full((1, 1), 0.5))
