@@ -76,7 +76,7 @@ def test_representations_are_short(run: Run, tmp_path: Path) -> None:
     assert "Dataset('songs', layout='songs', 2 songs, 8 stems)" in shown
     assert "Taxonomy('vocals,drums,bass,other')" in shown
     assert "ScanSummary('songs', layout='songs', 2 songs, 8 stems, 0.01 h)" in shown
-    assert "Evaluation(2 songs, SDR inf dB)" in shown
+    assert any(text.startswith("Evaluation(2 songs, SDR ") for text in shown)
     assert any(text.startswith("Run('run', 8 stems: ") for text in shown)
     assert any(text.startswith("LabelScore(8 stems, label accuracy 1.000 given, ") for text in shown)
     for text, html in shown.items():
@@ -85,9 +85,9 @@ def test_representations_are_short(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_a_notebook_shows_is_escaped() -> None:
-    root = Path("/<script>alert(1)</script>\x1b")
+    root = Path("/<script>alert(1)\x1b")
     html = restem.Dataset(root, "songs", restem.Taxonomy(), ())._repr_html_()
-    assert "<script>" not in html and "&lt;/script&gt;" in html and "\x1b" not in html
+    assert "<script>" not in html and "&lt;script&gt;" in html and "\x1b" not in html
 
 
 def test_the_table_of_a_dataset(run: Run) -> None:

@@ -43,10 +43,10 @@ DEFAULT_CLASSES = ",".join(CLASSES)
 
 
 def parsed_by(parse: Callable[[str], Converted]) -> Callable[[Any, Sequence[Token]], Converted]:
-    """A converter for an option that is one word."""
+    """A converter for an option that is one word; repeated, its words are joined by commas."""
 
     def converter(_: Any, tokens: Sequence[Token]) -> Converted:
-        return parse(tokens[0].value)
+        return parse(",".join(token.value for token in tokens))
 
     return converter
 
@@ -99,15 +99,11 @@ class TrainArguments(TrainOptions):
     """The options of `restem train`: those of its settings, how they are written, and what they were called."""
 
     model: Annotated[Model, Parameter(converter=renamed("model", {"band": "band_split"}))] = TrainOptions.model
-    max_time: Annotated[timedelta | None, Parameter(converter=parsed_by(parse_time), metavar="TIME")] = (
-        TrainOptions.max_time
-    )
+    max_time: Annotated[timedelta | None, Parameter(converter=parsed_by(parse_time))] = TrainOptions.max_time
     segment_s: Annotated[float | None, Parameter(alias="--segment")] = TrainOptions.segment_s
     truncate: Annotated[
         tuple[float, ...],
-        Parameter(
-            converter=parsed_by(parse_quantiles), n_tokens=1, metavar="QUANTILES", negative="", show_default=False
-        ),
+        Parameter(converter=parsed_by(parse_quantiles), negative="", show_default=False),
     ] = TrainOptions.truncate
     rate_hz: Annotated[int, Parameter(alias="--rate")] = TrainOptions.rate_hz
     unsure: Annotated[bool, Parameter(negative="")] = TrainOptions.unsure

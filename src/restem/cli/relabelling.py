@@ -152,14 +152,17 @@ def refine(
 
     Example: `restem refine my-stems --out run`
     """
+    from restem import RefineSettings
     from restem.api import refine as refine_dataset
     from restem.cli.terminal import print_summary
 
+    # First, since what is wrong with them can be said at once.
+    chosen = RefineSettings(**vars(settings))
     opened = open_stems(dataset, layout, taxonomy)
     with progress_bars() as progress:
         run = refine_dataset(
-            opened, out, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            progress=progress, **vars(settings),
+            opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
+            progress=progress,
         )  # fmt: skip
     print_summary(run, terminal())
     say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")

@@ -39,7 +39,7 @@ def train(
     settings: Annotated[TrainArguments, Parameter(name="*")] = _SETTINGS,
     parameters: Annotated[
         list[str] | None,
-        Parameter(alias="--set", negative="", metavar="KEY=VALUE", help="A parameter of the model; may be repeated."),
+        Parameter(alias="--set", negative="", help="A parameter of the model, as width=96; may be repeated."),
     ] = None,
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
@@ -48,7 +48,7 @@ def train(
     nodes: Annotated[int, Parameter(help="How many machines.")] = _TRAIN["nodes"],
     strategy: Annotated[str, Parameter(help="Lightning's, for several GPUs: ddp, fsdp, ...")] = _TRAIN["strategy"],
     workers: Workers = None,
-    threads: Annotated[int, Parameter(help="torch's threads on a CPU.")] = _TRAIN["threads"],
+    threads: Annotated[int, Parameter(help="Threads of torch on a CPU.")] = _TRAIN["threads"],
     cache: Cache = None,
     licence: Licence = _TRAIN["licence"],
 ) -> None:
@@ -57,14 +57,16 @@ def train(
     Example: `restem train run --out separator --max-time 2h`
     """
     from restem.separation.models import parse_parameters
+    from restem.separation.train import TrainSettings
     from restem.separation.train import train as train_separator
 
-    chosen = parse_parameters(settings.model, parameters or [])
+    # First, since what is wrong with them can be said at once.
+    chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
     with progress_bars() as progress:
         train_separator(
-            open_data(data, layout, taxonomy), out, cache=cache, device=device,
+            open_data(data, layout, taxonomy), out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
-            threads=threads, licence=licence, progress=progress, parameters=chosen, **vars(settings),
+            threads=threads, licence=licence, progress=progress,
         )  # fmt: skip
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 

@@ -180,9 +180,9 @@ def train(
     UsageError
         For settings that cannot be.
     """
+    settings = with_changes(settings or TrainSettings(), changes)
     data = opened_data(data)
     out = Path(out)
-    settings = with_changes(settings or TrainSettings(), changes)
     device = choose_device(device)
     executor = Processes.of(workers)
     if threads < 1:
