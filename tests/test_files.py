@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restem.files import write_json, written_aside
+from restem.files import folder_written_aside, write_json, written_aside
 
 
 def test_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -91,3 +91,58 @@ def test_json_is_readable(tmp_path: Path) -> None:
     text = (tmp_path / "x.json").read_text(encoding="utf-8")
     assert "Für Elise" in text and text.endswith("}\n") and len(text.splitlines()) > 3
     assert json.loads(text) == {"song": "Für Elise", "n": [1, 2]}
+
+
+class TestFolders:
+    def test_appears_when_it_is_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "song"
+        with folder_written_aside(path) as aside:
+            (aside / "a.txt").write_text("a")
+            assert not path.exists() and aside.parent == path.parent
+        assert (path / "a.txt").read_text() == "a"
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="in the middle"), folder_written_aside(tmp_path / "song") as aside:
+            (aside / "a.txt").write_text("half")
+            raise ValueError("in the middle")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_empty_folder_is_taken_and_a_full_one_is_left(self, tmp_path: Path) -> None:
+        (tmp_path / "song").mkdir()
+        with folder_written_aside(tmp_path / "song") as aside:
+            (aside / "a.txt").write_text("first")
+        with pytest.raises(OSError, match="not empty"), folder_written_aside(tmp_path / "song") as aside:
+            (aside / "a.txt").write_text("second")
+        assert (tmp_path / "song" / "a.txt").read_text() == "first"
+        assert [one.name for one in tmp_path.iterdir()] == ["song"]
+
+    def test_what_a_killed_owner_left_is_removed(self, tmp_path: Path, run_python: Callable) -> None:
+        program = """
+import os, sys
+from pathlib import Path
+from restem.files import folder_written_aside
+with folder_written_aside(Path(sys.argv[1])) as aside:
+    (aside / "half").touch()
+    os.kill(os.getpid(), 9)
+"""
+        assert run_python(program, tmp_path / "song").returncode == -9
+        assert [one.name for one in tmp_path.iterdir() if one.is_dir()] != []
+        with folder_written_aside(tmp_path / "song"):
+            pass
+        assert [one.name for one in tmp_path.iterdir()] == ["song"]
+
+    def test_what_a_living_owner_fills_is_left(self, tmp_path: Path) -> None:
+        with folder_written_aside(tmp_path / "song") as first:
+            (first / "a.txt").write_text("first")
+            with pytest.raises(ValueError, match="gives up"), folder_written_aside(tmp_path / "song"):
+                raise ValueError("gives up")
+            assert (first / "a.txt").exists()
+        assert (tmp_path / "song" / "a.txt").read_text() == "first"
+
+    @pytest.mark.parametrize("name", ["a*", "[song]", "what?"])
+    def test_names_are_no_patterns(self, tmp_path: Path, name: str) -> None:
+        with folder_written_aside(tmp_path / "ab") as other:
+            with folder_written_aside(tmp_path / name):
+                pass
+            assert other.exists()

@@ -79,7 +79,7 @@ def test_song_folders(tmp_path: Path, tree) -> None:
         ("b", "b/drums/1.wav", "drums"),
     ]
     assert reasons(dataset)["a/mix.wav"] == "the mixture, not a stem"
-    assert "add it with --classes" in reasons(dataset)["a/tuba/y.wav"]
+    assert "add it as a class" in reasons(dataset)["a/tuba/y.wav"]
 
 
 def test_classes_share_songs_by_name(tmp_path: Path, tree) -> None:
@@ -115,7 +115,7 @@ def test_everything_skipped_has_a_reason(tmp_path: Path, tree) -> None:
         "A/bass.wav": "neither a file nor a folder",
         "A/drums.wav": "a link that leads nowhere",
         "A/notes.txt": "not audio (.txt)",
-        "A/tuba.wav": "no class of the taxonomy; add it with --classes or as an alias",
+        "A/tuba.wav": "no class of the taxonomy; add it as a class or as an alias",
         "README": "not audio (no extension)",
         "vocals.wav": "lies outside of any song folder",
     }
@@ -182,7 +182,7 @@ def test_a_name_that_is_no_text_is_skipped(tmp_path: Path, tree) -> None:
         (["A/tuba.wav", "B/flute.wav"], "holds 2 audio files, such as 'A/tuba.wav', but none is in a place named"),
         (["vocals.wav", "drums.wav"], "holds the stems of one song"),
         (["A/vocals.wav", "drums/x.wav"], "is ambiguous"),
-        (["A/vocals.wav", "B/drums/x.wav"], "choose one with --layout"),
+        (["A/vocals.wav", "B/drums/x.wav"], "choose a `layout`"),
         (["A/vocals.wav", "A/vocals.flac"], "is the same stem as vocals."),
     ],
 )

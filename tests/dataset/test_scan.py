@@ -74,7 +74,7 @@ def test_the_summary_and_how_it_is_printed(tmp_path: Path, write_songs) -> None:
     print_scan(summary, table, dataset, Console(file=text, width=100))
     for expected in ("3 songs, 12 stems", "silent: 1", "failed: 2", "skipped: 2 files", "notes [draft].txt: not audio"):
         assert expected in text.getvalue()
-    assert "Song 3/tuba.flac: no class of the taxonomy; add it with --classes" in text.getvalue()
+    assert "Song 3/tuba.flac: no class of the taxonomy; add it as a class" in text.getvalue()
 
 
 def test_silence_is_what_nobody_hears(tmp_path: Path) -> None:
