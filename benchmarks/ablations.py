@@ -95,6 +95,7 @@ VARIANTS: dict[str, Decide] = {
     "median of segments instead of the 0.93 quantile": median_pooling,
     "stems of a song do not compete": apart,
     "labels believed (one round)": changed(rounds=1),
+    "one belief about how often labels are right, 0.97": changed(held=(0.97,), held_weights=(1.0,)),
     "classes have nothing in common": changed(spreads_alike=1e-3, rates_alike=1.0),
     "a stem may hold nothing": changed(nothing=1.0),
 }

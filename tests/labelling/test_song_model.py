@@ -30,10 +30,21 @@ def prior(holds: np.ndarray, given_flags: np.ndarray, rates: Rates) -> float:
     return probability * (rate * sum(firsts) + (1 - rate) * (not others.any()))
 
 
-def converged(ratios: np.ndarray, given_flags: np.ndarray, songs: Sequence[str]) -> SongPosterior:
+def posterior_of_one_class(
+    ratio: np.ndarray, flags: np.ndarray, songs: Sequence[str], rates: Rates
+) -> tuple[np.ndarray, float]:
+    """P(present), (stem,), and the log likelihood. ratio, flags: (stem,)."""
+    members = song_model._membership(songs)
+    found, _, likelihood = song_model._posterior(ratio[:, None], flags[:, None], members, (rates,), SETTINGS.further)
+    return found[:, 0], likelihood
+
+
+def converged(
+    ratios: np.ndarray, given_flags: np.ndarray, songs: Sequence[str], usual_held: float = 0.97
+) -> SongPosterior:
     """The posterior when further turns change nothing more."""
-    posterior = initial_posterior(given_flags, SETTINGS)
-    for _ in range(10):
+    posterior = initial_posterior(given_flags, SETTINGS, usual_held)
+    for _ in range(40):
         posterior = song_model.update_posterior(ratios, given_flags, songs, posterior, SETTINGS)
     return posterior
 
@@ -54,7 +65,7 @@ rate = st.floats(0.01, 0.99)
 def test_a_song_by_enumeration(stems: list[tuple[float, bool]], rates: Rates) -> None:
     ratio = np.exp([evidence for evidence, _ in stems])
     flags = np.array([claims for _, claims in stems])
-    found, _ = song_model._class_posterior(ratio, flags, np.zeros(len(stems), int), rates, SETTINGS.further)
+    found, *_ = posterior_of_one_class(ratio, flags, ["a"] * len(stems), rates)
     np.testing.assert_allclose(found, by_enumeration(ratio, flags, rates), rtol=1e-6, atol=1e-9)
 
 
@@ -63,12 +74,10 @@ def test_songs_do_not_meddle_with_each_other() -> None:
     ratio, flags = np.exp(2 * rng.standard_normal(12)), rng.random(12) < 0.4
     song = rng.integers(0, 3, 12)
     rates = Rates(0.9, 0.05, 0.5, 0.3)
-    together, _ = song_model._class_posterior(ratio, flags, song, rates, SETTINGS.further)
+    together, *_ = posterior_of_one_class(ratio, flags, song.astype(str).tolist(), rates)
     for one in range(3):
         mine = song == one
-        alone, _ = song_model._class_posterior(
-            ratio[mine], flags[mine], np.zeros(mine.sum(), int), rates, SETTINGS.further
-        )
+        alone, *_ = posterior_of_one_class(ratio[mine], flags[mine], ["a"] * mine.sum(), rates)
         np.testing.assert_allclose(together[mine], alone, rtol=1e-9)
 
 
@@ -136,6 +145,32 @@ class TestPosterior:
         found = converged(ratios, given_flags, names.tolist()).rates[0]
         for name, value in vars(truth).items():
             assert getattr(found, name) == pytest.approx(value, abs=0.04), name
+
+    def test_the_likelihood_of_a_song_by_enumeration(self) -> None:
+        rng = np.random.default_rng(4)
+        rates = Rates(0.8, 0.1, 0.6, 0.4)
+        for flags in product((False, True), repeat=4):
+            ratio, given_flags = np.exp(2 * rng.standard_normal(4)), np.array(flags)
+            *_, found = posterior_of_one_class(ratio, given_flags, ["a"] * 4, rates)
+            ways = [np.array(way) for way in product((False, True), repeat=4)]
+            expected = sum(prior(way, given_flags, rates) * np.prod(ratio[way]) for way in ways)
+            assert found == pytest.approx(np.log(expected), rel=1e-9)
+
+    @pytest.mark.parametrize("truth", [0.97, 0.75])
+    def test_the_true_hypothesis_is_the_likeliest(self, truth: float) -> None:
+        """Songs of two stems, one of which is given the class and holds it with probability `truth`."""
+        rng = np.random.default_rng(2)
+        holds = rng.random(400) < truth
+        present = np.stack([holds, ~holds], axis=1).ravel()
+        ratios = np.stack([np.exp(np.where(present, 4.0, -4.0)), np.exp(np.where(present, -4.0, 4.0))], axis=1)
+        given_flags = np.tile([[True, False], [False, True]], (400, 1))
+        songs = np.repeat(np.arange(400).astype(str), 2).tolist()
+        hypotheses = (0.995, 0.97, 0.92, 0.85, 0.75, 0.65)
+        found = [
+            song_model.log_likelihood(ratios, given_flags, songs, posterior, SETTINGS)
+            for posterior in (converged(ratios, given_flags, songs, held) for held in hypotheses)
+        ]
+        assert hypotheses[int(np.argmax(found))] == truth
 
     @settings(max_examples=50)
     @given(st.integers(0, 1000), st.integers(1, 12), st.integers(1, 4))

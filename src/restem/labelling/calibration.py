@@ -50,6 +50,10 @@ class Calibration:
         """P(logit | present) / P(logit | absent)."""
         return np.exp(np.clip(self.log_ratio(logits), -_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT))
 
+    def log_density(self, logits: np.ndarray) -> float:
+        """log P(the logits | the class is absent everywhere), but for a constant."""
+        return float(-0.5 * (((logits - self.absent) / self.spread) ** 2).sum() - len(logits) * math.log(self.spread))
+
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """P(present | logit)."""
         odds = self.ratio(logits) * self.base / (1.0 - self.base)

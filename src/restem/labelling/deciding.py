@@ -3,10 +3,14 @@
 Three things are evidence about a stem and a class: the classifiers' score, out of fold; the given label; and the rest
 of the song, for a class that none of the stems given it holds is often in another stem.
 
-What scores mean (`calibration`) and how often labels are wrong (`song_model`) is not known beforehand. Both are
+What scores mean (`calibration`) and which stems of a song hold a class (`song_model`) is not known beforehand. Both are
 estimated on the dataset by expectation-maximisation (Dempster, Laird and Rubin 1977): estimate the score distributions
-from the current posterior, update the posterior, repeat. It begins with believing the labels. A classifier that tells
-nothing apart ends with scores that mean nothing, and labels that stand.
+from the current posterior, update the posterior, repeat. It begins with believing the labels.
+
+How often labels are wrong decides whether a score that contradicts a label is a mistake of the classifier or of the
+label. On few songs both readings are possible, so all of this is done under several hypotheses, from a clean dataset to
+one with half of its labels wrong, and the posteriors are averaged by how well each explains the scores (Bayesian model
+averaging; Hoeting, Madigan, Raftery and Volinsky 1999). Where the scores do not tell, the result is doubt.
 
 A label is changed only when the result is clear. Thresholds and priors are `DecisionSettings`.
 """
@@ -17,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import logit, softmax
 
 from restem.labelling.calibration import Calibration, calibrate
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.label_sets import set_probability
-from restem.labelling.song_model import Rates, SongPosterior, initial_posterior, update_posterior
+from restem.labelling.song_model import Rates, SongPosterior, initial_posterior, log_likelihood, update_posterior
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,8 @@ class Outcome:
 
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(the stem holds exactly the
     given set), see `set_probability`. verdicts: `kept`, `changed` or `unsure`, one per stem. calibrations: what scores
-    mean, and rates: which stems hold a class, one each per class.
+    mean, and rates: which stems hold a class, one each per class, under the most probable hypothesis. held: P(each
+    hypothesis of how often labels are right), in the order of `DecisionSettings.held`.
     """
 
     refined: np.ndarray
@@ -40,6 +45,7 @@ class Outcome:
     verdicts: tuple[str, ...]
     calibrations: tuple[Calibration, ...]
     rates: tuple[Rates, ...]
+    held: tuple[float, ...] = ()
 
     def among(self, sounding: np.ndarray) -> Outcome:
         """The same about all stems, of which those that the flags `sounding` (stem,) mark were decided about.
@@ -52,7 +58,7 @@ class Outcome:
         refined[sounding], probabilities[sounding], quality[sounding] = self.refined, self.probabilities, self.quality
         decided = iter(self.verdicts)
         verdicts = tuple(next(decided) if sounds else "silent" for sounds in sounding)
-        return Outcome(refined, probabilities, quality, verdicts, self.calibrations, self.rates)
+        return Outcome(refined, probabilities, quality, verdicts, self.calibrations, self.rates, self.held)
 
 
 def decide(
@@ -85,8 +91,11 @@ def decide(
     given = np.asarray(given, bool)
     known = np.full(given.shape, np.nan) if known is None else known
     logits = logit(np.clip(scores, settings.least_score, 1.0 - settings.least_score))
-    calibrations, posterior = _expectation_maximisation(logits, given, songs, known, settings)
-    probabilities = np.where(np.isfinite(known), known, posterior.probabilities)
+    found = [_expectation_maximisation(logits, given, songs, known, settings, held) for held in settings.held]
+    held = softmax([one.log_likelihood for one in found] + np.log(settings.held_weights))
+    likeliest = found[int(held.argmax())]
+    probabilities = sum(weight * one.posterior.probabilities for weight, one in zip(held, found, strict=True))
+    probabilities = np.where(np.isfinite(known), known, probabilities)
     wrong = np.where(given, 1.0 - probabilities, probabilities)
     refined = np.where(wrong >= settings.change_above, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
@@ -96,7 +105,10 @@ def decide(
     unsure = ~refined.any(axis=1) | emptied | doubted
     verdicts = np.select([changed, unsure], ["changed", "unsure"], "kept")
     quality = set_probability(probabilities, given, settings.nothing)
-    return Outcome(refined, probabilities, quality, tuple(verdicts.tolist()), calibrations, posterior.rates)
+    return Outcome(
+        refined, probabilities, quality, tuple(verdicts.tolist()), likeliest.calibrations, likeliest.posterior.rates,
+        tuple(held.tolist()),
+    )  # fmt: skip
 
 
 def calibrate_segments(
@@ -114,19 +126,38 @@ def calibrate_segments(
     return calibrate(logits, here * (1.0 - others), 1.0 - here, settings)
 
 
+@dataclass(frozen=True, eq=False)
+class _Explanation:
+    """The score distributions and the posterior of the stems under one hypothesis, and how well it explains scores."""
+
+    calibrations: tuple[Calibration, ...]
+    posterior: SongPosterior
+    log_likelihood: float
+
+
 def _expectation_maximisation(
-    logits: np.ndarray, given: np.ndarray, songs: Sequence[str], known: np.ndarray, settings: DecisionSettings
-) -> tuple[tuple[Calibration, ...], SongPosterior]:
-    """The score distributions and the posterior of the stems, each estimated in the light of the other."""
+    logits: np.ndarray,
+    given: np.ndarray,
+    songs: Sequence[str],
+    known: np.ndarray,
+    settings: DecisionSettings,
+    held: float,
+) -> _Explanation:
+    """The score distributions and the posterior, each estimated in the light of the other, if labels are right `held`
+    of the time."""
     is_known = np.isfinite(known)
     certain = np.where(known == 1, np.inf, 0.0)
     initial = np.where(given, settings.believed_given, settings.believed_not_given)
     present = np.where(is_known, known, initial)
-    posterior = initial_posterior(given, settings)
+    posterior = initial_posterior(given, settings, held)
     calibrations: tuple[Calibration, ...] = ()
+    ratios = np.ones_like(logits)
     for _ in range(settings.rounds):
         calibrations = calibrate(logits, present, 1.0 - present, settings)
         ratios = np.stack([one.ratio(column) for one, column in zip(calibrations, logits.T, strict=True)], axis=1)
-        posterior = update_posterior(np.where(is_known, certain, ratios), given, songs, posterior, settings)
+        ratios = np.where(is_known, certain, ratios)
+        posterior = update_posterior(ratios, given, songs, posterior, settings)
         present = posterior.probabilities
-    return calibrations, posterior
+    density = sum(one.log_density(column) for one, column in zip(calibrations, logits.T, strict=True))
+    likelihood = log_likelihood(ratios, given, songs, posterior, settings)
+    return _Explanation(calibrations, posterior, density + likelihood)
