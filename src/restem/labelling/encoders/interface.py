@@ -15,7 +15,7 @@ import numpy as np
 
 from restem.errors import RestemError, UsageError
 
-Kind = Literal["musicnn", "musicnn-vgg", "tflite", "onnx"]
+Kind = Literal["musicnn", "musicnn-vgg", "musicnn-vgg-msd", "tflite", "onnx"]
 """What computes the embeddings: one of restem's own networks, or an interpreter of a model file."""
 
 _HIGHEST_RATE_HZ = 384_000
