@@ -71,7 +71,9 @@ def outputs(folder: Path, mels: np.ndarray, names: tuple[str, str]) -> list[np.n
             if node.op.startswith("Variable"):
                 variable = graph.get_tensor_by_name(f"{node.name}:0")
                 session.run(v1.assign(variable, checkpoint.get_tensor(node.name)))
-        feeds = {node.name: graph.get_tensor_by_name(f"{node.name}:0") for node in forward.node if node.op == "Placeholder"}
+        feeds = {
+            node.name: graph.get_tensor_by_name(f"{node.name}:0") for node in forward.node if node.op == "Placeholder"
+        }
         values = {
             tensor: np.float32(mels) if tensor.dtype == tf.float32 else np.array(False) for tensor in feeds.values()
         }

@@ -57,7 +57,7 @@ def read_tensors(index: bytes, data: bytes, names: Iterable[str]) -> dict[str, n
 
 
 def read_index(index: bytes) -> dict[str, TensorEntry]:
-    """The float32 tensors that an index names; those of other types are left out. Raises RestemError if it is damaged."""
+    """The float32 tensors that an index names, without those of other types. Raises RestemError if it is damaged."""
     try:
         pairs = dict(_pairs(index))
         header = _fields(pairs.pop(b""))

@@ -82,6 +82,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "licence": (str,), "training_audio": (str,), "citation": (str,), "good_for": (str,), "embedding": (str, int),
     "tags": (str, int), "tag_names": (list, tuple), "sha256": (str,),
 }  # fmt: skip
+_TYPE_NAMES: Mapping[type, str] = {str: "text", int: "a whole number", list: "a list", tuple: "a list"}
 
 
 def card_from(values: object, where: str) -> EncoderCard:
@@ -102,7 +103,7 @@ def card_from(values: object, where: str) -> EncoderCard:
     for key, value in given.items():
         # True and False are whole numbers to Python.
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
-            kinds = " or ".join({"str": "text", "int": "a whole number"}.get(one.__name__, "a list") for one in _TYPES[key][:2])
+            kinds = " or ".join(dict.fromkeys(_TYPE_NAMES[one] for one in _TYPES[key]))
             raise RestemError(f"{where}: {key} must be {kinds}, not {value!r}.")
     if "tag_names" in given:
         given["tag_names"] = tuple(str(name) for name in given["tag_names"])

@@ -41,8 +41,8 @@ Pools = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 """Of the layers of a VGG: size and stride of the pooling after each, (frame, band)."""
 
 VGG_POOLS: Pools = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))
-# The graph that lies beside the weights trained on the Million Song Dataset pools otherwise in the first two layers. The
-# published code does not, and so computes something else than what was trained.
+# The graph that lies beside the weights trained on the Million Song Dataset pools otherwise in the first two layers.
+# The published code does not, and so computes something else than what was trained.
 VGG_POOLS_MSD: Pools = (((4, 1), (4, 1)), ((1, 4), (1, 4)), *VGG_POOLS[2:])
 
 _BATCH = 4  # windows at once: more is not faster, and one takes 30 MB
@@ -102,9 +102,7 @@ class MusicnnNetwork(TaggingNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.input_norm = _norm2d(1)
-        self.timbre = nn.ModuleList(
-            _Filters(_TIMBRE_FILTERS, _TIMBRE_FRAMES, bands) for bands in _TIMBRE_BANDS
-        )
+        self.timbre = nn.ModuleList(_Filters(_TIMBRE_FILTERS, _TIMBRE_FRAMES, bands) for bands in _TIMBRE_BANDS)
         self.rhythm = nn.ModuleList(_Filters(_RHYTHM_FILTERS, frames, 1) for frames in _RHYTHM_FRAMES)
         width = len(_TIMBRE_BANDS) * _TIMBRE_FILTERS + len(_RHYTHM_FRAMES) * _RHYTHM_FILTERS
         widths = (width, _MIDDLE_FILTERS, _MIDDLE_FILTERS, _MIDDLE_FILTERS)
@@ -132,7 +130,7 @@ class MusicnnNetwork(TaggingNetwork):
 
 
 class _Filters(nn.Module):
-    """Filters of one shape over a spectrogram, pooled over frequency: (batch, 1, frame, band) -> (batch, filter, frame).
+    """Filters of one shape, pooled over frequency: (batch, 1, frame, band) -> (batch, filter, frame).
 
     Padded in time only: pooling over all positions in frequency makes padding there needless.
     """
@@ -205,7 +203,8 @@ class MusicnnEncoder(Encoder):
     def _run(self, windows: np.ndarray, tags: bool) -> np.ndarray:
         parts = []
         with torch.inference_mode():
-            for part in torch.from_numpy(windows).split(_BATCH):
+            for start in range(0, len(windows), _BATCH):
+                part = torch.from_numpy(windows[start : start + _BATCH])
                 embedding = self._network(log_mel(part.to(self.device)))
                 parts.append((self._network.tags(embedding) if tags else embedding).cpu().numpy())
         return np.concatenate(parts)
