@@ -118,7 +118,7 @@ class OnnxEncoder(ModelFileEncoder):
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         wanted = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-        providers = [one for one in (wanted, "CPUExecutionProvider") if one in onnx.get_available_providers()]
+        providers = [one for one in onnx.get_available_providers() if one in (wanted, "CPUExecutionProvider")]
         content = path.read_bytes()
         session = onnx.InferenceSession(content, options, providers=providers)
         outputs = [one.name for one in session.get_outputs()]
