@@ -45,7 +45,7 @@ VGG_POOLS: Pools = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2
 # The published code does not, and so computes something else than what was trained.
 VGG_POOLS_MSD: Pools = (((4, 1), (4, 1)), ((1, 4), (1, 4)), *VGG_POOLS[2:])
 
-_BATCH = 4  # windows at once: more is not faster, and one takes 30 MB
+_GPU_BATCH = 64  # windows at once; on a CPU one, which stays in its caches: four take 1.5 times as long each
 
 
 def log_mel(windows: Tensor) -> Tensor:
@@ -198,13 +198,14 @@ class MusicnnEncoder(Encoder):
     def __init__(self, card: EncoderCard, network: TaggingNetwork, device: torch.device) -> None:
         self.card = card
         self.device = device
+        self._batch = 1 if device.type == "cpu" else _GPU_BATCH
         self._network = network.eval().requires_grad_(False).to(device)
 
     def _run(self, windows: np.ndarray, tags: bool) -> np.ndarray:
         parts = []
         with torch.inference_mode():
-            for start in range(0, len(windows), _BATCH):
-                part = torch.from_numpy(windows[start : start + _BATCH])
+            for start in range(0, len(windows), self._batch):
+                part = torch.from_numpy(windows[start : start + self._batch])
                 embedding = self._network(log_mel(part.to(self.device)))
                 parts.append((self._network.tags(embedding) if tags else embedding).cpu().numpy())
         return np.concatenate(parts)
