@@ -12,8 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from restem.audio.level import LEVEL_S, LevelMeter, active_frames, power_to_db
+from restem.audio.level import LevelMeter, active_frames, power_to_db
 from restem.errors import UsageError
+
+_ROUNDING = 1e-6
+"""A smaller share of a segment is none: it comes from differences of long sums."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,10 @@ def choose(samples: np.ndarray, rate_hz: int, settings: EmbeddingSettings) -> St
     sounding = active_frames(power)
     length = min(round(settings.segment_s * rate_hz), len(samples))
     start = _grid(len(samples), length, max(1, round(settings.hop_s * rate_hz)))
-    share, mean = (_over(values, start, length, LEVEL_S * rate_hz) for values in (sounding, power))
-    # A share of a level that rounding leaves is none.
-    found = (
-        np.flatnonzero(share >= settings.active_share)
-        if (share >= settings.active_share).any()
-        else np.flatnonzero(share > 1e-6)
-    )
+    share, mean = (_over(values, start, length, meter.length) for values in (sounding, power))
+    found = np.flatnonzero(share >= settings.active_share)
+    if not len(found):
+        found = np.flatnonzero(share > _ROUNDING)
     if len(found) > settings.at_most:
         found = found[((np.arange(settings.at_most) + 0.5) * len(found) / settings.at_most).astype(np.int64)]
     gain = 1.0
@@ -84,7 +84,7 @@ def _grid(samples: int, length: int, hop: int) -> np.ndarray:
     return start
 
 
-def _over(values: np.ndarray, start: np.ndarray, length: int, step: float) -> np.ndarray:
+def _over(values: np.ndarray, start: np.ndarray, length: int, step: int) -> np.ndarray:
     """The mean of `values`, one every `step` samples, over each segment."""
     summed = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
     grid = np.arange(len(summed)) * step
