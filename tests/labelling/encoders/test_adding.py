@@ -121,7 +121,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"embedding": "nothing"}, "model"),
+            ({"embedding": "nothing"}, "has no tensor 'nothing'"),
             ({"embedding": None}, "lacks the key embedding"),
             ({"embedding_size": 7}, "has 3 numbers; its card says 7"),
             ({"window_samples": 5}, "takes 4 samples"),

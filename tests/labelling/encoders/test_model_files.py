@@ -104,5 +104,5 @@ class TestYamnet:
     def test_a_truncated_file(self, tmp_path: Path) -> None:
         path = tmp_path / "half.tflite"
         path.write_bytes(YAMNET.read_bytes()[:2_000_000])
-        with pytest.raises(RestemError, match="cannot be read as a tflite model"):
+        with pytest.raises(RestemError, match=r"cannot be read as a \.tflite model"):
             open_model_file(KNOWN["yamnet"], path)

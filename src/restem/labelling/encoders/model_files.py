@@ -33,7 +33,7 @@ def open_model_file(card: EncoderCard, path: Path, device: str = "cpu") -> Encod
     except RestemError:
         raise
     except Exception as error:  # the interpreters raise errors of many kinds
-        raise RestemError(f"{path}: cannot be read as a {card.kind} model ({_first_line(error)}).") from error
+        raise RestemError(f"{path}: cannot be read as a .{card.kind} model ({_first_line(error)}).") from error
 
 
 class ModelFileEncoder(Encoder):
@@ -126,7 +126,10 @@ class OnnxEncoder(ModelFileEncoder):
         inner = [name for name in names.values() if name is not None and name not in outputs]
         if inner:
             content += b"".join(_as_output(name) for name in inner)
-            session = onnx.InferenceSession(content, options, providers=providers)
+            try:
+                session = onnx.InferenceSession(content, options, providers=providers)
+            except Exception as error:  # of the interpreter, as it is; the same file without this was read
+                raise UsageError(f"{path}: has no tensor {' or '.join(map(repr, inner))}; correct its card.") from error
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)":
             raise UsageError(f"{path}: must have one input, of float32.")
