@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from restem._version import __version__
-from restem.cli import relabelling, separation
+from restem.cli import encoders, relabelling, separation
 from restem.cli.shared import complain
 from restem.cli.spelling import as_options, command_of
 from restem.errors import RestemError, UsageError
@@ -29,6 +29,7 @@ for _command in (
     relabelling.review, relabelling.export, separation.train, separation.separate, separation.evaluate,
 ):  # fmt: skip
     app.command(_command)
+app.command(encoders.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,8 +15,13 @@ _ARGUMENT = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
 
 def command_of(app: App, tokens: Sequence[str]) -> App | None:
-    """The command that was meant by a command line, None where there is none of that name."""
-    return app[tokens[0]] if tokens and not tokens[0].startswith("-") and tokens[0] in app else None
+    """The command, or the command of a command, that was meant; None where there is none of that name."""
+    found = None
+    for token in tokens:
+        if token.startswith("-") or token not in (found or app):
+            break
+        found = (found or app)[token]
+    return found
 
 
 def spellings(command: App) -> Mapping[str, str]:

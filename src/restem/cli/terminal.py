@@ -6,6 +6,7 @@ Names from the disk are printed literally: never as markup, never as terminal es
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from restem.demo.demo import DemoResult
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
+    from restem.labelling.encoders.interface import EncoderCard
 
 WORST = 20  # stems of lowest quality that the summary of a refinement names
 SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CSV of a scan holds all
@@ -320,3 +322,20 @@ def print_separators(measured: Mapping[str, pl.DataFrame], console: Console) -> 
         means = songs.select("mixture_sdr", "sdr", "sdr_refined").mean().row(0)
         table.add_row(name, *(f"{value:.2f}" for value in means), f"{gain:+.2f} ({low:+.2f} to {high:+.2f})")
     console.print(table)
+
+
+def print_encoders(
+    known: Mapping[str, EncoderCard], installed: Mapping[str, EncoderCard], folder: Path, console: Console
+) -> None:
+    """Prints the encoders that are known and those that are installed, and how to install one."""
+    table = bare_table("Pretrained encoders")
+    for name in ("encoder", "installed", "rate", "window", "numbers", "licence", "good for"):
+        table.add_column(name, justify="right" if name in ("rate", "window", "numbers") else "left", overflow="fold")
+    for name, card in {**known, **installed}.items():
+        there = Text("yes", "green") if name in installed else Text("no", "dim")
+        table.add_row(
+            Text(printable(name)), there, f"{card.rate_hz:,} Hz", f"{card.window_s:.3g} s", f"{card.embedding_size:,}",
+            Text(printable(card.licence)), Text(printable(card.good_for)),
+        )  # fmt: skip
+    console.print(table)
+    _line(console, f"\nInstalled ones are in {printable(str(folder))}. To install one: restem encoders add NAME|PATH")
