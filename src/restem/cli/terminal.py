@@ -330,7 +330,8 @@ def print_encoders(
     """Prints the encoders that are known and those that are installed, and how to install one."""
     table = bare_table("Pretrained encoders")
     for name in ("encoder", "installed", "rate", "window", "numbers", "licence", "good for"):
-        table.add_column(name, justify="right" if name in ("rate", "window", "numbers") else "left", overflow="fold")
+        number = name in ("rate", "window", "numbers")
+        table.add_column(name, justify="right" if number else "left", no_wrap=name != "good for")
     for name, card in {**known, **installed}.items():
         there = Text("yes", "green") if name in installed else Text("no", "dim")
         table.add_row(
