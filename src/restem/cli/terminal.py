@@ -329,14 +329,13 @@ def print_encoders(
 ) -> None:
     """Prints the encoders that are known and those that are installed, and how to install one."""
     table = bare_table("Pretrained encoders")
-    for name in ("encoder", "installed", "rate", "window", "numbers", "licence", "good for"):
-        number = name in ("rate", "window", "numbers")
-        table.add_column(name, justify="right" if number else "left", no_wrap=name != "good for")
+    for name in ("encoder", "installed", "input", "licence"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("good for", overflow="fold")
     for name, card in {**known, **installed}.items():
         there = Text("yes", "green") if name in installed else Text("no", "dim")
-        table.add_row(
-            Text(printable(name)), there, f"{card.rate_hz:,} Hz", f"{card.window_s:.3g} s", f"{card.embedding_size:,}",
-            Text(printable(card.licence)), Text(printable(card.good_for)),
-        )  # fmt: skip
+        heard = f"{card.window_s:.3g} s at {card.rate_hz / 1000:g} kHz"
+        licence, good_for = Text(printable(card.licence)), Text(printable(card.good_for))
+        table.add_row(Text(printable(name)), there, heard, licence, good_for)
     console.print(table)
     _line(console, f"\nInstalled ones are in {printable(str(folder))}. To install one: restem encoders add NAME|PATH")
