@@ -3,7 +3,7 @@
 A situation is called `SOURCE-KIND-RATE`. Sources:
 
     band, band10     the 40 rendered songs in ../shared/data, or 10 of them
-    takes            the 28 cut from real recordings
+    takes, takesN    the 28 cut from real recordings, or N songs of them, drawn with the seed
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
 
@@ -34,7 +34,8 @@ from restem.synth.band import render_band
 SITUATIONS = (
     "band-clean", "band-regroup-0.1", "band-regroup-0.2", "band-regroup-0.3", "band-regroup-0.5", "band-swap-0.2",
     "band-swap-0.4", "band-confuse-0.4", "band-partial-0.3", "band-bleed-10", "band-bleed-20", "band-bleed-30",
-    "takes-clean", "takes", "takes-regroup-0.2", "takes-regroup-0.3", "band10-regroup-0.2", "generated10-regroup-0.2",
+    "takes-clean", "takes", "takes-regroup-0.2", "takes-regroup-0.3", "takes-regroup-0.4", "takes-swap-0.4",
+    "takes8-regroup-0.3", "takes12-regroup-0.3", "takes16-regroup-0.3", "band10-regroup-0.2", "generated10-regroup-0.2",
     "generated40-clean", "generated40-regroup-0.2", "generated160-regroup-0.2", "seven40-clean", "seven40-regroup-0.2",
 )  # fmt: skip
 SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
@@ -134,11 +135,13 @@ def _clean(
             # Synthesizers and mallets are none of the seven classes, and are skipped.
             datasets.append(restem.open_dataset(out, layout="songs", taxonomy=taxonomy))
         return datasets[0], datasets[1]
-    clean = restem.open_dataset(data / "takes" / "clean" if source == "takes" else data / "band")
+    clean = restem.open_dataset(data / "takes" / "clean" if source.startswith("takes") else data / "band")
+    few = clean.songs
     if source == "band10":
-        few = set(clean.songs[:: len(clean.songs) // 10][:10])
-        clean = replace(clean, stems=tuple(stem for stem in clean.stems if stem.song in few))
-    return clean, None
+        few = clean.songs[:: len(clean.songs) // 10][:10]
+    elif source != "takes" and source.startswith("takes"):
+        few = np.random.default_rng(seed).choice(clean.songs, int(source.removeprefix("takes")), replace=False).tolist()
+    return replace(clean, stems=tuple(stem for stem in clean.stems if stem.song in few)), None
 
 
 def _keep_half(clean: Dataset, out: Path, untouched: Path, seed: int, workers: int) -> frozenset[str]:

@@ -30,7 +30,10 @@ from restem.executing.processes import Processes
 from restem.files import write_json
 
 PATH = HERE / "labels.json"
-SURE = ("exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "labels wrongly changed", "ECE")
+SURE = (
+    "exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "exact among the sure",
+    "labels wrongly changed", "ECE",
+)  # fmt: skip
 FOUND = ("precision", "recall", "segment F1", "stretches found", "edges within 1 s", "mixture accuracy")
 # Trainings of separators: on the smaller sets only.
 CCOM_SITUATIONS = (
@@ -61,6 +64,7 @@ def measure(situation: Situation, judged: Judged) -> dict[str, float | None]:
         "kept": float((sure & ~found).mean()),
         "unsure": float((~sure).mean()),
         "accuracy of the sure": float(right[sure].mean()) if sure.any() else None,
+        "exact among the sure": float(right[sure].all(axis=1).mean()) if sure.any() else None,
     }
     if judged.probabilities is not None:
         figures["ECE"] = calibration_error(judged.probabilities[sounding], true)
