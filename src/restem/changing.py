@@ -15,7 +15,7 @@ Settings = TypeVar("Settings")
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """A dataclass `settings` with other values of some fields.
 
-    Raises UsageError for a name that is no field, with the most similar one, and what the dataclass itself raises.
+    Raises UsageError for a name that is not a field, with the most similar one, and what the dataclass itself raises.
     """
     known = [field.name for field in fields(settings) if field.init]  # type: ignore[arg-type]
     for name in changes:

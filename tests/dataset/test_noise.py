@@ -131,7 +131,7 @@ def test_refusals() -> None:
     with pytest.raises(UsageError, match="no kind of noise 'hiss'; use one of regroup"):
         plan_noise(dataset(1), "hiss", 0.1, 0)
     for rate in (-0.1, 1.1, float("nan")):
-        with pytest.raises(UsageError, match="is no probability"):
+        with pytest.raises(UsageError, match="is not a probability"):
             plan_noise(dataset(1), "swap", rate, 0)
     with pytest.raises(UsageError, match="negative"):
         plan_noise(dataset(1), "swap", 0.1, -1)

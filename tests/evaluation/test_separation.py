@@ -113,7 +113,7 @@ def test_what_cannot_be_measured_is_told(songs: Dataset, estimates: Path, stems:
     assert "no such folder" in evaluate(songs, songs.root / "song1").failed["song1"]
     with pytest.raises(DatasetError, match="no such folder"):
         evaluate(songs, tmp_path / "nothing")
-    with pytest.raises(RestemError, match="no result"):
+    with pytest.raises(RestemError, match="is not a result"):
         read_evaluation(tmp_path)
 
 

@@ -209,9 +209,9 @@ class TestCsv:
             ("one,one/bass.wav,accordion,,", "line 2: 'accordion' is not a class"),
             ("one,../bass.wav,bass,,", "line 2: the path '../bass.wav' leads outside"),
             ("one,one/flute.wav,bass,,", "has no stem 'one/flute.wav'"),
-            ("one,one/bass.wav,bass,3,1", "line 2: '3' to '1' is no time range"),
-            ("one,one/bass.wav,bass,nan,1", "line 2: 'nan' to '1' is no time range"),
-            ("one,one/bass.wav,bass,1,", "line 2: '1' to '' is no time range"),
+            ("one,one/bass.wav,bass,3,1", "line 2: '3' to '1' is not a time range"),
+            ("one,one/bass.wav,bass,nan,1", "line 2: 'nan' to '1' is not a time range"),
+            ("one,one/bass.wav,bass,1,", "line 2: '1' to '' is not a time range"),
             ("one,one/bass.wav", "line 2: has 2 cells"),
         ],
     )

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 def defaults_of(module: str, function: str) -> Mapping[str, Any]:
     """Argument -> default of a function, read from the source of its module, so that each default stands once.
 
-    Those that are no plain numbers, words, flags or None are left out.
+    Those that are not plain numbers, words, flags or None are left out.
     """
     spec = find_spec(module)
     if spec is None or spec.origin is None:

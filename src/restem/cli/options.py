@@ -67,17 +67,17 @@ def parse_time(text: str) -> timedelta:
     """
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
     if not text.strip() or match is None:
-        raise UsageError(f"{text!r} is no time; write it as 90s, 30m, 2h or 1h30m.")
+        raise UsageError(f"{text!r} is not a duration; write it as 90s, 30m, 2h or 1h30m.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:
-    """The quantiles written `0.7,0.5,0.3`; raises UsageError for what are no numbers."""
+    """The quantiles written `0.7,0.5,0.3`; raises UsageError for what are not numbers."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise UsageError(f"{text!r} are no quantiles; write 0.7, or 0.7,0.5,0.3.") from error
+        raise UsageError(f"{text!r} are not quantiles; write 0.7, or 0.7,0.5,0.3.") from error
 
 
 def parse_names(text: str | None) -> list[str] | None:

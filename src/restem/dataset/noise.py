@@ -88,7 +88,7 @@ def plan_noise(
     if kind not in planners:
         raise UsageError(f"There is no kind of noise {kind!r}; use one of {', '.join(KINDS)}.")
     if not 0.0 <= rate <= 1.0:
-        raise UsageError(f"The rate {rate} is no probability; use one from 0 to 1.")
+        raise UsageError(f"The rate {rate} is not a probability; use one from 0 to 1.")
     if seed < 0:
         raise UsageError(f"The seed {seed} is negative; use 0 or more.")
     if not -200.0 <= level_db <= 0.0:

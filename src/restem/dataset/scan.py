@@ -116,7 +116,7 @@ class ScanSummary:
     silent, failed
         How many stems hold no sound, and how many cannot be decoded.
     skipped
-        For each reason, how many files are no stems.
+        For each reason, how many files are not stems.
 
     Examples
     --------

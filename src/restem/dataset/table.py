@@ -74,7 +74,7 @@ class Dataset:
     stems
         The stems, in dataset order.
     skipped
-        The files that are no stems, and why.
+        The files that are not stems, and why.
 
     Examples
     --------

@@ -159,7 +159,7 @@ def read_evaluation(path: Path | str) -> pl.DataFrame:
     try:
         return pl.read_csv(path, schema_overrides=dict.fromkeys(FIGURES, pl.Float64)).select("song", "class", *FIGURES)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RestemError(f"{path}: is no result of `restem evaluate`.") from error
+        raise RestemError(f"{path}: is not a result of `restem evaluate`.") from error
 
 
 def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float, float]:

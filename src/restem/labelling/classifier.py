@@ -79,7 +79,7 @@ class Classifier(ClassifierNetwork):
         AudioError
             When the file cannot be decoded.
         UsageError
-            When samples come without their rate, or are no sound.
+            When samples come without their rate, or are not sound.
         """
         config = self.config
         return predict(self, config.classes, config.mel, config.segment_s, sound, rate_hz)

@@ -49,7 +49,7 @@ def render(run: Run, audio: bool = False) -> str:
     confused = confusion(run.labels, run.taxonomy)
     template = environment().get_template("report.html")
     return template.render(
-        # What this package has made or ships is no data, and stays as it is.
+        # What this package has made or ships is not data, and stays as it is.
         policy=Markup(_policy(script, audio)),
         style=Markup(package_data("report.css")),
         script=Markup(script),

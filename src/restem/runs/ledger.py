@@ -207,7 +207,7 @@ def _range(start: str, end: str, where: str) -> tuple[float | None, float | None
         start_s = end_s = math.nan
     if not 0 <= start_s < end_s < math.inf:
         raise DatasetError(
-            f"{where}: {start!r} to {end!r} is no time range; give start_s and a later end_s, or neither."
+            f"{where}: {start!r} to {end!r} is not a time range; give start_s and a later end_s, or neither."
         )
     return start_s, end_s
 

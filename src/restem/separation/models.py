@@ -133,7 +133,7 @@ def parse_parameters(model: str, settings: Iterable[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UsageError(f"{text!r} is no value for {key}.") from error
+            raise UsageError(f"{text!r} is not a value for {key}.") from error
         parsed[key] = _like(allowed[key], value, key)
     return parsed
 

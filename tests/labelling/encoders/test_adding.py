@@ -129,7 +129,7 @@ class TestFiles:
             ({"color": "red"}, "unknown key color"),
             ({"rate_hz": "fast"}, "rate_hz must be a whole number"),
             ({"rate_hz": 10}, "rate_hz must be from 1000"),
-            ({"name": "../mine"}, "is no name"),
+            ({"name": "../mine"}, "cannot be the name of an encoder"),
             ({"sha256": "0" * 64}, "another file than the one its card describes"),
         ],
     )

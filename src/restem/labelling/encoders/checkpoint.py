@@ -178,14 +178,14 @@ def _repeated(message: bytes, field: int) -> list[bytes]:
 def _number(fields: Mapping[int, int | bytes], field: int) -> int:
     value = fields.get(field, 0)
     if not isinstance(value, int):
-        raise ValueError(f"field {field} is no number")
+        raise ValueError(f"field {field} is not a number")
     return value
 
 
 def _bytes(fields: Mapping[int, int | bytes], field: int) -> bytes:
     value = fields.get(field, b"")
     if not isinstance(value, bytes):
-        raise ValueError(f"field {field} is no message")
+        raise ValueError(f"field {field} is not a message")
     return value
 
 

@@ -53,7 +53,9 @@ class EncoderCard:
         # A name becomes the name of a folder.
         plain = self.name.replace("-", "").replace("_", "").replace(".", "")
         if not (plain.isascii() and plain.isalnum() and self.name[0].isalnum() and len(self.name) <= 64):
-            raise UsageError(f"{self.name!r} is no name for an encoder: use up to 64 letters, digits, - _ and dots.")
+            raise UsageError(
+                f"{self.name!r} cannot be the name of an encoder: use up to 64 letters, digits, - _ and dots."
+            )
         self._check("kind", self.kind in get_args(Kind), f"one of {', '.join(get_args(Kind))}")
         self._check("rate_hz", 1000 <= self.rate_hz <= _HIGHEST_RATE_HZ, f"from 1000 to {_HIGHEST_RATE_HZ}")
         longest = int(_LONGEST_WINDOW_S * self.rate_hz)
@@ -91,7 +93,7 @@ def card_from(values: object, where: str) -> EncoderCard:
     Raises RestemError when a key is unknown, missing, or of the wrong type; UsageError when a value is out of range.
     """
     if not isinstance(values, Mapping):
-        raise RestemError(f"{where}: is no card; it must be a table of keys and values.")
+        raise RestemError(f"{where}: is not a card; it must be a table of keys and values.")
     unknown = sorted(str(key) for key in values if key not in _TYPES)
     if unknown:
         raise RestemError(f"{where}: unknown {_keys(unknown)}; the keys are {', '.join(_TYPES)}.")
