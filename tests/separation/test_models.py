@@ -90,7 +90,7 @@ class TestParameters:
             ("width=1.5", "must be like 64"),
             ("width=[1, 2]", "must be like 64"),
             ("width=true", "must be like 64"),
-            ("width={", "no value"),
+            ("width={", "is not a value"),
             ("sources=3", "has no parameter 'sources'"),
         ],
     )
