@@ -6,7 +6,8 @@
     cleanlab   out-of-fold scores to `find_multilabel_issues_per_class`, issues turned over; its label quality scores
     ccom       a separator trained with loss truncation; a stem is right if what the separator makes of it for its own
                class is 20 dB above all else (the rule of the winner of the Sound Demixing Challenge 2023)
-    restem     what `restem refine` decides
+    restem     what `restem refine --encoder none` decides
+    +musicnn   the same with an encoder, where it is installed; and what cleanlab makes of the same encoder's heads
     scratch    the same with --start scratch
     truth      restem with classifiers that were trained on true labels
 
@@ -30,12 +31,17 @@ from scipy.special import expit
 from label_situations import FULL, Noisy, Scale
 from restem.audio.store import Store
 from restem.executing.processes import Processes
+from restem.labelling import judging
+from restem.labelling.encoders.registry import installed
+from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.features import Features, load_features
-from restem.labelling.judging import judge, segment_targets
+from restem.labelling.head_evidence import HeadEvidence
+from restem.labelling.judging import judge, segment_targets, stem_scores
 from restem.labelling.known_labels import known_labels
 from restem.labelling.refining import WORK_FOLDER, Refinement, Timed
 from restem.labelling.segments import pool_scores
 from restem.labelling.settings import RefineSettings
+from restem.pretraining.heads import encoder_with_heads
 from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture
@@ -46,6 +52,7 @@ PLAIN_QUANTILE = 0.85
 THRESHOLD = 0.7
 CCOM_MARGIN_DB = 20.0
 OVERLAP = 0.25
+ENCODER = "musicnn"
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,14 @@ class Situation:
         return self.refinement("restem").round(1, self.of_stems(self.given), self.timed)
 
     @cached_property
+    def encoder_heads(self) -> HeadEvidence:
+        encoder = encoder_with_heads(ENCODER, self.executor)
+        assert encoder is not None
+        store = EmbeddingStore(self.work.parent / "features", encoder.card, encoders=encoder.folder)
+        store.fill(list(self.features.sources), self.executor)
+        return self.refinement("restem").encoder_heads(store, encoder.heads)
+
+    @cached_property
     def alone(self) -> np.ndarray:
         """Logits of one classifier that was trained on the given labels of all songs."""
         return self.refinement("single", folds=1).round(1, self.of_stems(self.given), self.timed)
@@ -121,11 +136,10 @@ class Situation:
     ) -> tuple[Judged, np.ndarray]:
         """The decision of restem from the logits of all classifiers, and what it would teach; changes: of settings."""
         settings, features = replace(self.settings, **changes), features or self.features
-        found = judge(features, np.mean(evidence, axis=0), settings, known_labels(features, None))
-        outcome = found.outcome
-        sure = np.isin(outcome.verdicts, SURE)
-        judged = Judged(outcome.refined, outcome.quality, sure, outcome.probabilities, found.over_time)
-        return judged, segment_targets(self.features.segments, found.over_time, outcome)
+        logits = np.mean(evidence, axis=0)
+        scores = stem_scores(features, logits, settings)
+        found = judge(features, scores, logits, settings, known_labels(features, None))
+        return as_judged(found), segment_targets(self.features.segments, found.over_time, found.outcome)
 
     def with_final(self, judged: Judged, name: str, targets: np.ndarray) -> Judged:
         """With the final classifier, where there are mixtures to measure it on."""
@@ -134,6 +148,14 @@ class Situation:
         refinement = self.refinement(name)
         refinement.train_final(targets, self.timed)
         return replace(judged, final=refinement.out / CLASSIFIER_FOLDER)
+
+
+def as_judged(found: judging.Judged) -> Judged:
+    """What the decision of restem says, as a method."""
+    outcome = found.outcome
+    return Judged(
+        outcome.refined, outcome.quality, np.isin(outcome.verdicts, SURE), outcome.probabilities, found.over_time
+    )
 
 
 def given(situation: Situation) -> Judged:
@@ -152,10 +174,20 @@ def paper(situation: Situation) -> Judged:
 
 
 def cleanlab(situation: Situation) -> Judged:
+    return _cleanlab(situation, situation.pooled(situation.out_of_fold))
+
+
+def cleanlab_with_encoder(situation: Situation) -> Judged:
+    """Scores of heads that were fitted to the given labels of other songs."""
+    heads = situation.encoder_heads
+    alone = replace(heads, heads=heads.heads.of(()), quantile=PLAIN_QUANTILE)  # without the pretrained ones
+    return _cleanlab(situation, alone.scores(situation.given.astype(float), None))
+
+
+def _cleanlab(situation: Situation, scores: np.ndarray) -> Judged:
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
     from cleanlab.multilabel_classification.rank import get_label_quality_scores
 
-    scores = situation.pooled(situation.out_of_fold)
     labels = [np.flatnonzero(flags).tolist() for flags in situation.given]
     issues = np.asarray(find_multilabel_issues_per_class(labels, scores))
     refined = situation.given ^ issues
@@ -182,18 +214,20 @@ def ccom(situation: Situation) -> Judged:
 
 
 def refined(situation: Situation) -> Judged:
-    judged, targets = situation.decided([*situation.pretrained, situation.out_of_fold])
-    return situation.with_final(judged, "restem", targets)
+    refinement, known = situation.refinement("restem"), known_labels(situation.features, None)
+    found = refinement.judged_in_rounds(refinement.classifier_heads(situation.timed), known, situation.timed)
+    return situation.with_final(as_judged(found), "restem", refinement.targets(found, known))
+
+
+def with_encoder(situation: Situation) -> Judged:
+    refinement, known = situation.refinement(f"restem+{ENCODER}"), known_labels(situation.features, None)
+    found = refinement.judged_in_rounds(situation.encoder_heads, known, situation.timed)
+    return situation.with_final(as_judged(found), f"restem+{ENCODER}", refinement.targets(found, known))
 
 
 def scratch(situation: Situation) -> Judged:
     refinement = situation.refinement("scratch", start="scratch")
-    evidence: list[np.ndarray] = []
-    targets = situation.of_stems(situation.given)
-    for number in range(1, refinement.rounds + 1):
-        evidence.append(refinement.round(number, targets, situation.timed))
-        judged, targets = situation.decided(evidence)
-    return judged
+    return as_judged(refinement.judged_in_rounds(None, known_labels(situation.features, None), situation.timed))
 
 
 def truth(situation: Situation) -> Judged:
@@ -205,5 +239,12 @@ def truth(situation: Situation) -> Judged:
 
 METHODS: dict[str, Callable[[Situation], Judged]] = {
     "given": given, "single": single, "paper": paper, "cleanlab": cleanlab, "ccom": ccom, "restem": refined,
-    "scratch": scratch, "truth": truth,
+    f"restem+{ENCODER}": with_encoder, f"cleanlab+{ENCODER}": cleanlab_with_encoder, "scratch": scratch, "truth": truth,
 }  # fmt: skip
+
+# Methods that need what is not installed are left out.
+NEED_ENCODER = tuple(name for name in METHODS if name.endswith(f"+{ENCODER}"))
+
+
+def usable_methods() -> list[str]:
+    return [name for name in METHODS if name not in NEED_ENCODER or ENCODER in installed()]

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import logit
 
 from common import DATA, HERE, machine, parse
-from label_methods import METHODS, Judged, Situation
+from label_methods import METHODS, Judged, Situation, usable_methods
 from label_situations import FULL, QUICK, QUICK_SITUATIONS, SITUATIONS, Scale, make_noisy
 from restem.demo.reference import mixture_accuracy
 from restem.evaluation.metrics import agreement, auroc, ratio
@@ -148,7 +148,7 @@ def _edges(middle_s: np.ndarray, scores: np.ndarray, at_s: float, end_s: float) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("situations", nargs="*", help=f"of {' '.join(SITUATIONS)}; by default all")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=usable_methods())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, help="keep datasets, features and trainings in this folder")

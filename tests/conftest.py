@@ -58,6 +58,14 @@ def _write_band(
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_encoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a machine has installed must not change results; tests that need an encoder install their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESTEM_ENCODERS", str(tmp_path_factory.mktemp("encoders")))
+        yield
+
+
 @pytest.fixture
 def write_band() -> WriteBand:
     """`write_band(root, songs=3, seconds=5.0)`; see `_write_band`."""

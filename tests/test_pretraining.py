@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from restem import pretraining
 from restem.dataset.layouts import open_dataset
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.classifier import load_classifier
+from restem.pretraining import songs
+from restem.pretraining.classifier import train_pretrained
 from restem.taxonomy import Taxonomy
 
 
 def test_makes_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretraining, "SONG_SECONDS", 4.0)
-    folder = pretraining.train_pretrained(tmp_path, songs=3, steps=2, workers=1)
+    monkeypatch.setattr(songs, "SONG_SECONDS", 4.0)
+    folder = train_pretrained(tmp_path, 3, 2, IN_THIS_PROCESS)
     config = load_classifier(folder).config
-    assert config.classes == pretraining.CLASSES
+    assert config.classes == songs.CLASSES
 
-    dataset = open_dataset(tmp_path, taxonomy=Taxonomy(pretraining.CLASSES))
+    dataset = open_dataset(tmp_path, taxonomy=Taxonomy(songs.CLASSES))
     assert len(dataset.songs) == 3
     for song in dataset.songs:
         labels = {frozenset(stem.given) for stem in dataset.stems if stem.song == song}
@@ -29,5 +31,5 @@ def test_makes_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(rest) == 1 or len(rest) == len(frozenset().union(*rest) - {"other"}) + 1
 
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "songs").rglob("*")}
-    pretraining.render_stems(tmp_path, 3, 1)
+    songs.render_stems(tmp_path, 3, IN_THIS_PROCESS)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "songs").rglob("*")} == again

@@ -48,7 +48,8 @@ def refine(
     out
         The folder of the run.
     settings
-        Everything the result depends on besides the dataset, by default `RefineSettings()`.
+        Everything the result depends on besides the dataset, by default `RefineSettings()`. With its `encoder="auto"`
+        the result also depends on which encoders are installed; the run says which one was used.
     cache
         The folder in which features are kept; by default in the user's cache folder.
     device
@@ -84,14 +85,18 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
+    from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
+    from restem.pretraining.heads import encoder_with_heads
 
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
+    stems = opened_dataset(dataset)
+    encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
-        opened_dataset(dataset), out, settings, cache=cache, device=device, workers=workers, licence=licence,
-        decided=decided, progress=progress,
+        stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
+        encoder=encoder, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
         report(run)

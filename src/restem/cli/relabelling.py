@@ -154,10 +154,13 @@ def refine(
     """
     from restem import RefineSettings
     from restem.api import refine as refine_dataset
-    from restem.cli.terminal import print_summary
+    from restem.cli.terminal import NO_ENCODER, print_summary
+    from restem.labelling.encoders.registry import chosen_encoder
 
     # First, since what is wrong with them can be said at once.
     chosen = RefineSettings(**vars(settings))
+    if chosen_encoder(chosen.encoder) is None and chosen.encoder == "auto":
+        say(NO_ENCODER)
     opened = open_stems(dataset, layout, taxonomy)
     with progress_bars() as progress:
         run = refine_dataset(

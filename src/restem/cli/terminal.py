@@ -19,7 +19,7 @@ from rich.text import Text
 
 from restem.dataset.table import Dataset, within_song
 from restem.evaluation.separation import paired_interval
-from restem.runs.findings import class_findings, failure_reason, verdict_counts
+from restem.runs.findings import class_findings, failure_reason, trust, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS, Verdict
 from restem.wording import counted, decimal, label_set_text, printable, shortened
@@ -46,6 +46,10 @@ VERDICT_STYLES: Mapping[Verdict, str] = {
     "silent": "bright_black",
     "failed": "red",
 }
+NO_ENCODER = (
+    "No pretrained encoder is installed. With one, many more of the mistakes in recordings are found: "
+    "`restem encoders add musicnn` (29 MB)."
+)
 
 
 def bare_table(title: str) -> Table:
@@ -99,6 +103,8 @@ def print_summary(run: Run, console: Console) -> None:
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
         console.print(_failed_table(run, failed, _failed_title(labels)))
+    if sentence := trust(run):
+        _line(console, f"\n{sentence}")
     if not run.out_of_fold:
         _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
 

@@ -15,6 +15,8 @@ from restem.labelling.decision_settings import DecisionSettings
 
 # So that logits that are all alike have a scale.
 _LEAST_UNIT = 0.1
+# The quantiles between which the middle of all logits lies.
+_MIDDLE = (0.05, 0.95)
 # Beyond it a double has nothing to add.
 _LOG_RATIO_LIMIT = 20.0
 
@@ -71,8 +73,10 @@ def calibrate(
     there, not_there = holding.sum(axis=0), lacking.sum(axis=0)
     unit = max(float(logits.std()), _LEAST_UNIT) if logits.size else 1.0
     worth, distance = settings.means_worth, settings.mean_distance * unit
-    absent = ((lacking * logits).sum(axis=0) - worth * distance) / (not_there + worth)
-    present = ((holding * logits).sum(axis=0) + worth * distance) / (there + worth)
+    # Between low logits and high ones, not at 0: those of a judge that can tell little are all alike, and below it.
+    middle = float(np.quantile(logits, _MIDDLE).mean()) if logits.size else 0.0
+    absent = ((lacking * logits).sum(axis=0) + worth * (middle - distance)) / (not_there + worth)
+    present = ((holding * logits).sum(axis=0) + worth * (middle + distance)) / (there + worth)
     squares = (holding * (logits - present) ** 2 + lacking * (logits - absent) ** 2).sum(axis=0)
     of_all = (squares.sum() + settings.spread_worth * unit**2) / ((there + not_there).sum() + settings.spread_worth)
     variance = (squares + settings.spreads_alike * of_all) / (there + not_there + settings.spreads_alike)

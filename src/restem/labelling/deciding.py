@@ -12,13 +12,16 @@ label. On few songs both readings are possible, so all of this is done under sev
 one with half of its labels wrong, and the posteriors are averaged by how well each explains the scores (Bayesian model
 averaging; Hoeting, Madigan, Raftery and Volinsky 1999). Where the scores do not tell, the result is doubt.
 
-A label is changed only when the result is clear. Thresholds and priors are `DecisionSettings`.
+A label is changed only when the result is clear. What is clear depends on the dataset: of the stems that are not
+`unsure`, a given share must be expected to have exactly the right label set, so where little is certain, less is
+changed and more is unsure (as the Bayesian false discovery rate is held; Newton et al. 2004). Thresholds and priors are
+`DecisionSettings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logit, softmax
@@ -36,7 +39,8 @@ class Outcome:
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(the stem holds exactly the
     given set), see `set_probability`. verdicts: `kept`, `changed` or `unsure`, one per stem. calibrations: what scores
     mean, and rates: which stems hold a class, one each per class, under the most probable hypothesis. held: P(each
-    hypothesis of how often labels are right), in the order of `DecisionSettings.held`.
+    hypothesis of how often labels are right), in the order of `DecisionSettings.held`. sure_right: the expected share of stems with
+    exactly the right label set among those that are not `unsure`; None where all are.
     """
 
     refined: np.ndarray
@@ -46,6 +50,7 @@ class Outcome:
     calibrations: tuple[Calibration, ...]
     rates: tuple[Rates, ...]
     held: tuple[float, ...] = ()
+    sure_right: float | None = None
 
     def among(self, sounding: np.ndarray) -> Outcome:
         """The same about all stems, of which those that the flags `sounding` (stem,) mark were decided about.
@@ -58,7 +63,7 @@ class Outcome:
         refined[sounding], probabilities[sounding], quality[sounding] = self.refined, self.probabilities, self.quality
         decided = iter(self.verdicts)
         verdicts = tuple(next(decided) if sounds else "silent" for sounds in sounding)
-        return Outcome(refined, probabilities, quality, verdicts, self.calibrations, self.rates, self.held)
+        return replace(self, refined=refined, probabilities=probabilities, quality=quality, verdicts=verdicts)
 
 
 def decide(
@@ -101,14 +106,30 @@ def decide(
     emptied = ~refined.any(axis=1) & given.any(axis=1)
     refined[emptied] = given[emptied]
     changed = (refined != given).any(axis=1)
-    doubted = ((wrong >= settings.doubt_above) & (refined == given)).any(axis=1)
+    doubted = ((wrong >= settings.doubt_above) & (refined == given)).any(axis=1) & ~changed
     unsure = ~refined.any(axis=1) | emptied | doubted
-    verdicts = np.select([changed, unsure], ["changed", "unsure"], "kept")
+    right = set_probability(probabilities, refined, settings.nothing)
+    unsure |= ~_most_certain(right, ~unsure, settings.sure_right)
+    refined[unsure] = given[unsure]
+    verdicts = np.select([unsure, changed], ["unsure", "changed"], "kept")
     quality = set_probability(probabilities, given, settings.nothing)
     return Outcome(
         refined, probabilities, quality, tuple(verdicts.tolist()), likeliest.calibrations, likeliest.posterior.rates,
-        tuple(held.tolist()),
+        tuple(held.tolist()), float(right[~unsure].mean()) if not unsure.all() else None,
     )  # fmt: skip
+
+
+def _most_certain(right: np.ndarray, candidates: np.ndarray, share: float) -> np.ndarray:
+    """(stem,) flags of the most certain of `candidates`: as many as can be without their mean falling below `share`.
+
+    right: (stem,) P(the label set of a stem is exactly right). candidates: (stem,) flags.
+    """
+    order = np.flatnonzero(candidates)
+    order = order[np.argsort(-right[order], kind="stable")]
+    expected = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    chosen = np.zeros(len(right), bool)
+    chosen[order[expected >= share]] = True
+    return chosen
 
 
 def calibrate_segments(

@@ -18,6 +18,8 @@ class DecisionSettings:
     """A label is changed when it is wrong with at least this probability."""
     doubt_above: float = 0.3
     """A label that stands makes its stem `unsure` when it is wrong with at least this probability."""
+    sure_right: float = 0.91
+    """Of the stems that are not `unsure`, this share must be expected to have exactly the right label set."""
 
     held: tuple[float, ...] = (0.995, 0.97, 0.92, 0.85, 0.75, 0.65, 0.5)
     """How often a stem holds a class that it is given: the hypotheses, over which the outcome is averaged. A dataset is
@@ -62,6 +64,8 @@ class DecisionSettings:
     def __post_init__(self) -> None:
         if not 0.0 < self.doubt_above <= self.change_above <= 1.0:
             raise UsageError("`doubt_above` must be above 0 and at most `change_above`, which is at most 1.")
+        if not 0.0 <= self.sure_right < 1.0:
+            raise UsageError("`sure_right` must be at least 0 and below 1.")
         if len(self.held) != len(self.held_weights) or not all(0.0 < rate < 1.0 for rate in self.held):
             raise UsageError("`held` must be rates between 0 and 1, and `held_weights` as many.")
         if self.rounds < 1:

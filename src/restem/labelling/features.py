@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +60,15 @@ def load_features(
     hop_s: float,
     executor: Executor = IN_THIS_PROCESS,
     report: Report | None = None,
+    failed: Mapping[int, str] | None = None,
 ) -> Features:
     """Computes the features that the store lacks, and divides every stem into segments.
 
-    Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
+    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. Raises
+    DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """
     sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
-    failures = store.fill(sources, executor, report)
+    failures = {**store.fill(sources, executor, report), **(failed or {})}
     indices = tuple(index for index in range(len(sources)) if index not in failures)
     if not indices:
         reason = f"; the first: {failures[0]}" if failures else ""

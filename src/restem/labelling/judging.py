@@ -28,18 +28,26 @@ class Judged:
     calibrations: tuple[Calibration, ...]
 
 
-def judge(features: Features, logits: np.ndarray, settings: RefineSettings, known: KnownLabels) -> Judged:
-    """Decides about every stem from the logits (segment, class) of its segments, silent stems left out.
+def stem_scores(features: Features, logits: np.ndarray, settings: RefineSettings) -> np.ndarray:
+    """(stem, class) scores of stems, from the logits (segment, class) of their segments."""
+    active = features.segments.active
+    stem = features.segments.stem[active]
+    return pool_scores(expit(logits[active]), stem, len(features.indices), settings.pool_quantile)
 
-    Known labels have probabilities of 1 and 0.
+
+def judge(
+    features: Features, scores: np.ndarray, logits: np.ndarray, settings: RefineSettings, known: KnownLabels
+) -> Judged:
+    """Decides about every stem from its scores (stem, class), silent stems left out, and about its segments.
+
+    logits: (segment, class), what the classifiers say of segments. Known labels have probabilities of 1 and 0.
     """
     segments = features.segments
     active = segments.active
     stem = segments.stem[active]
-    pooled = pool_scores(expit(logits[active]), stem, len(features.indices), settings.pool_quantile)
     sounding = segments.active_frames > 0
     songs = [song for song, sounds in zip(features.songs, sounding, strict=True) if sounds]
-    outcome = decide(pooled[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision)
+    outcome = decide(scores[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision)
     outcome = outcome.among(sounding)
     outcome = replace(outcome, probabilities=known.over_stems(outcome.probabilities))
     calibrations = calibrate_segments(logits[active], stem, outcome.probabilities, settings.decision)

@@ -67,12 +67,16 @@ class ClassifierNetwork(nn.Module):
         self.apply(_initialise)
 
     def forward(self, power: Tensor) -> Tensor:
+        return self.head(self.embed(power))
+
+    def embed(self, power: Tensor) -> Tensor:
+        """What the output layer sees: (batch, frame, band) -> (batch, embedding)."""
         x = normalise_level(power).transpose(1, 2).unsqueeze(1)
         x = x.contiguous(memory_format=torch.channels_last)
         x = _channel_norm(self.stem_norm, self.stem(x)) + self.frequency_offset
         x = self.stages(x).mean(dim=2)
         pooled = torch.cat((x.mean(dim=2), x.amax(dim=2)), dim=1)
-        return self.head(self.head_norm(pooled))
+        return self.head_norm(pooled)
 
 
 def normalise_level(power: Tensor) -> Tensor:

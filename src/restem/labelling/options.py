@@ -29,3 +29,6 @@ class RefineOptions:
     """Optimiser steps of each training; by default they follow from the amount of audio."""
     seed: int = 0
     """Random seed."""
+    encoder: str = "auto"
+    """The pretrained audio encoder that hears what is in each stem; `restem encoders` lists them. `auto` takes one that
+    is installed, `none` goes without."""

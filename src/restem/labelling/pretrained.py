@@ -10,13 +10,18 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from restem.errors import UsageError
 from restem.labelling.classifier import Classifier, ClassifierConfig, load_classifier
+from restem.labelling.heads import Heads
 from restem.taxonomy import DEFAULT_CLASSES
 
 FOLDER = Path(__file__).parent / "pretrained_weights"
+
+# C of heads on its embeddings, which are a quarter as many numbers as those of the usual encoders.
+_PENALTY = 0.01
 
 
 def has_pretrained(config: ClassifierConfig) -> bool:
@@ -51,6 +56,15 @@ def start_from_pretrained(classifier: Classifier, config: ClassifierConfig) -> N
         weights[name] = own
     with torch.no_grad():
         classifier.load_state_dict(weights)
+
+
+def pretrained_heads(classes: tuple[str, ...]) -> Heads:
+    """The output layer of the pretrained classifier, as heads on what it sees (`scoring.embed_segments`)."""
+    known, head = _pretrained().config, _pretrained().head
+    weights, bias = head.weight.detach().numpy().T, head.bias.detach().numpy()
+    size = len(weights)
+    heads = Heads(known.classes, np.zeros(size), np.ones(size), weights, bias, penalty=_PENALTY)
+    return heads.of(classes)
 
 
 @lru_cache(maxsize=1)

@@ -3,9 +3,10 @@
 Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy Labeled Data" (ISMIR 2023), with
 changes. Trainings start from a pretrained classifier that comes with restem; one round of them is enough. Every stem
 is scored out of fold: by a classifier that was not trained on its song, since a classifier confirms what it has
-memorised. The logits of these classifiers and of the pretrained one are averaged, and weighed against the given label
-and the rest of the song instead of replacing it (`deciding`). Later rounds, and the final classifier, are trained on
-what was found in each segment.
+memorised. The logits of these classifiers, of the pretrained one and of heads on what that one sees are averaged, and
+weighed against the given label and the rest of the song instead of replacing it (`deciding`). Where an encoder is
+installed, heads on its embeddings say what is in a stem (`head_evidence`), and the classifiers when. Later rounds, and
+the final classifier, are trained on what was found in each segment.
 
 What a run has done so far lies in `OUT/.work`: classifiers, one folder each. Killed and started again it goes on from
 there; the folder is removed when the run is finished.
@@ -17,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,17 @@ from restem.devices import choose_device
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.classifier import ClassifierConfig
+from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.features import Features, load_features
-from restem.labelling.judging import judge, segment_targets
-from restem.labelling.known_labels import describe, known_labels
+from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidence
+from restem.labelling.heads import Heads
+from restem.labelling.judging import Judged, judge, segment_targets, stem_scores
+from restem.labelling.known_labels import KnownLabels, describe, known_labels
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
-from restem.labelling.pretrained import knows
+from restem.labelling.pretrained import knows, pretrained_heads
+from restem.labelling.pretrained_heads import EncoderWithHeads
 from restem.labelling.results import describe_run, labels_table, segments_table
-from restem.labelling.scoring import ScoringTask, score_segments
+from restem.labelling.scoring import ScoringTask, embed_segments, score_segments
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import (
     TrainingTask,
@@ -69,18 +74,20 @@ def refine_labels(
     workers: int | None = None,
     licence: str = "",
     decided: Mapping[str, Decided] | None = None,
+    encoder: EncoderWithHeads | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
     cores available. licence: of the data, kept with the classifier. decided: what people said about stems, by name; it
-    is certain. A finished run of the same request is read back.
+    is certain. encoder: what hears the stems beside the classifiers; its name replaces that in the settings. A finished
+    run of the same request is read back.
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
     out = Path(out)
-    settings = settings or RefineSettings()
+    settings = replace(settings or RefineSettings(), encoder=encoder.card.name if encoder is not None else "none")
     device = choose_device(device)
     cache = Path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)
@@ -89,6 +96,7 @@ def refine_labels(
         "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
         "licence": licence,
         "decisions": describe(decided, dataset),
+        "encoder": encoder.identity if encoder is not None else None,
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
     if record.begin():
@@ -100,20 +108,26 @@ def refine_labels(
     store = Store(cache, settings.mel)
     executor = Processes.of(workers)
     timed = Timed(progress)
+    failed: dict[int, str] = {}
+    if encoder is not None:
+        embeddings = EmbeddingStore(cache, encoder.card, encoders=encoder.folder, device=_device_of_encoder(device))
+        with timed(f"embeddings of {encoder.card.name}") as report:
+            failed = embeddings.fill(
+                [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems], executor, report
+            )
     with timed("features") as report:
-        features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report)
+        features = load_features(
+            dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
+        )  # fmt: skip
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
     refinement = Refinement(features, out, settings, device, executor, config)
     known = known_labels(features, decided)
-    targets = known.over_segments(known.over_stems(features.given)[features.segments.stem])
-    # The scores of all classifiers are evidence; their mean errs less than each. Out of fold, as long as there are two
-    # songs to be divided into folds.
-    evidence = [refinement.score_with_pretrained(timed)] if refinement.uses_pretrained else []
-    for number in range(1, refinement.rounds + 1):
-        evidence.append(refinement.round(number, targets, timed))
-        judged = judge(features, np.mean(evidence, axis=0), settings, known)
-        targets = known.over_segments(segment_targets(features.segments, judged.over_time, judged.outcome))
-    refinement.train_final(targets, timed)
+    if encoder is not None:
+        heads: HeadEvidence | None = refinement.encoder_heads(embeddings, encoder.heads)
+    else:
+        heads = refinement.classifier_heads(timed)
+    judged = refinement.judged_in_rounds(heads, known, timed)
+    refinement.train_final(refinement.targets(judged, known), timed)
 
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
@@ -150,6 +164,64 @@ class Refinement:
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
         self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
 
+    def encoder_heads(self, embeddings: EmbeddingStore, heads: Heads) -> HeadEvidence:
+        """What an encoder hears, from its embeddings; alone where its heads know the classes, for then it errs less."""
+        classes, quantile = self.config.classes, self.settings.pool_quantile
+        known = heads if knows(classes) else heads.of(())
+        return encoder_evidence(
+            embeddings, self.features.sources, known, classes, self.fold, quantile,
+            alone=knows(classes), seed=self.settings.seed,
+        )  # fmt: skip
+
+    def classifier_heads(self, timed: Timed) -> HeadEvidence | None:
+        """Heads on what the pretrained classifier sees; None where it says nothing about the classes."""
+        if not self.uses_pretrained:
+            return None
+        classes, quantile, segments = self.config.classes, self.settings.pool_quantile, self.features.segments
+        embeddings = self._applied(
+            "pretrained: embedding", embed_segments, [PRETRAINED_FOLDER for _ in self.folds], timed
+        )[segments.active]  # fmt: skip
+        stem, heads = segments.stem[segments.active], pretrained_heads(classes)
+        return HeadEvidence(embeddings, stem, heads, classes, self.fold, quantile, False, self.settings.seed)
+
+    def judged_in_rounds(self, heads: HeadEvidence | None, known: KnownLabels, timed: Timed) -> Judged:
+        """What is found after all rounds.
+
+        The scores of all classifiers are evidence; their mean errs less than each. They are out of fold, as long as
+        there are two songs to be divided into folds.
+        """
+        logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
+        judged = self.judged_by_heads(heads, logits, known) if heads is not None and heads.alone else None
+        for number in range(1, self.rounds + 1):
+            logits.append(self.round(number, self.targets(judged, known), timed))
+            judged = self.judged_by_heads(heads, logits, known) if heads is not None else self.judged(logits, known)
+        return judged if judged is not None else self.judged(logits, known)
+
+    def judged(self, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
+        """What the classifiers say. logits: of each, (segment, class)."""
+        mean = np.mean(logits, axis=0)
+        return judge(self.features, stem_scores(self.features, mean, self.settings), mean, self.settings, known)
+
+    def judged_by_heads(self, heads: HeadEvidence, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
+        """The same with heads, which learn from what was found before."""
+        mean = np.mean(logits, axis=0) if logits else np.zeros((len(self.features.segments.stem), len(heads.classes)))
+        classifiers = stem_scores(self.features, mean, self.settings) if logits else None
+        judged = judge(self.features, heads.scores(None, classifiers), mean, self.settings, known)
+        for _ in range(ROUNDS):
+            scores = heads.scores(judged.outcome.probabilities, classifiers)
+            judged = judge(self.features, scores, mean, self.settings, known)
+        return judged
+
+    def targets(self, judged: Judged | None, known: KnownLabels) -> np.ndarray:
+        """What a classifier is taught, (segment, class): what was found, or the given labels as long as nothing was."""
+        segments = self.features.segments
+        given = known.over_segments(known.over_stems(self.features.given)[segments.stem])
+        if judged is None:
+            return given
+        found = known.over_segments(segment_targets(segments, judged.over_time, judged.outcome))
+        # Where nothing at all is clear there is nothing else to teach.
+        return found if (found[segments.active] >= 0.5).any() else given
+
     def score_with_pretrained(self, timed: Timed) -> np.ndarray:
         """The pretrained classifier's logits (segment, class), 0 where a stem is not active."""
         return self._score("pretrained: scoring", [PRETRAINED_FOLDER for _ in self.folds], timed)
@@ -177,17 +249,26 @@ class Refinement:
                     pass
 
     def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
-        """Each fold is scored by the classifier in its folder."""
+        """Logits (segment, class). Each fold is scored by the classifier in its folder."""
+        return self._applied(stage, score_segments, folders, timed)
+
+    def _applied(
+        self, stage: str, apply: Callable[[ScoringTask], np.ndarray], folders: list[Path], timed: Timed
+    ) -> np.ndarray:
+        """(segment, number): what `apply` makes of the active segments, each fold with the classifier in its folder."""
         segments = self.features.segments
-        logits = np.zeros((len(segments.stem), len(self.config.classes)), np.float32)
         with timed(stage) as progress:
             mine = [segments.of_stems(self.fold == index) for index in self.folds]
             jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
             progress(0, len(jobs))
-            for done, (index, found) in enumerate(self.executor.map_unordered(score_segments, jobs, gpus=self.gpus), 1):
-                logits[mine[index]] = found
-                progress(done, len(jobs))
-        return logits
+            parts: dict[int, np.ndarray] = {}
+            for index, found in self.executor.map_unordered(apply, jobs, gpus=self.gpus):
+                parts[index] = found
+                progress(len(parts), len(jobs))
+        result = np.zeros((len(segments.stem), parts[0].shape[1]), parts[0].dtype)
+        for index, found in parts.items():
+            result[mine[index]] = found
+        return result
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
@@ -249,6 +330,11 @@ class Timed:
         start = time.monotonic()
         yield lambda done, total: self.progress(stage, done, total) if self.progress is not None else None
         self.seconds[stage] = round(time.monotonic() - start, 2)
+
+
+def _device_of_encoder(device: str) -> str:
+    """Where an encoder runs: interpreters and restem's own networks know CPUs and Nvidia's GPUs."""
+    return "cuda" if device == "cuda" else "cpu"
 
 
 def assign_folds(songs: Sequence[str], trainable: np.ndarray, folds: int, seed: int) -> np.ndarray:

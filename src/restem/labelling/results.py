@@ -103,6 +103,7 @@ def describe_run(
                 strict=True,
             )
         },
+        "sure_right": judged.outcome.sure_right,
         "failures": failures,
         "out_of_fold": out_of_fold,
     }

@@ -1,16 +1,18 @@
-"""Scoring: the logits of a classifier for the segments of stems."""
+"""Scoring: what a classifier says of the segments of stems, its logits or its embeddings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from restem.audio.entries import Source
 from restem.audio.store import Store, gather_power
-from restem.labelling.classifier import load_classifier
+from restem.labelling.classifier import Classifier, load_classifier
 from restem.labelling.network import BATCH
 
 
@@ -35,17 +37,32 @@ class ScoringTask:
 
 def score_segments(task: ScoringTask) -> np.ndarray:
     """(segment, class) float32 logits. Raises RestemError when the classifier or the features are gone."""
+    classifier = _classifier(task)
+    columns = [classifier.config.classes.index(name) for name in task.classes]
+    return _applied(task, lambda power: classifier(power)[:, columns], len(columns), np.float32)
+
+
+def embed_segments(task: ScoringTask) -> np.ndarray:
+    """(segment, embedding) float16, what the output layer of the classifier sees. Errors as `score_segments`."""
+    classifier = _classifier(task)
+    return _applied(task, classifier.embed, classifier.head.in_features, np.float16)
+
+
+def _classifier(task: ScoringTask) -> Classifier:
+    """The classifier of a task, where it is to run."""
     if task.accelerator == "cpu":
         torch.set_num_threads(task.threads)
-    device = torch.device(task.accelerator)
     classifier = load_classifier(task.folder)
-    classifier = classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return classifier.to(device=task.accelerator, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _applied(task: ScoringTask, network: Callable[[Tensor], Tensor], size: int, kind: type) -> np.ndarray:
+    """(segment, size): the network over the mel power of all segments of a task."""
     rows = [task.store.require(source).rows for source in task.sources]
-    columns = [classifier.config.classes.index(name) for name in task.classes]
-    logits = np.zeros((len(task.stem), len(columns)), np.float32)
+    found: np.ndarray = np.zeros((len(task.stem), size), kind)
     for first in range(0, len(task.stem), BATCH):
         some = slice(first, first + BATCH)
         power = gather_power(rows, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
-            logits[some] = classifier(torch.from_numpy(power).to(device))[:, columns].float().cpu().numpy()
-    return logits
+            found[some] = network(torch.from_numpy(power).to(task.accelerator)).float().cpu().numpy()
+    return found

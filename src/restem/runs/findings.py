@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr
 
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet, Taxonomy
@@ -18,6 +19,9 @@ from restem.verdicts import Verdict, count_verdicts
 from restem.wording import label_set_text
 
 REST = "the rest"
+
+# Of a stem with a class and one without it, how often the right one has the higher score.
+_CLEAR, _UNCLEAR = 0.97, 0.9
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,37 @@ def songs_to_look_at(labels: pl.DataFrame, least: int = 2) -> list[SongFinding]:
         .sort(pl.col("changed") + pl.col("unsure"), pl.col("changed"), descending=True, maintain_order=True)
     )
     return [SongFinding(**row) for row in songs.iter_rows(named=True)]
+
+
+def trust(run: Run) -> str:
+    """In a sentence or two how far the labels can be trusted, from what the refinement estimated; empty if it did not.
+
+    How well a class is heard is the probability that the score of a stem with it exceeds that of a stem without it,
+    from the two normal distributions that were fitted to the scores.
+    """
+    right, calibration = run.description.get("sure_right"), run.description.get("calibration")
+    try:
+        clear, unclear = [], []
+        for name in run.taxonomy.classes:
+            one = calibration[name]["stems"]  # type: ignore[index]
+            distance = (float(one["present"]) - float(one["absent"])) / float(one["spread"])
+            heard = float(ndtr(distance / np.sqrt(2.0)))
+            if heard >= _CLEAR:
+                clear.append(name)
+            elif heard < _UNCLEAR:
+                unclear.append(name)
+        expected = None if right is None else float(right)
+    except (TypeError, KeyError, ValueError, ZeroDivisionError):
+        return ""
+    if expected is None:
+        first = "The labels of no stem can be trusted: listen."
+    else:
+        first = (
+            f"About {100 * expected:.0f} of 100 kept or changed stems are expected to have exactly the right labels."
+        )
+    told = [f"Heard clearly: {', '.join(clear)}."] if clear and len(clear) < len(run.taxonomy) else []
+    told += [f"Often missed or mistaken: {', '.join(unclear)}; check them by ear."] if unclear else []
+    return " ".join([first, *told])
 
 
 def failure_reason(run: Run, stem: str) -> str:

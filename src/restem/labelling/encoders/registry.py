@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -20,7 +21,6 @@ FOLDER_VARIABLE = "RESTEM_ENCODERS"
 """The environment variable that names another folder for installed encoders."""
 
 CARD_FILE = "card.json"
-DEFAULT_ENCODER = "musicnn"
 
 _MUSICNN_PAPER = "Pons and Serra, musicnn: pre-trained networks for music audio tagging, ISMIR 2019 (late-breaking)"
 _MAGNATAGATUNE = "MagnaTagATune: music that is licensed for non-commercial use (CC BY-NC-SA)"
@@ -89,6 +89,29 @@ def installed(folder: Path | None = None) -> dict[str, EncoderCard]:
     return {name: cards[name] for name in [*order, *(name for name in cards if name not in KNOWN)]}
 
 
+def chosen_encoder(name: str) -> EncoderCard | None:
+    """The card of the encoder that is asked for; None for `none`, and for `auto` where none can be used.
+
+    `auto` is the first one that is installed, in the order of `installed`, and whose interpreter is there. Raises
+    UsageError when the one asked for is not installed.
+    """
+    if name == "none":
+        return None
+    there = installed()
+    if name == "auto":
+        return next((card for card in there.values() if _has_interpreter(card)), None)
+    if name not in there:
+        raise not_installed(name)
+    return there[name]
+
+
+def not_installed(name: str) -> UsageError:
+    remedy = "`restem encoders` lists those there are"
+    if name in KNOWN:
+        remedy = f"run `restem encoders add {name if KNOWN[name].kind.startswith('musicnn') else f'{name}.tflite'}`"
+    return UsageError(f"The encoder {name!r} is not installed; {remedy}.")
+
+
 def load_encoder(name: str, folder: Path | None = None, device: str = "cpu") -> Encoder:
     """An installed encoder, ready for use. device: where a network of restem's own runs; interpreters choose theirs.
 
@@ -97,10 +120,7 @@ def load_encoder(name: str, folder: Path | None = None, device: str = "cpu") -> 
     """
     place = (folder or encoders_folder()) / name
     if not name or Path(name).name != name or not (place / CARD_FILE).is_file():
-        remedy = "`restem encoders` lists those there are"
-        if name in KNOWN:
-            remedy = f"run `restem encoders add {name if KNOWN[name].kind.startswith('musicnn') else f'{name}.tflite'}`"
-        raise UsageError(f"The encoder {name!r} is not installed; {remedy}.")
+        raise not_installed(name)
     card = _read_card(place / CARD_FILE)
     return open_encoder(card, place / WEIGHTS_FILES[card.kind], device)
 
@@ -124,6 +144,12 @@ def open_encoder(card: EncoderCard, weights: Path, device: str = "cpu") -> Encod
     from restem.labelling.encoders.musicnn_weights import build
 
     return MusicnnEncoder(card, build(card.kind, load_file(weights)), torch.device(device))
+
+
+def _has_interpreter(card: EncoderCard) -> bool:
+    """Whether what computes the embeddings is there: of model files, a package of the extra `encoders`."""
+    package = {"tflite": "ai_edge_litert", "onnx": "onnxruntime"}.get(card.kind)
+    return package is None or find_spec(package) is not None
 
 
 def file_sha256(path: Path) -> str:
