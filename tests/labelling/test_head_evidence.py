@@ -16,7 +16,7 @@ QUANTILE = 0.9
 
 
 def evidence(*, known: bool = True, alone: bool = True) -> tuple[HeadEvidence, np.ndarray]:
-    """Stems of two kinds, which lie apart in one direction, and of which the pretrained heads know another; the truth."""
+    """Stems of two kinds, which lie apart in one direction; pretrained heads know another direction. And the truth."""
     rng = np.random.default_rng(0)
     stem = np.repeat(np.arange(STEMS), SEGMENTS)
     true = np.eye(2)[np.arange(STEMS) % 2]

@@ -39,8 +39,8 @@ class Outcome:
     refined: (stem, class) flags. probabilities: (stem, class) P(present). quality: (stem,) P(the stem holds exactly the
     given set), see `set_probability`. verdicts: `kept`, `changed` or `unsure`, one per stem. calibrations: what scores
     mean, and rates: which stems hold a class, one each per class, under the most probable hypothesis. held: P(each
-    hypothesis of how often labels are right), in the order of `DecisionSettings.held`. sure_right: the expected share of stems with
-    exactly the right label set among those that are not `unsure`; None where all are.
+    hypothesis of how often labels are right), in the order of `DecisionSettings.held`. sure_right: the expected share
+    of stems with exactly the right label set among those that are not `unsure`; None where all are.
     """
 
     refined: np.ndarray

@@ -176,9 +176,7 @@ def trust(run: Run) -> str:
     if expected is None:
         first = "The labels of no stem can be trusted: listen."
     else:
-        first = (
-            f"About {100 * expected:.0f} of 100 kept or changed stems are expected to have exactly the right labels."
-        )
+        first = f"Of 100 stems kept or changed, about {100 * expected:.0f} should have exactly the right labels."
     told = [f"Heard clearly: {', '.join(clear)}."] if clear and len(clear) < len(run.taxonomy) else []
     told += [f"Often missed or mistaken: {', '.join(unclear)}; check them by ear."] if unclear else []
     return " ".join([first, *told])
