@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from restem.dataset.layouts import open_dataset
+from restem.evaluation.metrics import auroc
 from restem.labelling.encoders.registry import FOLDER_VARIABLE, installed
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.head_evidence import encoder_evidence
@@ -25,7 +26,7 @@ pytestmark = [
 
 
 def test_heads_that_heard_generated_songs_only_know_real_instruments(tmp_path: Path) -> None:
-    """Stems of one class each: the class with the highest score is the right one for most."""
+    """Before anything is learnt from the dataset: a class that is there scores above one that is not."""
     dataset = open_dataset(DATA / "takes" / "clean")
     chosen = dataset.stems[::3]
     sources = [(dataset.file(stem), 0) for stem in chosen]
@@ -38,6 +39,7 @@ def test_heads_that_heard_generated_songs_only_know_real_instruments(tmp_path: P
         store, sources, heads, dataset.taxonomy.classes, np.zeros(len(sources), int), 0.93, alone=True, seed=0
     )  # fmt: skip
     true = np.array([dataset.taxonomy.to_flags(stem.given) for stem in chosen])
-    right = true[np.arange(len(true)), evidence.scores(None, None).argmax(axis=1)]
-    print(f"{right.mean():.3f} of {len(right)} stems")
-    assert right.mean() > 0.85
+    scores = evidence.scores(None, None)
+    found = auroc(true.ravel(), scores.ravel())
+    print(f"AUROC {found:.3f} over {len(chosen)} stems")
+    assert found > 0.9
