@@ -19,7 +19,7 @@ from restem.review.cards import cards, lines, select
 from restem.review.previews import previews
 from restem.review.rendering import environment, package_data
 from restem.review.timeline import SIZES
-from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, verdict_counts, wrong_shares
+from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, trust, verdict_counts, wrong_shares
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS
 
@@ -60,6 +60,7 @@ def render(run: Run, audio: bool = False) -> str:
         meanings=MEANINGS,
         facts=sections.facts(run),
         lead=sections.lead(run.labels),
+        trust=trust(run),
         stems=len(run.labels),
         verdicts=verdict_counts(run.labels),
         steps=sections.next_steps(run),
