@@ -109,7 +109,7 @@ def decide(
     doubted = ((wrong >= settings.doubt_above) & (refined == given)).any(axis=1) & ~changed
     unsure = ~refined.any(axis=1) | emptied | doubted
     right = set_probability(probabilities, refined, settings.nothing)
-    unsure |= ~_most_certain(right, ~unsure, settings.sure_right)
+    unsure |= ~_most_certain(right, right + settings.changed_ahead * changed, ~unsure, settings.sure_right)
     refined[unsure] = given[unsure]
     verdicts = np.select([unsure, changed], ["unsure", "changed"], "kept")
     quality = set_probability(probabilities, given, settings.nothing)
@@ -119,16 +119,16 @@ def decide(
     )  # fmt: skip
 
 
-def _most_certain(right: np.ndarray, candidates: np.ndarray, share: float) -> np.ndarray:
-    """(stem,) flags of the most certain of `candidates`: as many as can be without their mean falling below `share`.
+def _most_certain(right: np.ndarray, rank: np.ndarray, candidates: np.ndarray, share: float) -> np.ndarray:
+    """(stem,) flags of the `candidates` of highest rank: as many as can be with `share` of them expected to be right.
 
-    right: (stem,) P(the label set of a stem is exactly right). candidates: (stem,) flags.
+    right: (stem,) P(the label set of a stem is exactly right). rank, candidates: (stem,) numbers, and flags.
     """
     order = np.flatnonzero(candidates)
-    order = order[np.argsort(-right[order], kind="stable")]
-    expected = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    order = order[np.argsort(-rank[order], kind="stable")]
+    enough = np.flatnonzero(np.cumsum(right[order]) >= share * np.arange(1, len(order) + 1))
     chosen = np.zeros(len(right), bool)
-    chosen[order[expected >= share]] = True
+    chosen[order[: enough.max(initial=-1) + 1]] = True
     return chosen
 
 

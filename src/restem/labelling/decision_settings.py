@@ -20,6 +20,9 @@ class DecisionSettings:
     """A label that stands makes its stem `unsure` when it is wrong with at least this probability."""
     sure_right: float = 0.91
     """Of the stems that are not `unsure`, this share must be expected to have exactly the right label set."""
+    changed_ahead: float = 0.2
+    """A stem whose labels were changed becomes `unsure` for that after one that is kept and by so much more certain: it
+    goes back to labels that are probably wrong."""
 
     held: tuple[float, ...] = (0.995, 0.97, 0.92, 0.85, 0.75, 0.65, 0.5)
     """How often a stem holds a class that it is given: the hypotheses, over which the outcome is averaged. A dataset is
