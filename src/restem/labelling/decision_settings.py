@@ -18,7 +18,7 @@ class DecisionSettings:
     """A label is changed when it is wrong with at least this probability."""
     doubt_above: float = 0.3
     """A label that stands makes its stem `unsure` when it is wrong with at least this probability."""
-    sure_right: float = 0.91
+    sure_right: float = 0.9
     """Of the stems that are not `unsure`, this share must be expected to have exactly the right label set."""
     changed_ahead: float = 0.2
     """A stem whose labels were changed becomes `unsure` for that after one that is kept and by so much more certain: it
