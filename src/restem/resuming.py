@@ -15,6 +15,9 @@ from typing import Any
 from restem.errors import RunError
 from restem.files import write_json
 
+_INPUTS = {"fingerprint": "dataset", "written": "dataset", "sha256": "song"}
+"""Keys of a request that are about the content of its input."""
+
 
 class WorkRecord:
     """The record of the work in one folder: what was requested, and whether it is finished.
@@ -77,12 +80,17 @@ class WorkRecord:
         if not isinstance(found, dict):
             raise RunError(f"{path}: is damaged; delete {self.folder}, and start again.")
         if others := differences(found, self.request):
-            named = [f"`{one.removeprefix('settings.')}`" for one in others[:3]]
-            raise RunError(
-                f"{self.folder}: holds a {self.what} that differs in {', '.join(named)}"
-                f"{', ...' if others[3:] else ''}; choose another `out`, or delete it."
-            )
+            raise RunError(f"{self.folder}: {self._difference(others)}; choose another `out`, or delete it.")
         return found
+
+    def _difference(self, keys: list[str]) -> str:
+        """What differs between the record and the request, for a message."""
+        # A change of settings, as of the classes, may change these hashes too, so it is named first.
+        settings = [key for key in keys if key.rpartition(".")[2] not in _INPUTS]
+        if not settings:
+            return f"the {_INPUTS[keys[0].rpartition('.')[2]]} has changed since this {self.what} was made of it"
+        named = [f"`{one.removeprefix('settings.')}`" for one in settings[:3]]
+        return f"holds a {self.what} that differs in {', '.join(named)}{', ...' if settings[3:] else ''}"
 
     def _is_foreign(self, path: Path) -> bool:
         """Whether a file is anything but the temporary file of a record, which a kill at the very start leaves."""

@@ -130,6 +130,8 @@ def corrupt(
         "restem": __version__,
         "source": str(dataset.root),
         "fingerprint": dataset.fingerprint(),
+        "written": dataset.written(),
+        "classes": list(dataset.taxonomy.classes),
         "kind": kind,
         "rate": None if kind == "bleed" else rate,
         "seed": seed,

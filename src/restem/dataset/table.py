@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from restem.content import sample_digest
 from restem.errors import DatasetError
 from restem.notebook import html_table
 from restem.taxonomy import LabelSet, Taxonomy
@@ -129,20 +130,52 @@ class Dataset:
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:
-        """A hash of the stems, labels and file sizes; independent of the dataset's location and file times.
+        """A hash of the stems, their labels and samples of their files' content (`content.sample_digest`).
 
-        A file whose size cannot be read counts with size -1.
+        It does not depend on where the dataset lies and when it was copied there. A file that cannot be read counts as
+        missing.
         """
-        digest = hashlib.sha256()
-        digest.update(",".join(self.taxonomy.classes).encode())
-        for stem in self.stems:
+        rows = [(stem.song, stem.name, self.taxonomy.format(stem.given)) for stem in self.stems]
+        return fingerprint(self.root, self.taxonomy, rows)
+
+    def written(self) -> str:
+        """A hash of when each file was last written: it tells of changes between the samples of the fingerprint."""
+        return hashlib.sha256("\n".join(_written(self.file(stem)) for stem in self.stems).encode()).hexdigest()
+
+    def origin(self) -> dict[str, Any]:
+        """What work on this dataset depends on, as JSON: `fingerprint`, `written`, `root` and `classes`."""
+        return {
+            "fingerprint": self.fingerprint(),
+            "written": self.written(),
+            "root": str(self.root.resolve()),
+            "classes": list(self.taxonomy.classes),
+        }
+
+
+FINGERPRINT = "samples:"
+"""What fingerprints begin with since they are of content; earlier ones were of file sizes."""
+
+
+def fingerprint(root: Path, taxonomy: Taxonomy, rows: Iterable[tuple[str, str, str]]) -> str:
+    """`Dataset.fingerprint` of the stems in `rows`: song, stem name, label set as it is written."""
+    digest = hashlib.sha256(",".join(taxonomy.classes).encode())
+    contents: dict[str, str] = {}
+    for song, name, labels in rows:
+        path, _ = split_stem_name(name)
+        if path not in contents:
             try:
-                size = self.file(stem).stat().st_size
+                contents[path] = sample_digest(root / path)
             except OSError:
-                size = -1
-            labels = self.taxonomy.format(stem.given)
-            digest.update(f"\n{stem.song}\t{stem.name}\t{labels}\t{size}".encode())
-        return digest.hexdigest()
+                contents[path] = "missing"
+        digest.update(f"\n{song}\t{name}\t{labels}\t{contents[path]}".encode())
+    return FINGERPRINT + digest.hexdigest()
+
+
+def _written(path: Path) -> str:
+    try:
+        return str(path.stat().st_mtime_ns)
+    except OSError:
+        return "missing"
 
 
 def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -126,7 +126,7 @@ def evaluate(
         by_song.setdefault(stem.song, []).append(stem)
     rows, failed = [], {}
     file = Path(out) / _MEASURED_FILE if out is not None and made_by is not None else None
-    measured = ResumableRows(file, {"dataset": dataset.fingerprint(), "made_by": dict(made_by or {})})
+    measured = ResumableRows(file, {"dataset": dataset.origin(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
         if progress is not None:
             progress("evaluating", done, len(by_song))

@@ -86,7 +86,7 @@ def refine_labels(
     dataset.check_outside(out, cache)
     request: dict[str, Any] = {
         "settings": asdict(settings),
-        "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
+        "dataset": dataset.origin(),
         "licence": licence,
         "decisions": describe(decided, dataset),
     }

@@ -27,7 +27,7 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.layouts import open_dataset
-from restem.dataset.table import Dataset, check_outside, check_relative
+from restem.dataset.table import FINGERPRINT, Dataset, check_outside, check_relative, fingerprint
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
@@ -150,6 +150,20 @@ class Run:
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
+
+    def check_unchanged(self) -> None:
+        """Raises RunError when the content of the dataset has changed since it was refined, or some of it is missing.
+
+        Files that were written again with the same content count as unchanged. Of a run of a version that kept no hash
+        of content, nothing is known.
+        """
+        expected = str(self.description["dataset"].get("fingerprint", ""))
+        rows = self.found.select("song", "stem", "given").rows()
+        if expected.startswith(FINGERPRINT) and expected != fingerprint(self.dataset_root, self.taxonomy, rows):
+            raise RunError(
+                f"{self.dataset_root}: the dataset has changed since {self.path} was made of it, so its labels may be "
+                "those of other sounds; run `restem refine` again with another `out`."
+            )
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""

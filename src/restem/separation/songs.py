@@ -23,6 +23,7 @@ from restem.audio.pcm import to_channels
 from restem.audio.reader import BLOCK_FRAMES, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
+from restem.content import file_sha256
 from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
 from restem.file_names import Names, safe_name
@@ -85,12 +86,15 @@ class _Request:
 
     def describe(self, song: Path) -> dict[str, Any]:
         """The content of a song's manifest; different requests have different ones."""
-        status = song.stat()
+        try:
+            content = file_sha256(song)
+        except OSError as error:
+            raise AudioError(f"{song}: {(error.strerror or 'cannot be read').lower()}.") from error
         return {
             "restem": __version__,
             "licence": self.separator.config.licence,
             "song": str(song.absolute()),
-            "bytes": status.st_size,
+            "sha256": content,
             "separator": self.fingerprint,
             "stems": list(self.names),
             "residual": self.residual,

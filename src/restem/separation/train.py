@@ -192,11 +192,11 @@ def train(
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
-    root, taxonomy, fingerprint = _origin(data)
+    root, taxonomy, origin = _origin(data)
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
-    request = {"settings": settings.as_dict(), "dataset": {"fingerprint": fingerprint, "root": str(root.resolve())}}
+    request = {"settings": settings.as_dict(), "dataset": origin}
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
@@ -213,7 +213,7 @@ def train(
         rate_hz=settings.rate_hz,
         segment_s=settings.example_s,
         parameters=settings.parameters,
-        dataset=fingerprint,
+        dataset=origin["fingerprint"],
         licence=licence,
     )
     remixer = _remixer(learned, store, settings)
@@ -362,13 +362,20 @@ class _SaveAndReport(Callback):
             self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1))
 
 
-def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
-    """The root folder of the audio, the taxonomy, and a hash of the training data."""
+def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, dict[str, Any]]:
+    """The root folder of the audio, the taxonomy, and what the training data are, see `Dataset.origin`."""
     if isinstance(data, Dataset):
-        return data.root, data.taxonomy, data.fingerprint()
-    described = data.description["dataset"]
+        return data.root, data.taxonomy, data.origin()
+    data.check_unchanged()
     labels = hashlib.sha256(data.labels.select("stem", "refined", "verdict").write_csv().encode()).hexdigest()
-    return data.dataset_root, data.taxonomy, f"{described.get('fingerprint', '')}-{labels[:16]}"
+    described = data.description["dataset"]
+    origin = {
+        "fingerprint": f"{described.get('fingerprint', '')}-{labels[:16]}",
+        "written": described.get("written", ""),
+        "root": str(data.dataset_root.resolve()),
+        "classes": list(data.taxonomy.classes),
+    }
+    return data.dataset_root, data.taxonomy, origin
 
 
 def _decode(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside
 from restem.labelling.encoders.interface import EncoderCard, Kind, card_from
@@ -19,7 +20,6 @@ from restem.labelling.encoders.registry import (
     KNOWN,
     WEIGHTS_FILES,
     encoders_folder,
-    file_sha256,
     installed,
     open_encoder,
 )

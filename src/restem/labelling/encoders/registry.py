@@ -5,7 +5,6 @@ An installed encoder is a folder with its name: `card.json`, and `model.safetens
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
 from restem.labelling.encoders.interface import Encoder, EncoderCard, Kind, card_from
 
@@ -124,11 +124,6 @@ def open_encoder(card: EncoderCard, weights: Path, device: str = "cpu") -> Encod
     from restem.labelling.encoders.musicnn_weights import build
 
     return MusicnnEncoder(card, build(card.kind, load_file(weights)), torch.device(device))
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_card(path: Path) -> EncoderCard:
