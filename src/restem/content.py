@@ -49,8 +49,8 @@ def file_sha256(path: Path) -> str:
 def file_identity(path: Path) -> list[int | str]:
     """What no two different contents share: device, inode, size, times of change in ns, and the `sample_digest`.
 
-    A file whose folder was moved on its disk keeps its identity, a copy has another one. Raises OSError as `sample_digest`
-    does.
+    A file whose folder was moved on its disk keeps its identity, a copy has another one. Raises OSError as
+    `sample_digest` does.
     """
     status = path.stat()
     return [

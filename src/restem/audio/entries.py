@@ -54,7 +54,7 @@ class EntryStore(ABC, Generic[Entry]):
         """Writes the data of a stem's entry and returns its header. Raises AudioError when it cannot be decoded."""
 
     def entry(self, source: Source) -> Path:
-        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file does not exist."""
+        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file cannot be read."""
         path, stream = source
         try:
             identity = [*file_identity(path), stream, *self._what]
