@@ -14,6 +14,7 @@ from typing import Any
 
 from restem.errors import RunError
 from restem.files import write_json
+from restem.working import LOCK_FILE
 
 _INPUTS = {"fingerprint": "dataset", "written": "dataset", "sha256": "song"}
 """Keys of a request that are about the content of its input."""
@@ -93,9 +94,9 @@ class WorkRecord:
         return f"holds a {self.what} that differs in {', '.join(named)}{', ...' if settings[3:] else ''}"
 
     def _is_foreign(self, path: Path) -> bool:
-        """Whether a file is anything but the temporary file of a record, which a kill at the very start leaves."""
+        """Whether a file is anything but what a kill at the very start leaves: a lock, or part of a record."""
         unfinished = self.unfinished.relative_to(self.folder).parts
-        return path.name != unfinished[0] and not path.name.startswith(f".{unfinished[0]}.")
+        return path.name not in (unfinished[0], LOCK_FILE) and not path.name.startswith(f".{unfinished[0]}.")
 
 
 class ResumableRows:

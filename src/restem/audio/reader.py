@@ -27,8 +27,8 @@ MP4 = "MP4"
 
 BLOCK_FRAMES = 1 << 16
 
-# The rate of a damaged header, not of music. Resampled to the rate of a separator, a few seconds would fill the memory.
-LOWEST_RATE_HZ = 1000
+# Other rates are those of damaged headers. Resampled to the rate of a separator, a few seconds would fill the memory.
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 
 # How long before the wanted sample decoding starts, where a frame depends on earlier ones: AAC needs two frames, 0.1 s
 # at 22 kHz; MP3 needs as many as its bit reservoir (511 bytes) reaches back.
@@ -102,10 +102,10 @@ class AudioReader:
         else:
             self._source = _SoundFileSource(path)
         self.info = self._source.info
-        if self.info.rate_hz < LOWEST_RATE_HZ:
+        if not LOWEST_RATE_HZ <= self.info.rate_hz <= HIGHEST_RATE_HZ:
             self.close()
             raise AudioError(
-                f"{path}: has a sampling rate of {self.info.rate_hz} Hz, too low for music; correct its header."
+                f"{path}: has a sampling rate of {self.info.rate_hz} Hz, which music has not; correct its header."
             )
         if self.info.frames == 0:
             self.close()

@@ -40,6 +40,7 @@ from restem.files import write_json, written_aside
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.taxonomy import Taxonomy
+from restem.working import alone_in
 
 DESCRIPTION_FILE = "corrupt.json"
 LOSSLESS_EXTENSIONS = ("flac", "wav")
@@ -141,20 +142,23 @@ def corrupt(
     }
     dataset.check_outside(out)
     record = WorkRecord(out, DESCRIPTION_FILE, description, "noisy copy")
+    executor = Processes.of(workers)
     if record.begin():
         return out
-    record.note()
-
-    jobs = []
-    for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
-        done = out / _PROGRESS_FOLDER / f"{number}.json"
-        jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
-    results: list[dict[str, Any]] = [{}] * len(jobs)
-    report = stage(progress, "corrupting")
-    for count, (index, result) in enumerate(Processes.of(workers).map_unordered(_corrupt_song, jobs), start=1):
-        results[index] = result
-        report(count, len(jobs))
-    _finish(out, kind, record, results)
+    with alone_in(out):
+        if record.begin():
+            return out  # another process has finished it meanwhile
+        record.note()
+        jobs = []
+        for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
+            done = out / _PROGRESS_FOLDER / f"{number}.json"
+            jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
+        results: list[dict[str, Any]] = [{}] * len(jobs)
+        report = stage(progress, "corrupting")
+        for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
+            results[index] = result
+            report(count, len(jobs))
+        _finish(out, kind, record, results)
     return out
 
 
@@ -191,8 +195,6 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(job.record.read_text(encoding="utf-8"))
         if all((job.out / row[1]).is_file() for row in result["truth"]):
             return result
-    for left in (job.out / job.folder).glob(".*.part"):
-        left.unlink()
     sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)
     measured = {source: measure(job.root / source.path, source.stream) for source in sources}
 

@@ -54,6 +54,7 @@ from restem.runs.run import (
     open_run,
     write_run,
 )  # fmt: skip
+from restem.working import alone_in
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
@@ -91,18 +92,37 @@ def refine_labels(
         "decisions": describe(decided, dataset),
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
-    if record.begin():
-        if all((out / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE)):
-            return open_run(out)
-        (out / DESCRIPTION_FILE).unlink()  # a table was lost since: the run is made again
-        record.content["finished"] = False
-    record.note()
-    store = Store(cache, settings.mel)
-    executor = Processes.of(workers)
-    timed = Timed(progress)
+    store, executor = Store(cache, settings.mel), Processes.of(workers)
+    if _is_whole(record):
+        return open_run(out)
+    with alone_in(out):
+        if _is_whole(record):
+            return open_run(out)  # another process has finished it meanwhile
+        return _refine(dataset, record, settings, device, store, executor, decided, Timed(progress))
+
+
+def _is_whole(record: WorkRecord) -> bool:
+    """Whether the run is finished; raises RunError as `WorkRecord.begin` does."""
+    return record.begin() and all((record.folder / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE))
+
+
+def _refine(
+    dataset: Dataset,
+    record: WorkRecord,
+    settings: RefineSettings,
+    device: str,
+    store: Store,
+    executor: Executor,
+    decided: Mapping[str, Decided] | None,
+    timed: Timed,
+) -> Run:
+    """Does what is left of the work, and writes the run."""
+    out, request = record.folder, record.request
+    (out / DESCRIPTION_FILE).unlink(missing_ok=True)  # a table was lost since: the run is made again
+    record.note(finished=False)
     with timed("features") as report:
         features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report)
-    config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
+    config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, device, executor, config)
     known = known_labels(features, decided)
     targets = known.over_segments(known.over_stems(features.given)[features.segments.stem])

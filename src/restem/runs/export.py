@@ -245,10 +245,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
     Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
     """
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+    if _is_taken(out):
         raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
     try:
         with folder_written_aside(out) as folder:
             yield folder
     except OSError as error:
+        if _is_taken(out):
+            raise DatasetError(f"{out}: was made by another process meanwhile; choose a new folder.") from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+
+
+def _is_taken(out: Path) -> bool:
+    return out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))

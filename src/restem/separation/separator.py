@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restem._version import __version__
+from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.files import write_json, written_aside
 from restem.renaming import current_name
@@ -25,8 +26,7 @@ from restem.taxonomy import Taxonomy
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-# Larger values are a mistake or a damaged file: libsndfile takes no higher rate, and no longer piece fits into memory.
-_HIGHEST_RATE_HZ = 655_350
+# Longer pieces are a mistake or a damaged file: none fits into memory.
 _LONGEST = 1 << 28
 
 _DAMAGES = (
@@ -58,7 +58,7 @@ class SeparatorConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
-        if not (isinstance(self.rate_hz, int) and 0 < self.rate_hz <= _HIGHEST_RATE_HZ):
+        if not (isinstance(self.rate_hz, int) and LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ):
             raise UsageError(f"A separator cannot have a rate of {self.rate_hz!r} Hz.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")

@@ -20,7 +20,7 @@ import numpy as np
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
-from restem.audio.reader import BLOCK_FRAMES, open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
@@ -287,8 +287,8 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
         )
     if sound.shape[0] > max(_MOST_CHANNELS, sound.shape[1]):
         raise UsageError(f"`audio` has the shape {sound.shape}; it must be (channel, sample), so transpose it.")
-    if rate_hz < 1:
-        raise UsageError(f"`rate_hz` must be at least 1, not {rate_hz}.")
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise UsageError(f"`rate_hz` must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, not {rate_hz}.")
     if not np.isfinite(sound).all():
         raise AudioError("`audio` holds samples that are NaN or infinite.")
     return sound.astype(np.float32, copy=False)
@@ -299,9 +299,14 @@ def _separate_song(song: Path, folder: Path, request: _Request, report: Callable
     record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
     if record.begin():
         return False
-    with folder_written_aside(folder) as aside:
-        peak = _write_stems(song, aside, request, report)
-        write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
+    try:
+        with folder_written_aside(folder) as aside:
+            peak = _write_stems(song, aside, request, report)
+            write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
+    except OSError:
+        if record.begin():
+            return False  # another process has made the same meanwhile
+        raise
     return peak > 1.0 and request.subtype != "FLOAT"
 
 

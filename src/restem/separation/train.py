@@ -24,6 +24,7 @@ from torch import Tensor
 
 from restem import fitting
 from restem.audio.pcm import PcmStore
+from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.audio.store import default_cache
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
@@ -49,6 +50,7 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.working import alone_in
 
 TRAINING_FILE = "training.json"
 
@@ -88,9 +90,11 @@ class TrainSettings(TrainOptions):
             raise UsageError(f"`coherent` is a share, from 0 to 1, not {self.coherent}.")
         if not 0.0 <= self.validation < 1.0:
             raise UsageError(f"`validation` is a share, from 0 to below 1, not {self.validation}.")
-        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience", "rate_hz"):
+        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(f"`{name}` must be at least 1, not {getattr(self, name)}.")
+        if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
+            raise UsageError(f"`rate_hz` must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, not {self.rate_hz}.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
         if self.max_time is not None and not isinstance(self.max_time, timedelta):
@@ -200,11 +204,6 @@ def train(
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
-
-    stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
-    stems, failures = _decode(root, stems, store, executor, report)
-    learned, checked = split_validation(stems, settings.validation, settings.seed)
-    fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
         model=settings.model,
         classes=taxonomy.classes,
@@ -215,15 +214,6 @@ def train(
         parameters=settings.parameters,
         dataset=origin["fingerprint"],
         licence=licence,
-    )
-    remixer = _remixer(learned, store, settings)
-    module = SeparatorModule(config.build(), settings)
-    watching = _remixer(checked, store, settings) if checked else None
-    record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
-        seconds_of_class={
-            name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(taxonomy.classes)
-        },
     )
     loop = fitting.Loop(
         out,
@@ -240,18 +230,50 @@ def train(
         strategy=strategy,
         loaders=0 if device == "cpu" else executor.workers,
     )
+    with alone_in(out):
+        if record.begin():
+            return load_separator(out)  # another process has finished it meanwhile
+        stems = (
+            training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+        )
+        stems, failures = _decode(root, stems, store, executor, report)
+        return _train(stems, failures, store, config, settings, loop, record, report)
+
+
+def _train(
+    stems: list[TrainingStem],
+    failures: Mapping[str, str],
+    store: PcmStore,
+    config: SeparatorConfig,
+    settings: TrainSettings,
+    loop: fitting.Loop,
+    record: WorkRecord,
+    report: Progress,
+) -> Separator:
+    """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
+    learned, checked = split_validation(stems, settings.validation, settings.seed)
+    fitting.prepare(loop.accelerator, loop.threads, settings.seed)
+    remixer = _remixer(learned, store, settings)
+    module = SeparatorModule(config.build(), settings)
+    watching = _remixer(checked, store, settings) if checked else None
+    record.note(
+        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
+        seconds_of_class={
+            name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+        },
+    )
     saving = fitting.fit(
         module,
         loop,
         _draw(remixer, settings),
         _draw(watching, settings) if watching else None,
         -(-settings.validation_examples // settings.batch),
-        [_SaveAndReport(out, record, report)],
+        [_SaveAndReport(loop.folder, record, report)],
     )
     if saving:
-        save_separator(out, config, module.separator.network.state_dict())
+        save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
-        fitting.finish(out)
+        fitting.finish(loop.folder)
     return module.separator.eval()
 
 
