@@ -33,6 +33,7 @@ from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
+from restem.dataset.usage import check_mixtures
 from restem.errors import UsageError
 from restem.executing.processes import Processes
 from restem.file_names import song_folders
@@ -67,6 +68,7 @@ def corrupt(
     level_db: float = -20.0,
     among: Collection[str] | None = None,
     format: str = "flac",
+    only: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -93,6 +95,8 @@ def corrupt(
         Only these classes are confused, at least two; by default all.
     format
         `flac` or `wav`, of 24 bits.
+    only
+        Leave stems of no class out of the copy; otherwise they are an error.
     workers
         Processes; by default one for each available core.
     progress
@@ -108,7 +112,7 @@ def corrupt(
     UsageError
         For an argument out of range.
     DatasetError
-        When `out` lies in the dataset, or a stem is not labelled with one class.
+        When `out` lies in the dataset, a stem is not labelled with one class, or, without `only`, is of none.
     RunError
         When `out` holds anything but the result of the same call.
     AudioError
@@ -126,6 +130,7 @@ def corrupt(
     extension = format.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
         raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
+    check_mixtures(dataset, only)
     plan = plan_noise(dataset, kind, rate, seed, level_db, among)
     description = {
         "restem": __version__,

@@ -52,12 +52,26 @@ class Stem:
         return self.path if self.stream is None else f"{self.path}#{self.stream}"
 
 
+UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
+"""How the reason ends for a file that would be a stem if its name were that of a class."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that is not a stem of the dataset, and why."""
 
     path: str
     reason: str
+
+    @property
+    def unclassed(self) -> bool:
+        """Whether it would be a stem if its name were that of a class: its sound belongs into the mixture of a song."""
+        return self.reason.endswith(UNKNOWN_CLASS)
+
+    @property
+    def expected(self) -> bool:
+        """Whether it is certainly no stem: a mixture, or a hidden file."""
+        return self.reason == "hidden" or self.reason.endswith("not a stem")
 
 
 @dataclass(frozen=True, repr=False)

@@ -29,6 +29,7 @@ from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.progress import Progress
 from restem.resuming import ResumableRows
+from restem.taxonomy import Taxonomy
 from restem.wording import counted, decimal
 from restem.working import alone_in
 
@@ -234,11 +235,7 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
         place = next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
         if place is None:
             raise DatasetError(f"{folder / song}: no such folder of estimates.")
-        found: dict[str, Path] = {}
-        for path in sorted(place.iterdir()):
-            name = dataset.taxonomy.match(path.stem) if path.suffix.lower() in EXTENSIONS else None
-            if name is not None:
-                found.setdefault(name, path)
+        found = _estimates_of_classes(place, dataset.taxonomy)
         needed = {name for stem in dataset.stems if stem.song == song for name in stem.given}
         if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
             raise DatasetError(f"{place}: holds no estimate of {missing[0]}.")
@@ -268,6 +265,25 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
                     )
 
     return estimate
+
+
+def _estimates_of_classes(place: Path, taxonomy: Taxonomy) -> dict[str, Path]:
+    """The estimate of each class in the folder of a song: the file with the class's own name, or else an alias of it.
+
+    Raises DatasetError when two files claim one class.
+    """
+    claims: dict[str, list[Path]] = {}
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and (name := taxonomy.match(path.stem)):
+            claims.setdefault(name, []).append(path)
+    found = {}
+    for name, paths in claims.items():
+        exact = [path for path in paths if path.stem.lower() == name]
+        first, *others = exact or paths
+        if others:
+            raise DatasetError(f"{first}: claims to be {name}, as {others[0].name} does; remove or rename one of them.")
+        found[name] = first
+    return found
 
 
 def _mean(values: list[float | None]) -> float | None:

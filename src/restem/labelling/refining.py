@@ -82,6 +82,7 @@ def refine_labels(
     """
     out = Path(out)
     settings = settings or RefineSettings()
+    dataset.taxonomy.check_learnable()
     device = choose_device(device)
     cache = Path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)

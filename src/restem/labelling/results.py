@@ -13,6 +13,7 @@ import polars as pl
 
 from restem._version import __version__
 from restem.dataset.table import Dataset
+from restem.dataset.usage import left_out
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
@@ -86,6 +87,8 @@ def describe_run(
             "aliases": dict(taxonomy.aliases),
             "songs": len(dataset.songs),
             "stems": len(dataset),
+            "left_out": left_out(dataset),
+            "unclassed": sum(item.unclassed for item in dataset.skipped),
         },
         "versions": {
             "restem": __version__,

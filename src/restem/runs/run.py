@@ -28,6 +28,7 @@ import polars as pl
 
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import FINGERPRINT, Dataset, check_outside, check_relative, fingerprint
+from restem.dataset.usage import missing_sound
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
@@ -164,6 +165,12 @@ class Run:
                 f"{self.dataset_root}: the dataset has changed since {self.path} was made of it, so its labels may be "
                 "those of other sounds; run `restem refine` again with another `out`."
             )
+
+    def check_mixtures(self, only: bool) -> None:
+        """Raises DatasetError when files of no class are left out of the mixtures, unless `only` asks for that."""
+        count = int(self.description["dataset"].get("unclassed", 0))
+        if count and not only:
+            raise DatasetError(missing_sound(str(self.dataset_root), count))
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
@@ -28,6 +29,7 @@ from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.audio.store import default_cache
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
+from restem.dataset.usage import check_mixtures
 from restem.devices import choose_device
 from restem.errors import DatasetError, RestemError, UsageError
 from restem.executing.interface import Executor
@@ -134,6 +136,7 @@ def train(
     workers: int | None = None,
     threads: int = 1,
     licence: str = "",
+    only: bool = False,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Separator:
@@ -165,6 +168,8 @@ def train(
         torch's threads on a CPU; the last digits of the result depend on them.
     licence
         The licence of the audio, kept with the separator; by default the run's.
+    only
+        Leave stems of no class out of the mixtures; otherwise they are an error.
     progress
         Called with the stage, the steps done and in all.
     **changes
@@ -180,12 +185,15 @@ def train(
     RunError
         When `out` holds something else.
     DatasetError
-        When no stem can be used, or a folder to be written lies in the dataset.
+        When no stem can be used, only one class has stems, a stem is of no class (without `only`), or a folder to be
+        written lies in the dataset.
     UsageError
         For settings that cannot be.
     """
     settings = with_changes(settings or TrainSettings(), changes)
     data = opened_data(data)
+    data.check_mixtures(only) if isinstance(data, Run) else check_mixtures(data, only)
+    data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
     executor = Processes.of(workers)
@@ -251,6 +259,12 @@ def _train(
     report: Progress,
 ) -> Separator:
     """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
+    present = np.any([stem.labels for stem in stems], axis=0)
+    if present.sum() < 2:
+        (name,) = [name for name, there in zip(config.classes, present, strict=True) if there]
+        raise DatasetError(
+            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
+        )
     learned, checked = split_validation(stems, settings.validation, settings.seed)
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
     remixer = _remixer(learned, store, settings)
