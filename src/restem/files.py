@@ -55,6 +55,14 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises OSError when the file cannot be read, and ValueError for what is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as readable JSON, atomically."""
     with written_aside(path) as aside:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from restem.errors import RunError
-from restem.files import write_json
+from restem.files import read_json, write_json
 from restem.working import LOCK_FILE
 
 _INPUTS = {"fingerprint": "dataset", "written": "dataset", "sha256": "song"}
@@ -75,7 +75,7 @@ class WorkRecord:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
@@ -112,7 +112,7 @@ class ResumableRows:
         self._rows: dict[str, list[Any]] = {}
         if file is not None:
             try:
-                found = json.loads(file.read_text(encoding="utf-8"))
+                found = read_json(file)
                 if found["request"] == self._request:
                     self._rows = dict(found["songs"])
             except (OSError, ValueError, KeyError, TypeError):

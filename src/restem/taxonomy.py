@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from restem.content import check_ordinary
 from restem.errors import TaxonomyError, UsageError
 from restem.notebook import html_table
 
@@ -206,13 +207,15 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
     """
     if not text_or_path.lower().endswith((".yaml", ".yml")):
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
-    import yaml
+    from restem.plain_yaml import parse_yaml
 
     path = Path(text_or_path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({str(error).splitlines()[0]}).") from error
+        check_ordinary(path)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({reason}).") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise TaxonomyError(f"{path}: expected one `class: [alias, ...]` a line.")
     aliases: dict[str, str] = {}
@@ -220,6 +223,11 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
         if others is not None and not isinstance(others, list):
             raise TaxonomyError(f"{path}: the aliases of {name!r} must be a list, as in `{name}: [a, b]`.")
         for alias in others or []:
+            if isinstance(alias, bool) or not isinstance(alias, str | int):
+                raise TaxonomyError(f"{path}: the alias {alias!r} of {name!r} is not a word; write it in quotes.")
             if aliases.setdefault(str(alias), name) != name:
                 raise TaxonomyError(f"{path}: the alias {alias!r} stands for two classes.")
-    return Taxonomy(tuple(content), aliases)
+    try:
+        return Taxonomy(tuple(content), aliases)
+    except TaxonomyError as error:
+        raise TaxonomyError(f"{path}: {error}") from error

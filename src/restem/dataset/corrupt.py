@@ -14,7 +14,6 @@ throughout is not in the truth, since it does not sound.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from restem.dataset.usage import check_mixtures
 from restem.errors import UsageError
 from restem.executing.processes import Processes
 from restem.file_names import song_folders
-from restem.files import write_json, written_aside
+from restem.files import read_json, write_json, written_aside
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.taxonomy import Taxonomy
@@ -197,7 +196,7 @@ def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, A
 def _corrupt_song(job: _Job) -> dict[str, Any]:
     """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused."""
     if job.record.exists():
-        result: dict[str, Any] = json.loads(job.record.read_text(encoding="utf-8"))
+        result: dict[str, Any] = read_json(job.record)
         if all((job.out / row[1]).is_file() for row in result["truth"]):
             return result
     sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)

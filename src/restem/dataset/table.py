@@ -195,8 +195,12 @@ def _written(path: Path) -> str:
 def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key under which `take2` comes before `take10`."""
     parts = re.split(r"(\d+)", text.lower())
-    # isdecimal, unlike isdigit, is false for a superscript, which int() refuses.
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+    # By the number of digits, then by the digits: int() would refuse thousands of them.
+    numbers = (part.lstrip("0") if part.isdecimal() else None for part in parts)
+    return tuple(
+        (1, 0, part) if digits is None else (0, len(digits), digits)
+        for part, digits in zip(parts, numbers, strict=True)
+    )
 
 
 def split_stem_name(name: str) -> tuple[str, int | None]:

@@ -17,7 +17,7 @@ from restem.dataset.usage import left_out
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
-from restem.runs.run import labels_schema, segments_schema
+from restem.runs.tables import labels_schema, segments_schema
 
 
 def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:

@@ -25,6 +25,9 @@ from restem.taxonomy import Taxonomy
 DECISIONS_FILE = "decisions.sqlite"
 CSV_COLUMNS = ("time", "person", "song", "stem", "old", "new", "unsure", "start_s", "end_s")
 
+LONGEST_PERSON = 100  # characters of a name
+SHORTEST_RANGE_S = 0.01  # that can be heard
+
 _LONGEST_WAIT_S = 20.0  # for other writers
 _TABLE = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -190,8 +193,10 @@ def read_decisions(path: Path, taxonomy: Taxonomy) -> list[Decision]:
         if unsure not in ("", "yes", "no"):
             raise DatasetError(f"{where}: {unsure!r} in the column unsure; write yes, or nothing.")
         start_s, end_s = _range(row.get("start_s") or "", row.get("end_s") or "", where)
+        if unsure == "yes" and start_s is not None:
+            raise DatasetError(f"{where}: only a whole stem can be unsure; leave out start_s and end_s.")
         stem = check_relative(row["stem"], where)
-        person, time = row.get("person") or "", row.get("time") or ""
+        person, time = (row.get("person") or "")[:LONGEST_PERSON], _time((row.get("time") or "").strip(), where)
         decisions.append(
             Decision(row["song"], stem, old, None if unsure == "yes" else new, person, time, start_s, end_s)
         )
@@ -205,11 +210,26 @@ def _range(start: str, end: str, where: str) -> tuple[float | None, float | None
         start_s, end_s = float(start), float(end)
     except ValueError:
         start_s = end_s = math.nan
-    if not 0 <= start_s < end_s < math.inf:
-        raise DatasetError(
-            f"{where}: {start!r} to {end!r} is not a time range; give start_s and a later end_s, or neither."
-        )
+    if reason := wrong_range(start_s, end_s):
+        raise DatasetError(f"{where}: {start[:20]!r} to {end[:20]!r} {reason}; give start_s and end_s, or neither.")
     return start_s, end_s
+
+
+def wrong_range(start_s: float, end_s: float, seconds: float = math.inf) -> str:
+    """Why nothing can be decided about this time range of a stem of `seconds`, or an empty string."""
+    if not (start_s >= 0 and end_s - start_s >= SHORTEST_RANGE_S and end_s < math.inf):
+        return "is not a time range of 0.01 s or more"
+    return "" if end_s <= seconds + SHORTEST_RANGE_S else f"ends beyond the end of the stem, at {seconds:.2f} s"
+
+
+def _time(text: str, where: str) -> str:
+    """A time as it is written in ISO 8601, or nothing; raises DatasetError for anything else."""
+    try:
+        if text:
+            datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {text[:40]!r} is not a time; write it as {_now()}, or leave it out.") from error
+    return text
 
 
 def _insert(database: sqlite3.Connection, decision: Decision) -> int:

@@ -5,7 +5,6 @@ An installed encoder is a folder with its name: `card.json`, and `model.safetens
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from platformdirs import user_data_path
 
 from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
+from restem.files import read_json
 from restem.labelling.encoders.interface import Encoder, EncoderCard, Kind, card_from
 
 FOLDER_VARIABLE = "RESTEM_ENCODERS"
@@ -128,6 +128,6 @@ def open_encoder(card: EncoderCard, weights: Path, device: str = "cpu") -> Encod
 
 def _read_card(path: Path) -> EncoderCard:
     try:
-        return card_from(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return card_from(read_json(path), str(path))
     except (OSError, ValueError) as error:
         raise RestemError(f"{path}: cannot be read as a card; delete the folder and add the encoder again.") from error
