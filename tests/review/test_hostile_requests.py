@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from restem.review.session import ReviewSession
 from restem.runs.run import open_run
 
 NUMBERS = ("NaN", "-1", "1e999", "9" * 20, "9" * 5000, "0x1", "1.5", "", "%00", "\u0663", "true", "null", "-0")
@@ -108,6 +109,22 @@ class TestDecisions:
         assert 400 <= connection.getresponse().status < 500
         connection.close()
         assert open_run(run.path).decisions == ()
+
+
+def test_a_fault_does_not_show_the_token(
+    refusing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    served, _ = refusing
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(ReviewSession, "stem", fail)
+    status, headers, content = served.ask("/api/stems/0")
+    assert status == 500 and json.loads(content) == {"error": "A fault in restem itself: ZeroDivisionError."}
+    assert "content-security-policy" in headers
+    said = capsys.readouterr().err + caplog.text
+    assert "ZeroDivisionError: by nothing" in said and served.token not in said
 
 
 class TestAddresses:

@@ -10,12 +10,15 @@ and it answers before the body of a request has been read, so that the connectio
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOG = logging.getLogger("uvicorn.error")
 
 LARGEST_BODY = 1 << 16  # bytes
 _LARGEST_REFUSED = 1 << 20  # bytes that are read of a refused body
@@ -61,6 +64,10 @@ class AccessGuard:
                 return
             except _TooLargeError:
                 refusal = 413, "The request is too large."
+            except Exception as error:
+                # It was answered with status 500. The server's own message would show the token.
+                _LOG.error("A fault in restem itself: %s: %s", type(error).__name__, error)
+                return
         status, reason = refusal
         await _discard(receive)
         await PlainTextResponse(reason, status, {"connection": "close"})(scope, receive, guarded)
