@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from restem.content import sample_digest
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError
+from restem.evaluation.separation import evaluate
 from restem.labelling.refining import refine_labels
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings
@@ -137,6 +138,29 @@ def test_separate(tmp_path: Path, songs: Path) -> None:
     os.utime(song, ns=(time, time))
     (reason,) = separate(separator, song, tmp_path / "out", device="cpu").failed.values()
     assert "the song has changed since" in reason and "choose another `out`" in reason
+
+
+def test_evaluate(songs: Path, tmp_path: Path) -> None:
+    """Songs that were measured before an interruption are measured again when the dataset has changed since."""
+    measured = []
+
+    def estimate(song: str, mixture: Iterator[np.ndarray], *_: int) -> Iterator[np.ndarray]:
+        measured.append(song)
+        if song == "Song 2":
+            raise KeyboardInterrupt
+        for block in mixture:
+            yield np.zeros((4, *block.shape), np.float32)
+
+    def attempt() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(open_dataset(songs), estimate, tmp_path / "out", made_by={"by": "zeros"})
+
+    attempt()
+    attempt()
+    assert len(measured) == 3
+    swap(songs)
+    attempt()
+    assert len(measured) == 5
 
 
 def test_other_classes_are_named_as_such(songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import restem
 from restem.dataset.truth import read_truth
 from restem.errors import DatasetError, RestemError, RunError
 from restem.review.session import ReviewSession
-from restem.runs.ledger import read_decisions
+from restem.runs.ledger import Ledger, read_decisions
 from restem.runs.run import import_decisions, open_run, write_run
 from restem.runs.tables import labels_schema, segments_schema
 from restem.separation.training_stems import training_stems_of_run
@@ -299,3 +301,32 @@ def test_times_that_are_not_times(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="is not a time"):
             import_decisions(folder / "run", file)
     assert open_run(folder / "run").decisions == ()
+
+
+def test_rows_of_the_database_of_decisions(folder: Path, snapshot: Callable) -> None:
+    """SQLite lets anything be in any column, and anybody write to the file."""
+    before, drawn = snapshot(folder / "songs"), random.Random(2)
+    file = folder / "run" / "decisions.sqlite"
+    values = (None, "", "bass", "tuba", "x", 5, -1.0, 0.5, 1e300, float("inf"), b"x", "Song 1/bass.wav", "\x1b[31m")
+    good = ["2026-01-01T00:00:00", "ada", "Song 1", "Song 1/bass.wav", "bass", "drums", 0.1, 0.5]
+    whole = (folder / "run" / "labels.csv").read_bytes()
+    try:
+        for number in range(60):
+            with Ledger(folder / "run").writing() as database:
+                database.execute("DELETE FROM decisions")
+                row = [one if drawn.random() < 0.8 else drawn.choice(values) for one in good]
+                with suppress(sqlite3.IntegrityError):  # what the table itself refuses
+                    database.execute(
+                        "INSERT INTO decisions (time, person, song, stem, old, new, start_s, end_s) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row,
+                    )  # fmt: skip
+            use_all(folder, 4000 + number)
+        for harm in (b"", b"SQLite format 3\0", b"x" * 5000):
+            file.write_bytes(harm)
+            use_all(folder, 5000 + len(harm))
+    finally:
+        for left in (folder / "run").glob("decisions.sqlite*"):
+            left.unlink()
+        (folder / "run" / "found.csv").unlink(missing_ok=True)
+        (folder / "run" / "labels.csv").write_bytes(whole)
+    assert snapshot(folder / "songs") == before

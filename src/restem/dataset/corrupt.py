@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,10 +196,8 @@ def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, A
 
 def _corrupt_song(job: _Job) -> dict[str, Any]:
     """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused."""
-    if job.record.exists():
-        result: dict[str, Any] = read_json(job.record)
-        if all((job.out / row[1]).is_file() for row in result["truth"]):
-            return result
+    if (earlier := _earlier_result(job)) is not None:
+        return earlier
     sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)
     measured = {source: measure(job.root / source.path, source.stream) for source in sources}
 
@@ -229,6 +228,15 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     result = {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches}
     write_json(job.record, result)
     return result
+
+
+def _earlier_result(job: _Job) -> dict[str, Any] | None:
+    """What an earlier call noted about the song, if its files are there."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        result: dict[str, Any] = read_json(job.record)
+        if all((job.out / row[1]).is_file() for row in result["truth"]):
+            return result
+    return None
 
 
 def _write_sums(sums: list[tuple[Path, list[Sound]]], gain: float) -> float:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
-from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
+from restem.errors import AudioError, RestemError, RunError, TaxonomyError, UsageError
 from restem.review.access import AccessGuard
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
@@ -174,6 +174,10 @@ def serve(
     called with the address. Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
+    try:
+        run.check_unchanged()
+    except RunError as error:
+        say(str(error))  # the other stems can be judged all the same
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -224,7 +224,9 @@ class ReviewSession:
             return None
         write_decided(self.run)
         self._catch_up()
-        index = self._row_of[undone.stem]
+        index = self._row_of.get(undone.stem)
+        if index is None:
+            raise UnreachableError("The decision was about a stem that this run lacks.")
         return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
 
     def _catch_up(self) -> None:

@@ -88,7 +88,10 @@ class Ledger:
 
     def standing(self) -> tuple[Decision, ...]:
         """The decisions that were not undone, in the order in which they were made."""
-        return tuple(map(_decision, self._read(f"{_STANDING} ORDER BY id")))
+        rows = self._read(f"{_STANDING} ORDER BY id")
+        if not all(map(_is_sound, rows)):
+            raise RunError(f"{self.path}: holds a row that is not a decision; bring it back from a copy.")
+        return tuple(map(_decision, rows))
 
     def changed_since(self, number: int) -> tuple[int, set[str]]:
         """The number of the last row, and the stems that the rows after `number` are about."""
@@ -244,6 +247,16 @@ def _values(one: Decision) -> tuple[object, ...]:
     # To the millisecond, as in the CSV, so that decisions survive an export and import unchanged.
     times = (None if value is None else round(value, 3) for value in (one.start_s, one.end_s))
     return (one.time, one.person, one.song, one.stem, one.old, one.new, *times)
+
+
+def _is_sound(row: tuple[object, ...]) -> bool:
+    """Whether a row holds what a decision can: SQLite lets any type be written to any column."""
+    _, time, person, song, stem, old, new, start_s, end_s = row
+    if not all(isinstance(text, str) for text in (time, person, song, stem, old, "" if new is None else new)):
+        return False
+    if start_s is None or end_s is None:
+        return start_s is end_s
+    return isinstance(start_s, float) and isinstance(end_s, float) and not wrong_range(start_s, end_s)
 
 
 def _decision(row: tuple[object, ...]) -> Decision:

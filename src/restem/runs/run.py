@@ -28,7 +28,7 @@ import polars as pl
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import FINGERPRINT, Dataset, check_outside, fingerprint
 from restem.dataset.usage import missing_sound
-from restem.errors import DatasetError, RunError
+from restem.errors import DatasetError, RunError, TaxonomyError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
@@ -178,8 +178,12 @@ def open_run(path: Path | str) -> Run:
     taxonomy = Taxonomy(tuple(description["dataset"]["classes"]), description["dataset"]["aliases"])
     # Not labels.csv: it may have been edited or not completely written; the database is authoritative.
     found = _read_found(path, taxonomy)
-    decisions = Ledger(path).standing()
-    labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    ledger = Ledger(path)
+    decisions = ledger.standing()
+    try:
+        labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    except TaxonomyError as error:
+        raise RunError(f"{ledger.path}: {error}") from error
     return Run(path, taxonomy, description, labels, decisions)
 
 
