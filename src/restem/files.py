@@ -101,6 +101,9 @@ def _locked(path: Path, *, if_unknown: bool = True) -> Iterator[bool]:
 
     if_unknown: what is yielded where it cannot be locked.
     """
+    if fcntl is None:
+        yield if_unknown
+        return
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # somebody has removed it

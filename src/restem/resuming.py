@@ -16,7 +16,7 @@ from restem.errors import RunError
 from restem.files import read_json, write_json
 from restem.working import LOCK_FILE
 
-_INPUTS = {"fingerprint": "dataset", "written": "dataset", "sha256": "song"}
+_INPUTS = {"fingerprint": "dataset", "content": "dataset", "written": "dataset", "sha256": "song"}
 """Keys of a request that are about the content of its input."""
 
 

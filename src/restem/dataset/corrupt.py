@@ -132,12 +132,11 @@ def corrupt(
         raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
     check_mixtures(dataset, only)
     plan = plan_noise(dataset, kind, rate, seed, level_db, among)
+    origin = dataset.origin()
     description = {
         "restem": __version__,
         "source": str(dataset.root),
-        "fingerprint": dataset.fingerprint(),
-        "written": dataset.written(),
-        "classes": list(dataset.taxonomy.classes),
+        **{key: origin[key] for key in ("fingerprint", "written", "classes")},
         "kind": kind,
         "rate": None if kind == "bleed" else rate,
         "seed": seed,

@@ -149,40 +149,42 @@ class Dataset:
         It does not depend on where the dataset lies and when it was copied there. A file that cannot be read counts as
         missing.
         """
-        rows = [(stem.song, stem.name, self.taxonomy.format(stem.given)) for stem in self.stems]
-        return fingerprint(self.root, self.taxonomy, rows)
-
-    def written(self) -> str:
-        """A hash of when each file was last written: it tells of changes between the samples of the fingerprint."""
-        return hashlib.sha256("\n".join(_written(self.file(stem)) for stem in self.stems).encode()).hexdigest()
+        return str(self.origin()["fingerprint"])
 
     def origin(self) -> dict[str, Any]:
-        """What work on this dataset depends on, as JSON: `fingerprint`, `written`, `root` and `classes`."""
+        """What work on this dataset depends on, as JSON.
+
+        `fingerprint`; `content`, the part of it that is about the files' content; `written`, a hash of when each file
+        was last written, which tells of changes between the samples; `root` and `classes`.
+        """
+        content = content_hash(self.root, [stem.name for stem in self.stems])
+        rows = [f"{stem.song}\t{stem.name}\t{self.taxonomy.format(stem.given)}" for stem in self.stems]
         return {
-            "fingerprint": self.fingerprint(),
-            "written": self.written(),
+            "fingerprint": _hash([",".join(self.taxonomy.classes), *rows, content]),
+            "content": content,
+            "written": _hash([_written(self.file(stem)) for stem in self.stems]),
             "root": str(self.root.resolve()),
             "classes": list(self.taxonomy.classes),
         }
 
 
-FINGERPRINT = "samples:"
-"""What fingerprints begin with since they are of content; earlier ones were of file sizes."""
-
-
-def fingerprint(root: Path, taxonomy: Taxonomy, rows: Iterable[tuple[str, str, str]]) -> str:
-    """`Dataset.fingerprint` of the stems in `rows`: song, stem name, label set as it is written."""
-    digest = hashlib.sha256(",".join(taxonomy.classes).encode())
+def content_hash(root: Path, stems: Iterable[str]) -> str:
+    """A hash of the names of stems, and of samples of the content of their files below `root`."""
     contents: dict[str, str] = {}
-    for song, name, labels in rows:
+    lines = []
+    for name in stems:
         path, _ = split_stem_name(name)
         if path not in contents:
             try:
                 contents[path] = sample_digest(root / path)
             except OSError:
                 contents[path] = "missing"
-        digest.update(f"\n{song}\t{name}\t{labels}\t{contents[path]}".encode())
-    return FINGERPRINT + digest.hexdigest()
+        lines.append(f"{name}\t{contents[path]}")
+    return _hash(lines)
+
+
+def _hash(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _written(path: Path) -> str:

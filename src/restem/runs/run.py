@@ -26,7 +26,7 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.layouts import open_dataset
-from restem.dataset.table import FINGERPRINT, Dataset, check_outside, fingerprint
+from restem.dataset.table import Dataset, check_outside, content_hash
 from restem.dataset.usage import missing_sound
 from restem.errors import DatasetError, RunError, TaxonomyError
 from restem.files import write_json, written_aside
@@ -128,9 +128,8 @@ class Run:
         Files that were written again with the same content count as unchanged. Of a run of a version that kept no hash
         of content, nothing is known.
         """
-        expected = str(self.description["dataset"].get("fingerprint", ""))
-        rows = self.found.select("song", "stem", "given").rows()
-        if expected.startswith(FINGERPRINT) and expected != fingerprint(self.dataset_root, self.taxonomy, rows):
+        expected = self.description["dataset"].get("content")
+        if expected is not None and expected != content_hash(self.dataset_root, self.found["stem"]):
             raise RunError(
                 f"{self.dataset_root}: the dataset has changed since {self.path} was made of it, so its labels may be "
                 "those of other sounds; run `restem refine` again with another `out`."

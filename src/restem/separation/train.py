@@ -192,7 +192,10 @@ def train(
     """
     settings = with_changes(settings or TrainSettings(), changes)
     data = opened_data(data)
-    data.check_mixtures(only) if isinstance(data, Run) else check_mixtures(data, only)
+    if isinstance(data, Run):
+        data.check_mixtures(only)
+    else:
+        check_mixtures(data, only)
     data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
