@@ -20,6 +20,7 @@ from restem.audio.mel import MelSettings
 from restem.cli.main import run_command
 from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.labelling.classifier import ClassifierConfig, load_classifier, save_classifier
+from restem.labelling.encoders.adding import add_encoder
 from restem.labelling.network import ClassifierSettings
 from restem.plain_yaml import parse_yaml
 from restem.separation.models import MODELS, Shape, build_network, default_parameters, parse_parameters
@@ -197,6 +198,14 @@ class TestYaml:
         with pytest.raises(UsageError) as caught:
             parse_parameters("band_split", [f"width={text}", "x=1"])
         assert len(str(caught.value)) < 500
+
+    @pytest.mark.parametrize("text", YAML_FAULTS)
+    def test_what_is_not_the_card_of_an_encoder(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "model.tflite").write_bytes(b"x")
+        (tmp_path / "model.yaml").write_text(text)
+        with pytest.raises(RestemError) as caught:
+            add_encoder(str(tmp_path / "model.tflite"), folder=tmp_path / "encoders")
+        assert "model.yaml" in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
     def test_a_pipe(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "mine.yaml")

@@ -54,9 +54,10 @@ def demo(
     """
     from restem.cli.terminal import print_demo
     from restem.demo.demo import run_demo
+    from restem.working import alone_in
 
     console = terminal()
-    with progress_bars() as progress:
+    with alone_in(out), progress_bars() as progress:
         result = run_demo(
             out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
             progress=progress,
