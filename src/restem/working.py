@@ -40,7 +40,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # on Windows, for an open file; there it stays
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -47,8 +47,9 @@ def test_stems_of_other_classes(songs: Path, tmp_path: Path, command: str, capsy
     assert run_command([*line, "--only"]) == 0
     said = capsys.readouterr()
     assert "layout songs, 2 songs, 4 stems (2 vocals, 2 other)" in said.out
-    assert "Left out: 7 files: 4 no class of the taxonomy" in said.out
-    assert "1 the mixture, not a stem" in said.out and "1 hidden" in said.out and "a folder, though" in said.out
+    assert "Left out: 4 files, as Song 1/bass.wav: no class of the taxonomy" in said.out
+    assert "Left out: 1 file, as Song 2/vocals_2.wav/: a folder, though" in said.out
+    assert "1 file, as Song 1/mixture.wav: the mixture, not a stem" in said.out and "Song 1/.hidden: hidden" in said.out
 
 
 @pytest.mark.parametrize("command", ["corrupt", "train", "evaluate"])
@@ -62,7 +63,7 @@ def test_refine_leaves_them_out_and_its_separators_need_only(
     cache = ["--cache", str(tmp_path / "cache"), "--device", "cpu", "--workers", "1"]
     refine = ["refine", str(songs), "--out", str(tmp_path / "run"), "--steps", "1", "--folds", "1", *cache]
     assert run_command([*refine, "--classes", "vocals,other"]) == 0
-    assert "Left out: 7 files: 4 no class of the taxonomy" in capsys.readouterr().out
+    assert "Left out: 4 files, as Song 1/bass.wav: no class of the taxonomy" in capsys.readouterr().out
     described = restem.open_run(tmp_path / "run").description["dataset"]
     assert described["unclassed"] == 4 and sum(described["left_out"].values()) == 7
     train = ["train", str(tmp_path / "run"), "--out", str(tmp_path / "model"), *TRAINING, *SMALL, *cache[:2]]
@@ -91,6 +92,14 @@ def test_a_scan_lists_mistakes_first_and_its_csv_everything(
     reasons = dict(table.filter(pl.col("skipped") != "").select("stem", "skipped").rows())
     assert reasons["Song 1/mixture.wav"] == "the mixture, not a stem" and reasons["Song 1/.hidden"] == "hidden"
     assert table.filter(pl.col("skipped") == "").height == 8
+
+
+def test_many_reasons_are_not_a_page(songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(40):
+        (songs / "Song 1" / f"a.x{number}").touch()
+    assert run_command(["evaluate", "--estimates", str(songs), str(songs)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("Left out: ") == 9 and "for other reasons; `restem scan` lists them" in said
 
 
 def test_a_class_without_stems_is_a_warning(songs: Path, capsys: pytest.CaptureFixture[str]) -> None:

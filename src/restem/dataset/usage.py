@@ -12,6 +12,8 @@ from restem.dataset.table import Dataset, Skipped
 from restem.errors import DatasetError
 from restem.wording import counted, printable
 
+SHOWN_REASONS = 8  # that a command names one by one
+
 
 def usage_lines(dataset: Dataset) -> list[str]:
     """What every command says about the dataset that it opens: stems by class, and files left out by reason."""
@@ -20,9 +22,12 @@ def usage_lines(dataset: Dataset) -> list[str]:
         stems.append(f"{unlabelled} without a label")
     songs = f"{counted(len(dataset.songs), 'song')}, {counted(len(dataset), 'stem')}"
     lines = [f"{printable(str(dataset.root))}: layout {dataset.layout}, {songs} ({', '.join(stems)})."]
-    if dataset.skipped:
-        reasons = [f"{count} {printable(reason)}" for reason, count in left_out(dataset).items()]
-        lines.append(f"Left out: {counted(len(dataset.skipped), 'file')}: {'; '.join(reasons)}.")
+    example = {item.reason: item.path for item in reversed(dataset.skipped)}
+    reasons = left_out(dataset)
+    for reason, count in list(reasons.items())[:SHOWN_REASONS]:
+        lines.append(f"Left out: {counted(count, 'file')}, as {printable(example[reason])}: {printable(reason)}.")
+    if rest := sum(list(reasons.values())[SHOWN_REASONS:]):
+        lines.append(f"Left out: {counted(rest, 'file')} for other reasons; `restem scan` lists them.")
     return lines
 
 
