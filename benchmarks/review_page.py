@@ -23,7 +23,8 @@ import soundfile
 
 from browser import READY, chromium, served
 from common import parse, publish, rounded
-from restem.runs.run import labels_schema, open_run, segments_schema, write_run
+from restem.runs.run import open_run, write_run
+from restem.runs.tables import labels_schema, segments_schema
 from restem.taxonomy import Taxonomy
 
 SECONDS = 30.0

@@ -84,6 +84,22 @@ with written_aside(Path(sys.argv[1])) as aside:
     with written_aside(path) as aside:
         aside.write_text("after")
     assert path.read_text() == "after"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_living_owner_writes_is_left(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "a") as first:
+        first.write_text("first")
+        with written_aside(tmp_path / "a") as second:
+            second.write_text("second")
+        assert first.exists()
+    assert (tmp_path / "a").read_text() == "first"
+
+
+def test_an_empty_file_is_written(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "a") as aside:
+        aside.write_text("")
+    assert (tmp_path / "a").read_bytes() == b""
 
 
 def test_json_is_readable(tmp_path: Path) -> None:

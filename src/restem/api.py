@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
 
@@ -241,6 +242,7 @@ def evaluate(
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
+    only: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -261,6 +263,8 @@ def evaluate(
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
         See `separate`.
+    only
+        Leave stems of no class out of the mixtures; otherwise they are an error.
     device
         `auto`, `cpu`, `cuda` or `mps`.
     progress
@@ -276,7 +280,7 @@ def evaluate(
     UsageError
         Unless one of `model` and `estimates` is given, and for an option that cannot be.
     DatasetError
-        When there is no song, or `out` lies in the dataset.
+        When there is no song, a stem is of no class (without `only`), or `out` lies in the dataset.
     RestemError
         For a separator that cannot be used, or has other classes than the dataset.
 
@@ -291,6 +295,7 @@ def evaluate(
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset)
+    check_mixtures(dataset, only)
     if estimates is not None:
         return evaluate_estimates(dataset, estimates, out, progress=progress)
     from restem.devices import choose_device

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +23,28 @@ except ImportError:  # on Windows, where what a killed owner left stays
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` to write to, and renames it to `path` at the end; on an error it is removed.
 
-    The folder of `path` is made if it is missing. The name of the sibling is random, so that concurrent writers of one
-    file do not collide; process numbers would not distinguish threads, or containers that share a folder.
+    The folder of `path` is made if it is missing. See `_aside` for concurrent writers of one file. Raises
+    FileNotFoundError when the body writes nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with _aside(path, _make_unwritten) as aside:
+        try:
+            yield aside
+            if aside.stat().st_mtime_ns == 0:
+                raise FileNotFoundError(errno.ENOENT, "Nothing was written", str(aside))
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_written_aside(path: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `path` to fill, and renames it to `path` at the end; on an error it is removed.
 
-    `path` must not exist, or be an empty folder, when the body ends; else OSError. The temporary folder has a random
-    name, and only its owner removes it: while it is filled its owner holds a lock on it, which a kill lets go. What
-    killed owners left behind is removed by whoever writes the same folder next.
+    `path` must not exist, or be an empty folder, when the body ends; else OSError. See `_aside` for concurrent writers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    with ExitStack() as held:
-        aside = _aside(path)
-        aside.mkdir()
-        # Another process may have taken the folder for abandoned before it was locked.
-        while not held.enter_context(_locked(aside)) or not aside.exists():
-            aside = _aside(path)
-            aside.mkdir()
+    with _aside(path, Path.mkdir) as aside:
         try:
             yield aside
             if path.is_dir() and not path.is_symlink():
@@ -61,46 +55,87 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises OSError when the file cannot be read, and ValueError for what is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as readable JSON, atomically."""
     with written_aside(path) as aside:
         aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+@contextmanager
+def _aside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Makes a temporary sibling of `path`, which only its owner removes, and yields it.
+
+    Its name is random: process numbers would not distinguish threads, or containers that share a folder. As long as the
+    body runs its owner holds a lock on it, which a kill lets go; what killed owners left behind is removed by whoever
+    writes the same path next.
+    """
+    _remove_abandoned(path)
+    while True:
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        make(aside)
+        with _locked(aside) as alone:
+            # Another process may have taken it for abandoned before it was locked.
+            if alone and aside.exists():
+                yield aside
+                return
+
+
+def _make_unwritten(aside: Path) -> None:
+    """Makes an empty file whose time says whether it was ever written to."""
+    aside.touch(exist_ok=False)
+    with suppress(FileNotFoundError):  # taken for abandoned, and removed
+        os.utime(aside, ns=(0, 0))
 
 
 @contextmanager
-def _locked(folder: Path, *, if_unknown: bool = True) -> Iterator[bool]:
-    """Locks a folder for this process as long as the body runs, and yields whether nobody else has it locked.
+def _locked(path: Path, *, if_unknown: bool = True) -> Iterator[bool]:
+    """Locks a file or folder as long as the body runs, and yields whether nobody else has it locked.
 
-    if_unknown: what is yielded where folders cannot be locked.
+    if_unknown: what is yielded where it cannot be locked.
     """
     if fcntl is None:
         yield if_unknown
         return
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # somebody has removed it
         yield False
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = True
-    except BlockingIOError:
-        alone = False
-    except OSError:
-        alone = if_unknown
-    try:
-        yield alone
+        yield lock(descriptor, if_unknown)
     finally:
         os.close(descriptor)
 
 
+def lock(descriptor: int, if_unknown: bool = True) -> bool:
+    """Locks an open file for this descriptor, until it is closed or its process has died; False if another one has it.
+
+    if_unknown: what is returned where files cannot be locked.
+    """
+    if fcntl is None:
+        return if_unknown
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return if_unknown
+    return True
+
+
 def _remove_abandoned(path: Path) -> None:
-    """Removes the temporary folders of `path` whose owners were killed."""
+    """Removes the temporary siblings of `path` whose owners were killed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError), _locked(left, if_unknown=False) as abandoned:
-            if abandoned:
+            if abandoned and left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
+            elif abandoned:
+                left.unlink()

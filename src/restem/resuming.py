@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from restem.errors import RunError
-from restem.files import write_json
+from restem.files import read_json, write_json
+from restem.working import LOCK_FILE
+
+_INPUTS = {"fingerprint": "dataset", "content": "dataset", "written": "dataset", "sha256": "song"}
+"""Keys of a request that are about the content of its input."""
 
 
 class WorkRecord:
@@ -71,23 +75,28 @@ class WorkRecord:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
             raise RunError(f"{path}: is damaged; delete {self.folder}, and start again.")
         if others := differences(found, self.request):
-            named = [f"`{one.removeprefix('settings.')}`" for one in others[:3]]
-            raise RunError(
-                f"{self.folder}: holds a {self.what} that differs in {', '.join(named)}"
-                f"{', ...' if others[3:] else ''}; choose another `out`, or delete it."
-            )
+            raise RunError(f"{self.folder}: {self._difference(others)}; choose another `out`, or delete it.")
         return found
 
+    def _difference(self, keys: list[str]) -> str:
+        """What differs between the record and the request, for a message."""
+        # A change of settings, as of the classes, may change these hashes too, so it is named first.
+        settings = [key for key in keys if key.rpartition(".")[2] not in _INPUTS]
+        if not settings:
+            return f"the {_INPUTS[keys[0].rpartition('.')[2]]} has changed since this {self.what} was made of it"
+        named = [f"`{one.removeprefix('settings.')}`" for one in settings[:3]]
+        return f"holds a {self.what} that differs in {', '.join(named)}{', ...' if settings[3:] else ''}"
+
     def _is_foreign(self, path: Path) -> bool:
-        """Whether a file is anything but the temporary file of a record, which a kill at the very start leaves."""
+        """Whether a file is anything but what a kill at the very start leaves: a lock, or part of a record."""
         unfinished = self.unfinished.relative_to(self.folder).parts
-        return path.name != unfinished[0] and not path.name.startswith(f".{unfinished[0]}.")
+        return path.name not in (unfinished[0], LOCK_FILE) and not path.name.startswith(f".{unfinished[0]}.")
 
 
 class ResumableRows:
@@ -103,7 +112,7 @@ class ResumableRows:
         self._rows: dict[str, list[Any]] = {}
         if file is not None:
             try:
-                found = json.loads(file.read_text(encoding="utf-8"))
+                found = read_json(file)
                 if found["request"] == self._request:
                     self._rows = dict(found["songs"])
             except (OSError, ValueError, KeyError, TypeError):

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from restem.errors import TaxonomyError
+from restem.content import check_ordinary
+from restem.errors import TaxonomyError, UsageError
 from restem.notebook import html_table
 
 LabelSet = frozenset[str]
@@ -20,14 +21,15 @@ LabelSet = frozenset[str]
 DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
 
 # Common names of these classes in file and folder names. Only the aliases of classes that a taxonomy has are used.
+# `accompaniment` is a mixture of all the rest, not `other`, and a `beat` may be a whole track: neither is here.
 KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
     "vocals": (
         "vocal", "vox", "voc", "voice", "voices", "singing", "singer", "sing", "choir",
         "lead vocals", "lead vocal", "lead vox", "backing vocals", "backing vocal", "bgv", "acapella",
     ),
-    "drums": ("drum", "drumkit", "drum kit", "kit", "perc", "percussion", "beat", "beats"),
+    "drums": ("drum", "drumkit", "drum kit", "kit", "perc", "percussion"),
     "bass": ("basses", "bass guitar", "bassguitar", "bassline", "ebass", "sub bass", "synth bass"),
-    "other": ("others", "rest", "misc", "accompaniment", "melody"),
+    "other": ("others", "rest", "misc", "melody"),
     "guitar": ("guitars", "gtr", "gtrs", "acoustic guitar", "electric guitar"),
     "piano": ("pianos", "pno", "keys", "keyboard", "keyboards"),
     "strings": ("string", "violin", "violins", "cello", "orchestra"),
@@ -111,6 +113,16 @@ class Taxonomy:
         rows = [(name, ", ".join(key for key, one in self.aliases.items() if one == name)) for name in self.classes]
         return html_table("Taxonomy", ("class", "aliases"), rows)
 
+    def check_learnable(self) -> None:
+        """Raises UsageError when there is nothing to tell apart: one class only, or two names of the same."""
+        if len(self.classes) < 2:
+            raise UsageError(f"There is nothing to tell {self.classes[0]} from; name at least two classes.")
+        seen: dict[str, str] = {}
+        for name in self.classes:
+            other = seen.setdefault(_meaning(name), name)
+            if other != name:
+                raise UsageError(f"The classes {other} and {name} are the same; leave out one of them.")
+
     def match(self, name: str) -> str | None:
         """The class a file or folder name stands for (`Lead_Vox_2` -> `vocals`), or None."""
         # A class whose own name ends in a digit (`guitar2`) is matched before the digit is ignored as a counter.
@@ -159,6 +171,12 @@ class Taxonomy:
         return frozenset(name for name, flag in zip(self.classes, flags, strict=True) if flag)
 
 
+def _meaning(name: str) -> str:
+    """What a class is called in the singular, with one word for the voice."""
+    singular = re.sub("[_-]", "", name).removesuffix("s")
+    return "vocal" if singular in ("vox", "voc", "voice") else singular
+
+
 def read_taxonomy(text_or_path: str) -> Taxonomy:
     """Reads a taxonomy from a list of classes or from a YAML file.
 
@@ -189,13 +207,15 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
     """
     if not text_or_path.lower().endswith((".yaml", ".yml")):
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
-    import yaml
+    from restem.plain_yaml import parse_yaml
 
     path = Path(text_or_path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({str(error).splitlines()[0]}).") from error
+        check_ordinary(path)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({reason}).") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise TaxonomyError(f"{path}: expected one `class: [alias, ...]` a line.")
     aliases: dict[str, str] = {}
@@ -203,6 +223,11 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
         if others is not None and not isinstance(others, list):
             raise TaxonomyError(f"{path}: the aliases of {name!r} must be a list, as in `{name}: [a, b]`.")
         for alias in others or []:
+            if isinstance(alias, bool) or not isinstance(alias, str | int):
+                raise TaxonomyError(f"{path}: the alias {alias!r} of {name!r} is not a word; write it in quotes.")
             if aliases.setdefault(str(alias), name) != name:
                 raise TaxonomyError(f"{path}: the alias {alias!r} stands for two classes.")
-    return Taxonomy(tuple(content), aliases)
+    try:
+        return Taxonomy(tuple(content), aliases)
+    except TaxonomyError as error:
+        raise TaxonomyError(f"{path}: {error}") from error

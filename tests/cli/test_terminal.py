@@ -18,7 +18,8 @@ from restem.runs.findings import (
     songs_to_look_at,
     verdict_counts,
 )
-from restem.runs.run import Run, labels_schema
+from restem.runs.run import Run
+from restem.runs.tables import labels_schema
 from restem.taxonomy import Taxonomy
 from restem.wording import EMPTY, printable, shortened
 

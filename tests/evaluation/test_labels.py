@@ -13,7 +13,8 @@ from sklearn import metrics as sk
 from restem.cli.terminal import print_score
 from restem.errors import DatasetError, RunError
 from restem.evaluation.labels import LabelScore, score, score_labels
-from restem.runs.run import labels_schema, write_run
+from restem.runs.run import write_run
+from restem.runs.tables import labels_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,40 @@ def test_what_cannot_be_measured_is_told(songs: Dataset, estimates: Path, stems:
         evaluate(songs, tmp_path / "nothing")
     with pytest.raises(RestemError, match="is not a result"):
         read_evaluation(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Drums", "perc", "drum", "drums_2", "a drum kit", "beats"])
+def test_the_file_with_the_name_of_the_class_is_its_estimate(songs: Dataset, estimates: Path, name: str) -> None:
+    """Whatever else lies beside it, and wherever that is in the alphabet."""
+    expected = evaluate(songs, estimates).songs
+    for song in songs.songs:
+        target = estimates / song / f"{name}.wav"
+        if name == "Drums":
+            (estimates / song / "drums.wav").rename(target)
+        else:
+            write(target, np.ones((2, 10_000), np.float32) / 2)
+    assert evaluate(songs, estimates).songs.equals(expected)
+
+
+def test_two_files_that_claim_one_class(songs: Dataset, estimates: Path) -> None:
+    write(estimates / "song0" / "drums.aiff", np.ones((2, 10_000), np.float32) / 2)
+    (estimates / "song1" / "bass.wav").rename(estimates / "song1" / "bassline.wav")
+    write(estimates / "song1" / "Bass Guitar.wav", np.ones((2, 10_000), np.float32) / 2)
+    (estimates / "song2" / "other.wav").rename(estimates / "song2" / "accompaniment.wav")
+    failed = evaluate(songs, estimates).failed
+    assert "drums.aiff: claims to be drums, as drums.wav does" in failed["song0"]
+    assert "Bass Guitar.wav: claims to be bass, as bassline.wav does; remove or rename" in failed["song1"]
+    assert "holds no estimate of other" in failed["song2"]
+
+
+def test_what_is_not_a_file_is_not_an_estimate(songs: Dataset, estimates: Path) -> None:
+    """A folder called like one, and a pipe that nobody writes to."""
+    for number, make in enumerate((Path.mkdir, os.mkfifo)):
+        (estimates / f"song{number}" / "drums.wav").unlink()
+        make(estimates / f"song{number}" / "drums.wav")
+    failed = evaluate(songs, estimates).failed
+    assert set(failed) == {"song0", "song1"}
+    assert all("holds no estimate of drums" in reason for reason in failed.values())
 
 
 def test_compared_song_by_song(songs: Dataset, estimates: Path, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ class TestAgain:
 
     def test_other_dataset(self, finished: Run, tmp_path: Path, write_band: Callable[..., Path]) -> None:
         other = open_dataset(write_band(tmp_path / "other", songs=1, seconds=1.0))
-        with pytest.raises(RunError, match=r"differs in `dataset\.fingerprint`"):
+        with pytest.raises(RunError, match=r"differs in `dataset\.root`"):
             refine_labels(other, finished.path, QUICK, licence="CC BY 4.0")
 
     def test_a_folder_with_something_else(self, finished: Run, tmp_path: Path) -> None:

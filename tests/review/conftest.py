@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from restem.runs.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.run import Run, write_run
+from restem.runs.tables import labels_schema, segments_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -18,7 +18,8 @@ from restem.review.cards import MOST_CARDS, select
 from restem.review.rendering import package_data
 from restem.review.report import write_report
 from restem.runs.ledger import Decision
-from restem.runs.run import SEGMENTS_FILE, Run, labels_schema, open_run, record, segments_schema, write_run
+from restem.runs.run import SEGMENTS_FILE, Run, open_run, record, write_run
+from restem.runs.tables import labels_schema, segments_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from restem.audio import store
+from restem.review.session import ReviewSession
 from restem.runs.ledger import Ledger
 from restem.runs.run import Run, open_run
 
@@ -175,14 +177,14 @@ class TestSound:
         assert status == 415 and "bass.wav" in json.loads(content)["error"]
 
 
-def test_pictures_do_not_decode_again(run: Run, serve: Callable) -> None:
-    served = serve(run.path)
-    first = served.json("/api/spectra/0")
-    path = run.dataset_root / "Song 1" / "bass.wav"
-    status = path.stat()
-    path.write_bytes(bytes(status.st_size))  # the same file, which nobody could decode any more
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert served.json("/api/spectra/0") == first
+def test_pictures_do_not_decode_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ReviewSession(run, tmp_path / "cache").spectra(0)
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(store, "open_audio", decoded)
+    assert ReviewSession(run, tmp_path / "cache").spectra(0) == first
 
 
 def test_the_order_stays_and_decided_stems_come_last(run: Run, serve: Callable) -> None:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, UsageError
 from restem.runs.export import export
-from restem.runs.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.run import Run, write_run
+from restem.runs.tables import labels_schema, segments_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

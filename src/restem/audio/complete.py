@@ -68,6 +68,8 @@ def _chunk_is_whole(file: BinaryIO, size: int, wanted: bytes, order: str, long: 
         name, length = struct.unpack(order + "4sI", file.read(8))
         if long and name == b"ds64":
             long_length = struct.unpack("<8xQ", file.read(16))[0]
+        if name == b"\0\0\0\0":
+            break  # zeros would read as millions of chunks
         if name == wanted:
             if length == 0xFFFFFFFF and long_length is not None:
                 length = long_length

@@ -1,7 +1,7 @@
 """On-disk stores of what is computed once from the audio of a stem, one file per stem.
 
 An entry is one file, `<key><suffix>`: a JSON header padded to 4096 bytes, then the data. The key is a hash of the
-identity of the stem's file (inode, size, modification time, audio stream) and of the store's settings, not of its path:
+identity of the stem's file (`content.file_identity` and the audio stream) and of the store's settings, not of its path:
 a dataset may be moved or reached by another path, and a changed file is computed again. An entry appears under its name
 only when it is complete, so a kill at any moment leaves no damaged entry; deleting entries is always safe.
 """
@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
+from restem.content import file_identity
 from restem.errors import AudioError, RestemError
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
@@ -53,13 +54,12 @@ class EntryStore(ABC, Generic[Entry]):
         """Writes the data of a stem's entry and returns its header. Raises AudioError when it cannot be decoded."""
 
     def entry(self, source: Source) -> Path:
-        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file does not exist."""
+        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file cannot be read."""
         path, stream = source
         try:
-            status = path.stat()
+            identity = [*file_identity(path), stream, *self._what]
         except OSError as error:
             raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
-        identity = [status.st_ino, status.st_size, status.st_mtime_ns, stream, *self._what]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
         return self.folder / key[:2] / f"{key}{self.suffix}"
 

@@ -27,6 +27,9 @@ MP4 = "MP4"
 
 BLOCK_FRAMES = 1 << 16
 
+# Other rates are those of damaged headers. Resampled to the rate of a separator, a few seconds would fill the memory.
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
+
 # How long before the wanted sample decoding starts, where a frame depends on earlier ones: AAC needs two frames, 0.1 s
 # at 22 kHz; MP3 needs as many as its bit reservoir (511 bytes) reaches back.
 _PREROLL_S = 0.5
@@ -91,11 +94,19 @@ class AudioReader:
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # To open a pipe would wait for ever for its other end.
+            raise AudioError(f"{path}: is not an ordinary file; give an audio file.")
         if path.suffix.lower() in CONTAINER_EXTENSIONS:
             self._source: _Source = _ContainerSource(path, stream)
         else:
             self._source = _SoundFileSource(path)
         self.info = self._source.info
+        if not LOWEST_RATE_HZ <= self.info.rate_hz <= HIGHEST_RATE_HZ:
+            self.close()
+            raise AudioError(
+                f"{path}: has a sampling rate of {self.info.rate_hz} Hz, which music has not; correct its header."
+            )
         if self.info.frames == 0:
             self.close()
             raise AudioError(f"{path}: holds no samples; replace the file or remove it.")

@@ -29,6 +29,7 @@ Classes = Annotated[
     str,
     Parameter(name="--classes", help="Comma-separated classes, or a YAML file that maps each class to its aliases."),
 ]
+Only = Annotated[bool, Parameter(negative="", help="Leave stems of other classes out, also of the mixtures.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where networks run.")]
 Workers = Annotated[int | None, Parameter(help="Worker processes; by default one for each available core.")]
 Licence = Annotated[

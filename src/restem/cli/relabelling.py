@@ -16,13 +16,14 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    Only,
     RefineArguments,
     RunPath,
     Seed,
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_stems, progress_bars, say, terminal
+from restem.cli.shared import open_stems, open_stems_aloud, progress_bars, say, terminal
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -53,9 +54,10 @@ def demo(
     """
     from restem.cli.terminal import print_demo
     from restem.demo.demo import run_demo
+    from restem.working import alone_in
 
     console = terminal()
-    with progress_bars() as progress:
+    with alone_in(out), progress_bars() as progress:
         result = run_demo(
             out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
             progress=progress,
@@ -69,7 +71,9 @@ def scan(
     *,
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
-    csv: Annotated[Path | None, Parameter(help="Also write the table, one row per stem, to this file.")] = None,
+    csv: Annotated[
+        Path | None, Parameter(help="Also write a table to this file: a row per stem or skipped file.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
@@ -77,18 +81,18 @@ def scan(
     Example: `restem scan my-stems --csv stems.csv`
     """
     from restem.cli.terminal import print_scan
-    from restem.dataset.scan import ScanSummary
+    from restem.dataset.scan import ScanSummary, with_skipped
     from restem.dataset.scan import scan as scan_dataset
     from restem.files import written_aside
 
-    opened = open_stems(dataset, layout, taxonomy)
+    opened = open_stems(dataset, layout, taxonomy)  # what it holds is what is printed at the end
     if csv is not None:
         opened.check_outside(csv)
     with progress_bars() as progress:
         table = scan_dataset(opened, workers=workers, progress=progress)
     if csv is not None:
         with written_aside(csv) as aside:
-            table.write_csv(aside, float_precision=6)
+            with_skipped(table, opened).write_csv(aside, float_precision=6)
     print_scan(ScanSummary.of(opened, table), table, opened, terminal())
 
 
@@ -115,6 +119,7 @@ def corrupt(
     ] = _CORRUPT["format"],
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    only: Only = _CORRUPT["only"],
     workers: Workers = None,
 ) -> None:
     """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
@@ -123,11 +128,11 @@ def corrupt(
     """
     from restem.dataset.corrupt import corrupt as corrupt_dataset
 
-    opened = open_stems(dataset, layout, taxonomy)
+    opened = open_stems_aloud(dataset, layout, taxonomy)
     with progress_bars() as progress:
         corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
-            among=parse_names(among), progress=progress,
+            among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
 
@@ -161,7 +166,7 @@ def refine(
     chosen = RefineSettings(**vars(settings))
     if chosen_encoder(chosen.encoder) is None and chosen.encoder == "auto":
         say(NO_ENCODER)
-    opened = open_stems(dataset, layout, taxonomy)
+    opened = open_stems_aloud(dataset, layout, taxonomy)
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,

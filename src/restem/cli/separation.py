@@ -15,6 +15,7 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    Only,
     Overlap,
     Seed,
     Shifts,
@@ -22,7 +23,7 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import complain, open_data, open_stems, progress_bars, say, terminal
+from restem.cli.shared import complain, open_data, open_stems_aloud, progress_bars, say, terminal
 from restem.errors import RestemError, UsageError
 
 _TRAIN = defaults_of("restem.separation.train", "train")
@@ -43,6 +44,7 @@ def train(
     ] = None,
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    only: Only = _TRAIN["only"],
     device: Device = "auto",
     devices: Annotated[int | None, Parameter(help="How many GPUs; by default all.")] = None,
     nodes: Annotated[int, Parameter(help="How many machines.")] = _TRAIN["nodes"],
@@ -66,7 +68,7 @@ def train(
         train_separator(
             open_data(data, layout, taxonomy), out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
-            threads=threads, licence=licence, progress=progress,
+            threads=threads, licence=licence, only=only, progress=progress,
         )  # fmt: skip
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 
@@ -119,6 +121,7 @@ def evaluate(
     seed: Seed = _EVALUATE["seed"],
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    only: Only = _EVALUATE["only"],
     device: Device = "auto",
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -132,11 +135,11 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    opened = open_stems(paths[-1], layout, taxonomy)
+    opened = open_stems_aloud(paths[-1], layout, taxonomy)
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=None if estimates else paths[0], estimates=estimates, out=out,
-            overlap=overlap, shifts=shifts, seed=seed, device=device, progress=progress,
+            overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, progress=progress,
         )  # fmt: skip
     print_evaluation(evaluation, terminal(), other)
     if evaluation.failed:

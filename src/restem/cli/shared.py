@@ -23,11 +23,29 @@ def open_stems(path: Path, layout: str | None, classes: str) -> Dataset:
     return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
 
 
-def open_data(path: Path, layout: str | None, classes: str) -> Dataset | Run:
-    """A run, if the folder holds one, or else a dataset."""
-    from restem.runs.run import DESCRIPTION_FILE, open_run
+def open_stems_aloud(path: Path, layout: str | None, classes: str) -> Dataset:
+    """Opens a dataset, and says what of it is used and what is left out."""
+    from restem.dataset.usage import classes_without_stems, usage_lines
 
-    return open_run(path) if (path / DESCRIPTION_FILE).exists() else open_stems(path, layout, classes)
+    dataset = open_stems(path, layout, classes)
+    for line in usage_lines(dataset):
+        say(line)
+    if without := classes_without_stems(dataset):
+        complain(f"No stem is labelled {' or '.join(without)}; `restem scan` lists what was left out.")
+    return dataset
+
+
+def open_data(path: Path, layout: str | None, classes: str) -> Dataset | Run:
+    """A run, if the folder holds one, or else a dataset; says what is in it."""
+    from restem.runs.run import DESCRIPTION_FILE, open_run
+    from restem.verdicts import count_verdicts
+
+    if not (path / DESCRIPTION_FILE).exists():
+        return open_stems_aloud(path, layout, classes)
+    run = open_run(path)
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in count_verdicts(run.labels["verdict"]).items())
+    say(f"{path}: the refined labels of {len(run.labels):,} stems ({verdicts}).")
+    return run
 
 
 def terminal() -> Console:

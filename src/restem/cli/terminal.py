@@ -5,6 +5,7 @@ Names from the disk are printed literally: never as markup, never as terminal es
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from restem.dataset.table import Dataset, within_song
+from restem.dataset.usage import problems_first
 from restem.evaluation.separation import paired_interval
 from restem.runs.findings import class_findings, failure_reason, trust, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
@@ -58,7 +60,7 @@ def bare_table(title: str) -> Table:
 
 
 def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, console: Console) -> None:
-    """Prints a scan: the numbers, then the failed stems and the skipped files, with the reason for each."""
+    """Prints a scan: the numbers, failed stems, skipped files that may be mistakes, and counts of the others."""
     _line(console, f"{printable(str(summary.root))}: layout {summary.layout}")
     _line(console, f"{counted(summary.songs, 'song')}, {counted(summary.stems, 'stem')}, {summary.hours:.2f} h\n")
     classes = bare_table("Stems per class")
@@ -75,16 +77,22 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
         ("encodings", summary.encodings),
     ):
         _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
-    skipped = [f"{item.path}: {item.reason}" for item in dataset.skipped]
-    _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {counted(len(skipped), 'file')}")
+    skipped = counted(len(dataset.skipped), "file")
+    _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {skipped}")
     failed = table.filter(pl.col("error") != "")["error"].to_list()
-    for title, lines in (("failed", failed), ("skipped", skipped)):
+    problems = [f"{item.path}: {item.reason}" for item in problems_first(dataset) if not item.expected]
+    for title, lines in (("failed", failed), ("skipped", problems)):
         if lines:
             console.print(Text(f"\n{title}", "bold"))
         for line in lines[:SHOWN_FILES]:
             _line(console, f"  {printable(line)}")
         if len(lines) > SHOWN_FILES:
-            _line(console, f"  ... and {len(lines) - SHOWN_FILES:,} more")
+            _line(console, f"  ... and {len(lines) - SHOWN_FILES:,} more; --csv FILE lists all")
+    for reason, count in Counter(item.reason for item in dataset.skipped if item.expected).most_common():
+        _line(console, f"skipped: {counted(count, 'file')}, {printable(reason)}")
+    for name, stems in summary.stems_per_class.items():
+        if not stems:
+            _line(console, f"No stem is labelled {name}.", "yellow")
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

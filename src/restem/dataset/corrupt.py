@@ -14,9 +14,9 @@ throughout is not in the truth, since it does not sound.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,15 @@ from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
+from restem.dataset.usage import check_mixtures
 from restem.errors import UsageError
 from restem.executing.processes import Processes
 from restem.file_names import song_folders
-from restem.files import write_json, written_aside
+from restem.files import read_json, write_json, written_aside
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.taxonomy import Taxonomy
+from restem.working import alone_in
 
 DESCRIPTION_FILE = "corrupt.json"
 LOSSLESS_EXTENSIONS = ("flac", "wav")
@@ -66,6 +68,7 @@ def corrupt(
     level_db: float = -20.0,
     among: Collection[str] | None = None,
     format: str = "flac",
+    only: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -92,6 +95,8 @@ def corrupt(
         Only these classes are confused, at least two; by default all.
     format
         `flac` or `wav`, of 24 bits.
+    only
+        Leave stems of no class out of the copy; otherwise they are an error.
     workers
         Processes; by default one for each available core.
     progress
@@ -107,7 +112,7 @@ def corrupt(
     UsageError
         For an argument out of range.
     DatasetError
-        When `out` lies in the dataset, or a stem is not labelled with one class.
+        When `out` lies in the dataset, a stem is not labelled with one class, or, without `only`, is of none.
     RunError
         When `out` holds anything but the result of the same call.
     AudioError
@@ -125,11 +130,13 @@ def corrupt(
     extension = format.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
         raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
+    check_mixtures(dataset, only)
     plan = plan_noise(dataset, kind, rate, seed, level_db, among)
+    origin = dataset.origin()
     description = {
         "restem": __version__,
         "source": str(dataset.root),
-        "fingerprint": dataset.fingerprint(),
+        **{key: origin[key] for key in ("fingerprint", "written", "classes")},
         "kind": kind,
         "rate": None if kind == "bleed" else rate,
         "seed": seed,
@@ -139,20 +146,23 @@ def corrupt(
     }
     dataset.check_outside(out)
     record = WorkRecord(out, DESCRIPTION_FILE, description, "noisy copy")
+    executor = Processes.of(workers)
     if record.begin():
         return out
-    record.note()
-
-    jobs = []
-    for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
-        done = out / _PROGRESS_FOLDER / f"{number}.json"
-        jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
-    results: list[dict[str, Any]] = [{}] * len(jobs)
-    report = stage(progress, "corrupting")
-    for count, (index, result) in enumerate(Processes.of(workers).map_unordered(_corrupt_song, jobs), start=1):
-        results[index] = result
-        report(count, len(jobs))
-    _finish(out, kind, record, results)
+    with alone_in(out):
+        if record.begin():
+            return out  # another process has finished it meanwhile
+        record.note()
+        jobs = []
+        for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
+            done = out / _PROGRESS_FOLDER / f"{number}.json"
+            jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
+        results: list[dict[str, Any]] = [{}] * len(jobs)
+        report = stage(progress, "corrupting")
+        for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
+            results[index] = result
+            report(count, len(jobs))
+        _finish(out, kind, record, results)
     return out
 
 
@@ -185,12 +195,8 @@ def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, A
 
 def _corrupt_song(job: _Job) -> dict[str, Any]:
     """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused."""
-    if job.record.exists():
-        result: dict[str, Any] = json.loads(job.record.read_text(encoding="utf-8"))
-        if all((job.out / row[1]).is_file() for row in result["truth"]):
-            return result
-    for left in (job.out / job.folder).glob(".*.part"):
-        left.unlink()
+    if (earlier := _earlier_result(job)) is not None:
+        return earlier
     sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)
     measured = {source: measure(job.root / source.path, source.stream) for source in sources}
 
@@ -221,6 +227,15 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     result = {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches}
     write_json(job.record, result)
     return result
+
+
+def _earlier_result(job: _Job) -> dict[str, Any] | None:
+    """What an earlier call noted about the song, if its files are there."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        result: dict[str, Any] = read_json(job.record)
+        if all((job.out / row[1]).is_file() for row in result["truth"]):
+            return result
+    return None
 
 
 def _write_sums(sums: list[tuple[Path, list[Sound]]], gain: float) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from restem.dataset.stems_csv import find_table, read_table
-from restem.dataset.table import Dataset, Skipped, Stem, natural_order
+from restem.dataset.table import UNKNOWN_CLASS, Dataset, Skipped, Stem, natural_order
 from restem.dataset.walk import AudioFile, Found, walk
 from restem.errors import DatasetError, UsageError
 from restem.taxonomy import Taxonomy, normalise
@@ -34,10 +34,11 @@ LAYOUTS: Mapping[str, str] = {
 # Stream 0 of a MUSDB18 `.stem.mp4` is the mixture; https://sigsep.github.io/datasets/musdb.html
 MUSDB_STREAMS: Mapping[int, str] = {1: "drums", 2: "bass", 3: "other", 4: "vocals"}
 
-UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
 MIXTURE = "the mixture, not a stem"
 
-_MIXTURE_NAMES = frozenset({"mixture", "mix"})
+_MIXTURE_NAMES = frozenset(
+    {"mixture", "mix", "accompaniment", "instrumental", "instrumentals", "no vocals", "karaoke", "minus one"}
+)
 
 # The layout with the second most files is ignored up to this share of the first one's; above it, the user must choose.
 _AMBIGUOUS_SHARE = 0.5

@@ -14,6 +14,7 @@ from restem.audio.level import power_to_db
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.measure import measure
 from restem.dataset.table import Dataset
+from restem.dataset.usage import left_out, stems_per_class
 from restem.errors import AudioError
 from restem.executing.processes import Processes
 from restem.notebook import html_table
@@ -97,6 +98,13 @@ def _look_at(job: tuple[Path, int | None]) -> dict[str, Any]:
     }
 
 
+def with_skipped(table: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """The table of `scan`, and below it one row per file that is no stem: its path in `stem`, why in `skipped`."""
+    rows = [{"stem": item.path, "skipped": item.reason} for item in dataset.skipped]
+    files = pl.DataFrame(rows, schema={"stem": pl.String, "skipped": pl.String})
+    return pl.concat([table.with_columns(skipped=pl.lit("")), files], how="diagonal")
+
+
 @dataclass(frozen=True, repr=False)
 class ScanSummary:
     """What a scan says about the whole dataset; `restem scan` prints it.
@@ -156,14 +164,14 @@ class ScanSummary:
             songs=len(dataset.songs),
             stems=len(dataset),
             seconds=sum(seconds),
-            stems_per_class={name: sum(name == other for other, _ in pairs) for name in classes},
+            stems_per_class=stems_per_class(dataset),
             seconds_per_class={name: sum(s for other, s in pairs if name == other) for name in classes},
             rates_hz=_counted(table["rate_hz"]),
             channels=_counted(table["channels"]),
             encodings=_counted(table["encoding"]),
             silent=int(table["silent"].sum()),
             failed=int((table["error"] != "").sum()),
-            skipped=dict(Counter(item.reason for item in dataset.skipped).most_common()),
+            skipped=left_out(dataset),
         )
 
     def __repr__(self) -> str:

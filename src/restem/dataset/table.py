@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from restem.content import sample_digest
 from restem.errors import DatasetError
 from restem.notebook import html_table
 from restem.taxonomy import LabelSet, Taxonomy
@@ -51,12 +52,26 @@ class Stem:
         return self.path if self.stream is None else f"{self.path}#{self.stream}"
 
 
+UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
+"""How the reason ends for a file that would be a stem if its name were that of a class."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that is not a stem of the dataset, and why."""
 
     path: str
     reason: str
+
+    @property
+    def unclassed(self) -> bool:
+        """Whether it would be a stem if its name were that of a class: its sound belongs into the mixture of a song."""
+        return self.reason.endswith(UNKNOWN_CLASS)
+
+    @property
+    def expected(self) -> bool:
+        """Whether it is certainly no stem: a mixture, or a hidden file."""
+        return self.reason == "hidden" or self.reason.endswith("not a stem")
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,27 +144,65 @@ class Dataset:
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:
-        """A hash of the stems, labels and file sizes; independent of the dataset's location and file times.
+        """A hash of the stems, their labels and samples of their files' content (`content.sample_digest`).
 
-        A file whose size cannot be read counts with size -1.
+        It does not depend on where the dataset lies and when it was copied there. A file that cannot be read counts as
+        missing.
         """
-        digest = hashlib.sha256()
-        digest.update(",".join(self.taxonomy.classes).encode())
-        for stem in self.stems:
+        return str(self.origin()["fingerprint"])
+
+    def origin(self) -> dict[str, Any]:
+        """What work on this dataset depends on, as JSON.
+
+        `fingerprint`; `content`, the part of it that is about the files' content; `written`, a hash of when each file
+        was last written, which tells of changes between the samples; `root` and `classes`.
+        """
+        content = content_hash(self.root, [stem.name for stem in self.stems])
+        rows = [f"{stem.song}\t{stem.name}\t{self.taxonomy.format(stem.given)}" for stem in self.stems]
+        return {
+            "fingerprint": _hash([",".join(self.taxonomy.classes), *rows, content]),
+            "content": content,
+            "written": _hash([_written(self.file(stem)) for stem in self.stems]),
+            "root": str(self.root.resolve()),
+            "classes": list(self.taxonomy.classes),
+        }
+
+
+def content_hash(root: Path, stems: Iterable[str]) -> str:
+    """A hash of the names of stems, and of samples of the content of their files below `root`."""
+    contents: dict[str, str] = {}
+    lines = []
+    for name in stems:
+        path, _ = split_stem_name(name)
+        if path not in contents:
             try:
-                size = self.file(stem).stat().st_size
+                contents[path] = sample_digest(root / path)
             except OSError:
-                size = -1
-            labels = self.taxonomy.format(stem.given)
-            digest.update(f"\n{stem.song}\t{stem.name}\t{labels}\t{size}".encode())
-        return digest.hexdigest()
+                contents[path] = "missing"
+        lines.append(f"{name}\t{contents[path]}")
+    return _hash(lines)
+
+
+def _hash(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _written(path: Path) -> str:
+    try:
+        return str(path.stat().st_mtime_ns)
+    except OSError:
+        return "missing"
 
 
 def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key under which `take2` comes before `take10`."""
     parts = re.split(r"(\d+)", text.lower())
-    # isdecimal, unlike isdigit, is false for a superscript, which int() refuses.
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+    # By the number of digits, then by the digits: int() would refuse thousands of them.
+    numbers = (part.lstrip("0") if part.isdecimal() else None for part in parts)
+    return tuple(
+        (1, 0, part) if digits is None else (0, len(digits), digits)
+        for part, digits in zip(parts, numbers, strict=True)
+    )
 
 
 def split_stem_name(name: str) -> tuple[str, int | None]:

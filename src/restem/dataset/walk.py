@@ -90,6 +90,8 @@ def _sort_in(
     if entry.name.startswith("."):
         found.skipped.append(Skipped(path, "hidden"))
     elif entry.is_dir():
+        if PurePosixPath(entry.name).suffix.lower() in EXTENSIONS:
+            found.skipped.append(Skipped(f"{path}/", "a folder, though it is called like an audio file; rename it"))
         (linked if entry.is_symlink() else waiting).append((*folders, entry.name))
     elif not entry.is_file():
         found.skipped.append(Skipped(path, _special(entry)))

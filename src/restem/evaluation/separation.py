@@ -29,7 +29,9 @@ from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.progress import Progress
 from restem.resuming import ResumableRows
+from restem.taxonomy import Taxonomy
 from restem.wording import counted, decimal
+from restem.working import alone_in
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
@@ -113,26 +115,33 @@ def evaluate(
     """
     if not dataset.songs:
         raise DatasetError(f"{dataset.root}: holds no song to measure on.")
-    if out is not None:
-        dataset.check_outside(out)
-        Path(out).mkdir(parents=True, exist_ok=True)
     if not callable(estimates):
         folder = Path(estimates)
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder of estimates.")
         estimates = _estimates_in(folder, dataset)
+    if out is None:
+        return _evaluate(dataset, estimates, None, made_by, progress)
+    dataset.check_outside(out)
+    with alone_in(Path(out)):
+        return _evaluate(dataset, estimates, Path(out), made_by, progress)
+
+
+def _evaluate(
+    dataset: Dataset, estimate: Estimate, out: Path | None, made_by: Mapping[str, Any] | None, progress: Progress | None
+) -> Evaluation:
     by_song: dict[str, list[Stem]] = {}
     for stem in dataset.stems:
         by_song.setdefault(stem.song, []).append(stem)
     rows, failed = [], {}
-    file = Path(out) / _MEASURED_FILE if out is not None and made_by is not None else None
-    measured = ResumableRows(file, {"dataset": dataset.fingerprint(), "made_by": dict(made_by or {})})
+    file = out / _MEASURED_FILE if out is not None and made_by is not None else None
+    measured = ResumableRows(file, {"dataset": dataset.origin(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
         if progress is not None:
             progress("evaluating", done, len(by_song))
         try:
             if measured.of(song) is None:
-                measured.keep(song, _measure_song(dataset, song, stems, estimates))
+                measured.keep(song, _measure_song(dataset, song, stems, estimate))
             rows += measured.of(song) or []
         except (RestemError, ValueError) as error:
             failed[song] = str(error)
@@ -142,12 +151,12 @@ def evaluate(
     table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(FIGURES).fill_nan(None))
     evaluation = Evaluation(table, dataset.taxonomy.classes, failed)
     if out is not None:
-        with written_aside(Path(out) / SONGS_FILE) as aside:
+        with written_aside(out / SONGS_FILE) as aside:
             table.write_csv(aside, float_precision=6)
         summary = {
             name: {key: _plain(value) for key, value in row.items()} for name, row in evaluation.summary().items()
         }
-        write_json(Path(out) / SUMMARY_FILE, {"summary": summary, "failed": failed})
+        write_json(out / SUMMARY_FILE, {"summary": summary, "failed": failed})
     measured.finish()
     return evaluation
 
@@ -226,11 +235,7 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
         place = next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
         if place is None:
             raise DatasetError(f"{folder / song}: no such folder of estimates.")
-        found: dict[str, Path] = {}
-        for path in sorted(place.iterdir()):
-            name = dataset.taxonomy.match(path.stem) if path.suffix.lower() in EXTENSIONS else None
-            if name is not None:
-                found.setdefault(name, path)
+        found = _estimates_of_classes(place, dataset.taxonomy)
         needed = {name for stem in dataset.stems if stem.song == song for name in stem.given}
         if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
             raise DatasetError(f"{place}: holds no estimate of {missing[0]}.")
@@ -260,6 +265,25 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
                     )
 
     return estimate
+
+
+def _estimates_of_classes(place: Path, taxonomy: Taxonomy) -> dict[str, Path]:
+    """The estimate of each class in the folder of a song: the file with the class's own name, or else an alias of it.
+
+    Raises DatasetError when two files claim one class.
+    """
+    claims: dict[str, list[Path]] = {}
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and (name := taxonomy.match(path.stem)):
+            claims.setdefault(name, []).append(path)
+    found = {}
+    for name, paths in claims.items():
+        exact = [path for path in paths if path.stem.lower() == name]
+        first, *others = exact or paths
+        if others:
+            raise DatasetError(f"{first}: claims to be {name}, as {others[0].name} does; remove or rename one of them.")
+        found[name] = first
+    return found
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,13 +13,24 @@ import safetensors.torch
 
 from restem._version import __version__
 from restem.audio.mel import MelSettings
-from restem.errors import RestemError, UsageError
-from restem.files import write_json, written_aside
+from restem.audio.reader import HIGHEST_RATE_HZ
+from restem.errors import RestemError, TaxonomyError, UsageError
+from restem.files import read_json, write_json, written_aside
 from restem.labelling.network import ClassifierNetwork, ClassifierSettings
 from restem.labelling.prediction import Prediction, predict
+from restem.taxonomy import Taxonomy
+from restem.weights import check_size, load_weights
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+
+# Far beyond the sizes of any classifier; what is beyond them is damage.
+_DEEPEST, _WIDEST, _SHORTEST_S, _LONGEST_S = 64, 4096, 0.001, 600.0
+
+_DAMAGES = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError, UsageError,
+    TaxonomyError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ def load_classifier(folder: Path | str) -> Classifier:
     """
     folder = Path(folder)
     try:
-        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / CONFIG_FILE)
         config = ClassifierConfig(
             **{
                 **_known(ClassifierConfig, content),
@@ -131,15 +141,41 @@ def load_classifier(folder: Path | str) -> Classifier:
                 ),
             }
         )
+        _check(config)
+        check_size(config.build)
         classifier = config.build()
-        classifier.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
+        load_weights(classifier, folder / WEIGHTS_FILE)
     except FileNotFoundError as error:
         # safetensors does not say which file it misses.
         missing = next((name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).exists()), "a file")
         raise RestemError(f"{folder}: holds no classifier ({missing} is missing).") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        raise RestemError(f"{folder}: the classifier is damaged or of another version; make it again.") from error
+    except _DAMAGES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
+        raise RestemError(
+            f"{folder}: the classifier is damaged or of another version ({reason}); make it again."
+        ) from error
     return classifier.eval()
+
+
+def _check(config: ClassifierConfig) -> None:
+    """Raises ValueError, TypeError or TaxonomyError for sizes and names that no classifier has."""
+    Taxonomy(config.classes)
+    network, mel = config.network, config.mel
+    for name, sizes, most in (
+        ("depths", network.depths, _DEEPEST),
+        ("widths", network.widths, _WIDEST),
+        ("patch", network.patch, _WIDEST),
+        ("bands", (mel.bands,), _WIDEST),
+    ):
+        if not sizes or not all(isinstance(size, int) and 1 <= size <= most for size in sizes):
+            raise ValueError(f"{name} is {sizes}")
+    if len(network.depths) != len(network.widths) or len(network.depths) > _DEEPEST or len(network.patch) != 2:
+        raise ValueError("depths, widths and patch do not fit together")
+    for name, value in (("frame_s", mel.frame_s), ("hop_s", mel.hop_s), ("segment_s", config.segment_s)):
+        if not _SHORTEST_S <= value <= _LONGEST_S:
+            raise ValueError(f"{name} is {value}")
+    if not 0 <= mel.low_hz < mel.high_hz <= HIGHEST_RATE_HZ or not 0 <= network.drop_path < 1:
+        raise ValueError("low_hz, high_hz or drop_path is out of range")
 
 
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class ClassifierNetwork(nn.Module):
         self.stem_norm = nn.LayerNorm(first)
         self.frequency_offset = nn.Parameter(torch.zeros(first, bands // settings.patch[0], 1))
         total = sum(settings.depths)
-        rates = iter(torch.linspace(0, settings.drop_path, total).tolist())
+        rates = iter(torch.linspace(0, settings.drop_path, total, device="cpu").tolist())
         stages: list[nn.Module] = []
         previous = first
         for depth, width in zip(settings.depths, settings.widths, strict=True):

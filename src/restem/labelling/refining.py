@@ -59,6 +59,7 @@ from restem.runs.run import (
     open_run,
     write_run,
 )  # fmt: skip
+from restem.working import alone_in
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
@@ -88,38 +89,59 @@ def refine_labels(
     """
     out = Path(out)
     settings = replace(settings or RefineSettings(), encoder=encoder.card.name if encoder is not None else "none")
+    dataset.taxonomy.check_learnable()
     device = choose_device(device)
     cache = Path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)
     request: dict[str, Any] = {
         "settings": asdict(settings),
-        "dataset": {"fingerprint": dataset.fingerprint(), "root": str(dataset.root.resolve())},
+        "dataset": dataset.origin(),
         "licence": licence,
         "decisions": describe(decided, dataset),
         "encoder": encoder.identity if encoder is not None else None,
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
-    if record.begin():
-        if all((out / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE)):
-            return open_run(out)
-        (out / DESCRIPTION_FILE).unlink()  # a table was lost since: the run is made again
-        record.content["finished"] = False
-    record.note()
-    store = Store(cache, settings.mel)
-    executor = Processes.of(workers)
-    timed = Timed(progress)
+    store, executor = Store(cache, settings.mel), Processes.of(workers)
+    if _is_whole(record):
+        return open_run(out)
+    with alone_in(out):
+        if _is_whole(record):
+            return open_run(out)  # another process has finished it meanwhile
+        return _refine(dataset, record, settings, device, store, executor, decided, encoder, Timed(progress))
+
+
+def _is_whole(record: WorkRecord) -> bool:
+    """Whether the run is finished; raises RunError as `WorkRecord.begin` does."""
+    return record.begin() and all((record.folder / name).exists() for name in (LABELS_FILE, SEGMENTS_FILE))
+
+
+def _refine(
+    dataset: Dataset,
+    record: WorkRecord,
+    settings: RefineSettings,
+    device: str,
+    store: Store,
+    executor: Executor,
+    decided: Mapping[str, Decided] | None,
+    encoder: EncoderWithHeads | None,
+    timed: Timed,
+) -> Run:
+    """Does what is left of the work, and writes the run."""
+    out, request = record.folder, record.request
+    (out / DESCRIPTION_FILE).unlink(missing_ok=True)  # a table was lost since: the run is made again
+    record.note(finished=False)
     failed: dict[int, str] = {}
     if encoder is not None:
-        embeddings = EmbeddingStore(cache, encoder.card, encoders=encoder.folder, device=_device_of_encoder(device))
+        where = "cuda" if device == "cuda" else "cpu"
+        embeddings = EmbeddingStore(store.folder, encoder.card, encoders=encoder.folder, device=where)
+        sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
         with timed(f"embeddings of {encoder.card.name}") as report:
-            failed = embeddings.fill(
-                [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems], executor, report
-            )
+            failed = embeddings.fill(sources, executor, report)
     with timed("features") as report:
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
         )  # fmt: skip
-    config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], licence)
+    config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, device, executor, config)
     known = known_labels(features, decided)
     if encoder is not None:
@@ -330,11 +352,6 @@ class Timed:
         start = time.monotonic()
         yield lambda done, total: self.progress(stage, done, total) if self.progress is not None else None
         self.seconds[stage] = round(time.monotonic() - start, 2)
-
-
-def _device_of_encoder(device: str) -> str:
-    """Where an encoder runs: interpreters and restem's own networks know CPUs and Nvidia's GPUs."""
-    return "cuda" if device == "cuda" else "cpu"
 
 
 def assign_folds(songs: Sequence[str], trainable: np.ndarray, folds: int, seed: int) -> np.ndarray:

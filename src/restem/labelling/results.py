@@ -13,10 +13,11 @@ import polars as pl
 
 from restem._version import __version__
 from restem.dataset.table import Dataset
+from restem.dataset.usage import left_out
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
-from restem.runs.run import labels_schema, segments_schema
+from restem.runs.tables import labels_schema, segments_schema
 
 
 def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
@@ -86,6 +87,8 @@ def describe_run(
             "aliases": dict(taxonomy.aliases),
             "songs": len(dataset.songs),
             "stems": len(dataset),
+            "left_out": left_out(dataset),
+            "unclassed": sum(item.unclassed for item in dataset.skipped),
         },
         "versions": {
             "restem": __version__,

@@ -10,11 +10,15 @@ and it answers before the body of a request has been read, so that the connectio
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOG = logging.getLogger("uvicorn.error")
 
 LARGEST_BODY = 1 << 16  # bytes
 _LARGEST_REFUSED = 1 << 20  # bytes that are read of a refused body
@@ -52,12 +56,21 @@ class AccessGuard:
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        if refusal := self._refusal(scope):
-            status, reason = refusal
-            await _discard(receive)
-            await PlainTextResponse(reason, status, {"connection": "close"})(scope, receive, guarded)
-            return
-        await self.app({**scope, "root_path": f"/{self.token}"}, receive, guarded)
+        refusal = self._refusal(scope)
+        if refusal is None:
+            try:
+                body = await _body(receive)
+                await self.app({**scope, "root_path": f"/{self.token}"}, body, guarded)
+                return
+            except _TooLargeError:
+                refusal = 413, "The request is too large."
+            except Exception as error:
+                # It was answered with status 500. The server's own message would show the token.
+                _LOG.error("A fault in restem itself: %s: %s", type(error).__name__, error)
+                return
+        status, reason = refusal
+        await _discard(receive)
+        await PlainTextResponse(reason, status, {"connection": "close"})(scope, receive, guarded)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason, or None for a request that is answered."""
@@ -66,7 +79,7 @@ class AccessGuard:
         if len(hosts) != 1 or hosts[0] not in self.hosts:
             return 403, "This page answers only at its own address on this machine."
         token, slash, _ = scope["path"].lstrip("/").partition("/")
-        if not slash or not secrets.compare_digest(token.encode(), self.token.encode()):
+        if not slash or not secrets.compare_digest(token.encode(errors="replace"), self.token.encode()):
             return 404, "There is nothing here. Open the address that restem review printed."
         if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
             return 403, "Requests of other pages are refused."
@@ -75,9 +88,35 @@ class AccessGuard:
         if scope["method"] not in ("GET", "HEAD"):
             if not headers.get("content-type", "").startswith("application/json"):
                 return 415, "Only JSON is accepted."
-            if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > LARGEST_BODY:
+            length = headers.get("content-length", "")
+            if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LARGEST_BODY:
                 return 413, "The request is too large."
         return None
+
+
+class _TooLargeError(Exception):
+    """A request has a longer body than its headers say, or one where none belongs."""
+
+
+async def _body(receive: Receive) -> Receive:
+    """Reads the body of a request; returns what gives it to the application, and then waits as `receive` does.
+
+    Headers do not limit a body that comes in chunks, so what arrives is counted. Raises _TooLargeError.
+    """
+    content = bytearray()
+    while True:
+        message = await receive()
+        content += message.get("body", b"")
+        if len(content) > LARGEST_BODY:
+            raise _TooLargeError
+        if not message.get("more_body", False):
+            break
+    messages = [{**message, "body": bytes(content)}] if message["type"] == "http.request" else [message]
+
+    async def once() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return once
 
 
 async def _discard(receive: Receive) -> None:

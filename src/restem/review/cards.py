@@ -17,7 +17,8 @@ from restem.errors import RunError
 from restem.review.previews import Preview
 from restem.review.timeline import Plot, picture
 from restem.runs.findings import failure_reason
-from restem.runs.run import SEGMENTS_FILE, Run, segments_schema
+from restem.runs.run import SEGMENTS_FILE, Run
+from restem.runs.tables import segments_schema
 from restem.taxonomy import Taxonomy
 from restem.verdicts import MEANINGS, WITHOUT_SOUND
 

@@ -30,11 +30,13 @@ def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Pat
     """Writes the report of `run` to `path` (default: `report.html` in the run) and returns where it is.
 
     audio: put a few seconds of every pictured stem in it. The file appears when it is whole. Raises RunError when the
-    segments of the run cannot be read, or the dataset that is to be heard has gone; DatasetError when `path` lies in
-    the dataset.
+    segments of the run cannot be read, or the dataset that is to be heard has changed or gone; DatasetError when `path`
+    lies in the dataset.
     """
     path = path or run.path / REPORT_FILE
     run.check_outside(path)
+    if audio:
+        run.check_unchanged()
     page = render(run, audio)
     with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

@@ -13,24 +13,40 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
-from restem.errors import AudioError, RestemError, TaxonomyError, UsageError
+from restem.errors import AudioError, RestemError, RunError, TaxonomyError, UsageError
 from restem.review.access import AccessGuard
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
+from restem.runs.ledger import LONGEST_PERSON
 from restem.runs.run import Run
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 24
+_LONGEST_ANSWER = 1000  # characters about what is wrong with a request
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
+
+def _checked_text(text: str) -> str:
+    """`text`, if it can be stored: JSON may hold half a character, which is no Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is not valid Unicode") from error
+    return text
+
+
+_LARGEST_NUMBER = 2**63 - 1  # of SQLite
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Person = Annotated[str, Field(max_length=100)]
+Number = Annotated[int, Field(ge=0, le=_LARGEST_NUMBER)]
+Person = Annotated[str, Field(max_length=LONGEST_PERSON), AfterValidator(_checked_text)]
 
 
 class _Asked(BaseModel):
@@ -40,8 +56,8 @@ class _Asked(BaseModel):
 class DecisionAsked(_Asked):
     """What the page sends when a person decides; `new` is null for "I cannot tell"."""
 
-    index: int
-    new: Annotated[str, Field(max_length=1000)] | None
+    index: Number
+    new: Annotated[str, Field(max_length=1000), AfterValidator(_checked_text)] | None
     person: Person = ""
     start_s: Seconds | None = None
     end_s: Seconds | None = None
@@ -51,7 +67,7 @@ class UndoAsked(_Asked):
     """What the page sends to take a decision back: one by its number, or the person's last."""
 
     person: Person = ""
-    number: int | None = None
+    number: Number | None = None
 
 
 def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> ASGIApp:
@@ -68,6 +84,16 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
         status = {UnreachableError: 404, UsageError: 422, TaxonomyError: 422, AudioError: 415}.get(type(error), 500)
         # Messages may name paths of this machine: only its user can open the page.
         return JSONResponse({"error": str(error)}, status)
+
+    @api.exception_handler(RequestValidationError)
+    def misunderstood(_: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not sent back: it may hold what JSON cannot, such as NaN.
+        wrong = [".".join(map(str, one["loc"])) + ": " + str(one["msg"]) for one in error.errors()]
+        return JSONResponse({"error": "; ".join(wrong)[:_LONGEST_ANSWER].encode(errors="replace").decode()}, 422)
+
+    @api.exception_handler(Exception)
+    def fault(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": f"A fault in restem itself: {type(error).__name__}."}, 500)
 
     @api.get("/")
     def index() -> Response:
@@ -88,15 +114,15 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
         return JSONResponse(session.stems())
 
     @api.get("/api/stems/{index}")
-    def stem(index: int) -> JSONResponse:
+    def stem(index: Number) -> JSONResponse:
         return JSONResponse(session.stem(index))
 
     @api.get("/api/spectra/{index}")
-    def spectra(index: int) -> JSONResponse:
+    def spectra(index: Number) -> JSONResponse:
         return JSONResponse(session.spectra(index))
 
     @api.get("/api/changes")
-    def changes(since: int) -> dict[str, Any]:
+    def changes(since: Number) -> dict[str, Any]:
         return session.changes(since)
 
     @api.post("/api/decisions")
@@ -109,7 +135,7 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
         return undone or JSONResponse({"error": "There is nothing to undo."}, 404)
 
     @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
-    def sound(index: int, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
+    def sound(index: Number, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
         path, number = session.source(index)
         if kind := media_type(probe(path, number), session.stream(index)):
             return FileResponse(path, media_type=kind)
@@ -148,6 +174,10 @@ def serve(
     called with the address. Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
+    try:
+        run.check_unchanged()
+    except RunError as error:
+        say(str(error))  # the other stems can be judged all the same
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

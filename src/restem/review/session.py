@@ -24,7 +24,7 @@ from restem.labelling.label_sets import set_probability
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
-from restem.runs.ledger import Decision, Ledger
+from restem.runs.ledger import Decision, Ledger, wrong_range
 from restem.runs.run import Run, record, write_decided
 from restem.taxonomy import Taxonomy
 from restem.verdicts import WITHOUT_SOUND
@@ -69,7 +69,10 @@ class ReviewSession:
         if not self.root.is_dir():
             raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
         settings = run.description.get("settings", {}).get("mel")
-        self.store = Store(cache, MelSettings(**settings) if settings else None)
+        try:
+            self.store = Store(cache, MelSettings(**settings) if settings else None)
+        except TypeError as error:
+            raise RunError(f"{run.path}: run.json is damaged (settings.mel); run `restem refine` again.") from error
         self.found = run.found.to_dicts()
         self._row_of = {row["stem"]: index for index, row in enumerate(self.found)}
         self._songs: dict[str, list[int]] = {}
@@ -195,8 +198,10 @@ class ReviewSession:
         row = self._stem(index)
         if row["verdict"] == "failed":
             raise UsageError("A stem that cannot be decoded cannot be judged; replace the file.")
-        if (start_s is None) != (end_s is None) or (start_s is not None and not 0 <= start_s < (end_s or 0)):
+        if (start_s is None) != (end_s is None):
             raise UsageError("A time range needs a start and a later end.")
+        if start_s is not None and (reason := wrong_range(start_s, end_s or 0.0, row["seconds"] or 0.0)):
+            raise UsageError(f"{start_s:g} to {end_s:g} s {reason}.")
         if new is None and start_s is not None:
             raise UsageError("Only a whole stem can be unsure.")
         taxonomy = self.run.taxonomy
@@ -219,7 +224,9 @@ class ReviewSession:
             return None
         write_decided(self.run)
         self._catch_up()
-        index = self._row_of[undone.stem]
+        index = self._row_of.get(undone.stem)
+        if index is None:
+            raise UnreachableError("The decision was about a stem that this run lacks.")
         return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
 
     def _catch_up(self) -> None:

@@ -17,7 +17,6 @@ type 2 from `classes`, read it; programs that look for exactly `vocals.wav` do n
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from restem._version import __version__
+from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import split_stem_name
 from restem.errors import DatasetError, UsageError
@@ -127,6 +127,7 @@ def export(
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
     run.check_outside(out)
+    run.check_unchanged()
 
     items, left_out = _choose(run, root, layout, splitting=split is not None)
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
@@ -223,7 +224,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
         "run": str(run.path.absolute()),
-        "model_sha256": _sha256(model) if model.is_file() else None,
+        "model_sha256": file_sha256(model) if model.is_file() else None,
         "classes": list(run.taxonomy.classes),
         "left_out": dict(summary.left_out),
         "stems": [
@@ -238,21 +239,22 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields a temporary folder to fill, which becomes `out` at the end.
 
     Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
     """
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+    if _is_taken(out):
         raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
     try:
         with folder_written_aside(out) as folder:
             yield folder
     except OSError as error:
+        if _is_taken(out):
+            raise DatasetError(f"{out}: was made by another process meanwhile; choose a new folder.") from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+
+
+def _is_taken(out: Path) -> bool:
+    return out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))

@@ -25,6 +25,9 @@ from restem.taxonomy import Taxonomy
 DECISIONS_FILE = "decisions.sqlite"
 CSV_COLUMNS = ("time", "person", "song", "stem", "old", "new", "unsure", "start_s", "end_s")
 
+LONGEST_PERSON = 100  # characters of a name
+SHORTEST_RANGE_S = 0.01  # that can be heard
+
 _LONGEST_WAIT_S = 20.0  # for other writers
 _TABLE = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -85,7 +88,10 @@ class Ledger:
 
     def standing(self) -> tuple[Decision, ...]:
         """The decisions that were not undone, in the order in which they were made."""
-        return tuple(map(_decision, self._read(f"{_STANDING} ORDER BY id")))
+        rows = self._read(f"{_STANDING} ORDER BY id")
+        if not all(map(_is_sound, rows)):
+            raise RunError(f"{self.path}: holds a row that is not a decision; bring it back from a copy.")
+        return tuple(map(_decision, rows))
 
     def changed_since(self, number: int) -> tuple[int, set[str]]:
         """The number of the last row, and the stems that the rows after `number` are about."""
@@ -190,8 +196,10 @@ def read_decisions(path: Path, taxonomy: Taxonomy) -> list[Decision]:
         if unsure not in ("", "yes", "no"):
             raise DatasetError(f"{where}: {unsure!r} in the column unsure; write yes, or nothing.")
         start_s, end_s = _range(row.get("start_s") or "", row.get("end_s") or "", where)
+        if unsure == "yes" and start_s is not None:
+            raise DatasetError(f"{where}: only a whole stem can be unsure; leave out start_s and end_s.")
         stem = check_relative(row["stem"], where)
-        person, time = row.get("person") or "", row.get("time") or ""
+        person, time = (row.get("person") or "")[:LONGEST_PERSON], _time((row.get("time") or "").strip(), where)
         decisions.append(
             Decision(row["song"], stem, old, None if unsure == "yes" else new, person, time, start_s, end_s)
         )
@@ -205,11 +213,26 @@ def _range(start: str, end: str, where: str) -> tuple[float | None, float | None
         start_s, end_s = float(start), float(end)
     except ValueError:
         start_s = end_s = math.nan
-    if not 0 <= start_s < end_s < math.inf:
-        raise DatasetError(
-            f"{where}: {start!r} to {end!r} is not a time range; give start_s and a later end_s, or neither."
-        )
+    if reason := wrong_range(start_s, end_s):
+        raise DatasetError(f"{where}: {start[:20]!r} to {end[:20]!r} {reason}; give start_s and end_s, or neither.")
     return start_s, end_s
+
+
+def wrong_range(start_s: float, end_s: float, seconds: float = math.inf) -> str:
+    """Why nothing can be decided about this time range of a stem of `seconds`, or an empty string."""
+    if not (start_s >= 0 and end_s - start_s >= SHORTEST_RANGE_S and end_s < math.inf):
+        return "is not a time range of 0.01 s or more"
+    return "" if end_s <= seconds + SHORTEST_RANGE_S else f"ends beyond the end of the stem, at {seconds:.2f} s"
+
+
+def _time(text: str, where: str) -> str:
+    """A time as it is written in ISO 8601, or nothing; raises DatasetError for anything else."""
+    try:
+        if text:
+            datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {text[:40]!r} is not a time; write it as {_now()}, or leave it out.") from error
+    return text
 
 
 def _insert(database: sqlite3.Connection, decision: Decision) -> int:
@@ -224,6 +247,16 @@ def _values(one: Decision) -> tuple[object, ...]:
     # To the millisecond, as in the CSV, so that decisions survive an export and import unchanged.
     times = (None if value is None else round(value, 3) for value in (one.start_s, one.end_s))
     return (one.time, one.person, one.song, one.stem, one.old, one.new, *times)
+
+
+def _is_sound(row: tuple[object, ...]) -> bool:
+    """Whether a row holds what a decision can: SQLite lets any type be written to any column."""
+    _, time, person, song, stem, old, new, start_s, end_s = row
+    if not all(isinstance(text, str) for text in (time, person, song, stem, old, "" if new is None else new)):
+        return False
+    if start_s is None or end_s is None:
+        return start_s is end_s
+    return isinstance(start_s, float) and isinstance(end_s, float) and not wrong_range(start_s, end_s)
 
 
 def _decision(row: tuple[object, ...]) -> Decision:

@@ -16,7 +16,6 @@ no durations (empty cells), and keeps its given labels.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +26,16 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.layouts import open_dataset
-from restem.dataset.table import Dataset, check_outside, check_relative
-from restem.errors import DatasetError, RestemError, RunError
+from restem.dataset.table import Dataset, check_outside, content_hash
+from restem.dataset.usage import missing_sound
+from restem.errors import DatasetError, RunError, TaxonomyError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
-from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions
+from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions, wrong_range
+from restem.runs.tables import labels_schema, read_description, read_labels, read_segments, segments_schema
 from restem.taxonomy import Taxonomy
-from restem.verdicts import MEANINGS, VERDICTS, count_verdicts
+from restem.verdicts import MEANINGS, count_verdicts
 from restem.wording import counted
 
 LABELS_FILE = "labels.csv"
@@ -43,33 +44,6 @@ SEGMENTS_FILE = "segments.parquet"
 DESCRIPTION_FILE = "run.json"
 CLASSIFIER_FOLDER = "classifier"
 REPORT_FILE = "report.html"
-
-
-def labels_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
-    """The columns of `labels.csv` and their types, in order."""
-    return {
-        "song": pl.String,
-        "stem": pl.String,
-        "given": pl.String,
-        "refined": pl.String,
-        "verdict": pl.String,
-        "quality": pl.Float64,
-        **dict.fromkeys(taxonomy.classes, pl.Float64),
-        "seconds": pl.Float64,
-        "active_seconds": pl.Float64,
-    }
-
-
-def segments_schema(taxonomy: Taxonomy) -> dict[str, type[pl.DataType]]:
-    """The columns of `segments.parquet` and their types, in order."""
-    return {
-        "song": pl.String,
-        "stem": pl.String,
-        "start_s": pl.Float64,
-        "end_s": pl.Float64,
-        "level_db": pl.Float32,
-        **dict.fromkeys(taxonomy.classes, pl.Float32),
-    }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -136,10 +110,7 @@ class Run:
     @cached_property
     def found_segments(self) -> pl.DataFrame:
         """The scores over time as the classifiers left them."""
-        try:
-            return pl.read_parquet(self.path / SEGMENTS_FILE)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise RunError(f"{self.path / SEGMENTS_FILE}: cannot be read; run `restem refine` again.") from error
+        return read_segments(self.path / SEGMENTS_FILE, self.taxonomy)
 
     @property
     def dataset_root(self) -> Path:
@@ -150,6 +121,25 @@ class Run:
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
+
+    def check_unchanged(self) -> None:
+        """Raises RunError when the content of the dataset has changed since it was refined, or some of it is missing.
+
+        Files that were written again with the same content count as unchanged. Of a run of a version that kept no hash
+        of content, nothing is known.
+        """
+        expected = self.description["dataset"].get("content")
+        if expected is not None and expected != content_hash(self.dataset_root, self.found["stem"]):
+            raise RunError(
+                f"{self.dataset_root}: the dataset has changed since {self.path} was made of it, so its labels may be "
+                "those of other sounds; run `restem refine` again with another `out`."
+            )
+
+    def check_mixtures(self, only: bool) -> None:
+        """Raises DatasetError when files of no class are left out of the mixtures, unless `only` asks for that."""
+        count = int(self.description["dataset"].get("unclassed", 0))
+        if count and not only:
+            raise DatasetError(missing_sound(str(self.dataset_root), count))
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""
@@ -179,19 +169,20 @@ def open_run(path: Path | str) -> Run:
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder; make one with `restem refine DATASET --out {path}`.")
     try:
-        description = json.loads(description_path.read_text(encoding="utf-8"))
-        dataset = description["dataset"]
-        taxonomy = Taxonomy(tuple(dataset["classes"]), dataset["aliases"])
+        description = read_description(description_path)
     except FileNotFoundError as error:
         raise RunError(
             f"{path}: holds no finished run ({DESCRIPTION_FILE} is missing); run `restem refine` again to go on."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RestemError) as error:
-        raise RunError(f"{description_path}: is damaged; run `restem refine` again.") from error
+    taxonomy = Taxonomy(tuple(description["dataset"]["classes"]), description["dataset"]["aliases"])
     # Not labels.csv: it may have been edited or not completely written; the database is authoritative.
     found = _read_found(path, taxonomy)
-    decisions = Ledger(path).standing()
-    labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    ledger = Ledger(path)
+    decisions = ledger.standing()
+    try:
+        labels = decided_labels(found, settle(decisions, taxonomy), taxonomy)
+    except TaxonomyError as error:
+        raise RunError(f"{ledger.path}: {error}") from error
     return Run(path, taxonomy, description, labels, decisions)
 
 
@@ -282,12 +273,16 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
     """
     run = opened_run(run)
     decisions = read_decisions(Path(path), run.taxonomy)
-    stems = set(zip(run.found["song"], run.found["stem"], strict=True))
+    stems = {(song, stem): seconds for song, stem, seconds in run.found.select("song", "stem", "seconds").iter_rows()}
     if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:
         raise DatasetError(
             f"{path}: the run {run.path} has no stem {unknown[0].stem!r} in a song {unknown[0].song!r}; "
             "import the decisions of the same dataset."
         )
+    for one in decisions:
+        seconds = stems[one.song, one.stem]
+        if one.start_s is not None and (reason := wrong_range(one.start_s, one.end_s or 0.0, seconds or 0.0)):
+            raise DatasetError(f"{path}: {one.start_s:g} to {one.end_s:g} s of {one.stem} {reason}; correct the range.")
     added = Ledger(run.path).add_new(decisions)
     write_decided(run)
     return added
@@ -296,33 +291,11 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
 def _read_found(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
     """The labels of the run in `path` as the classifiers left them."""
     if not (path / FOUND_FILE).exists():
-        labels = _read_labels(path / LABELS_FILE, taxonomy)
+        labels = read_labels(path / LABELS_FILE, taxonomy)
         # Unless the first decision has been recorded meanwhile.
         if not (path / FOUND_FILE).exists():
             return labels
-    return _read_labels(path / FOUND_FILE, taxonomy)
-
-
-def _read_labels(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
-    schema = labels_schema(taxonomy)
-    try:
-        labels = pl.read_csv(path, schema_overrides=schema)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "unreadable"
-        raise RunError(f"{path}: cannot be read ({reason}); run `restem refine` again.") from error
-    if missing := [name for name in schema if name not in labels.columns]:
-        raise RunError(f"{path}: the column {missing[0]!r} is missing; run `restem refine` again.")
-    labels = labels.with_columns(pl.col("given", "refined").fill_null(""))
-    try:
-        for stem in labels["stem"]:
-            check_relative(stem, str(path))
-        for text in {*labels["given"], *labels["refined"]}:
-            taxonomy.parse(text)
-    except RestemError as error:
-        raise RunError(f"{path}: {error}") from error
-    if unknown := set(labels["verdict"]).difference(VERDICTS):
-        raise RunError(f"{path}: {unknown.pop()!r} is not a verdict; use one of {', '.join(VERDICTS)}.")
-    return labels.select(list(schema))
+    return read_labels(path / FOUND_FILE, taxonomy)
 
 
 def write_run(

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import yaml
 from torch import nn
 
 from restem.errors import RestemError, UsageError
+from restem.plain_yaml import parse_yaml
+from restem.weights import check_size
 
 Parameters = Mapping[str, Any]
+
+# Far above the sizes of any model of music.
+_LARGEST, _DEEPEST = 1 << 16, 256
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,30 @@ def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module
     if unknown := set(parameters).difference(allowed):
         raise UsageError(f"{model} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(sorted(allowed))}.")
     fixed = kind.fixed(shape)
+
+    def build() -> nn.Module:
+        return _network_class(model)(**fixed, **{**kind.defaults, **parameters})
+
     try:
-        network: nn.Module = _network_class(model)(**fixed, **{**kind.defaults, **parameters})
+        if any(value != allowed[name] for name, value in parameters.items()):
+            _check_parameters(parameters)
+            check_size(build)
+        network = build()
     except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(f"{model} cannot be built with these parameters: {reason}.") from error
     return network
+
+
+def _check_parameters(parameters: Parameters) -> None:
+    """Raises ValueError for sizes that would take for ever even to count the weights of."""
+    for name, value in parameters.items():
+        for number in value if isinstance(value, tuple | list) else [value]:
+            most = _DEEPEST if "depth" in name or "layers" in name else _LARGEST
+            if isinstance(number, int | float) and not -most <= number <= most:
+                raise ValueError(f"{name} is {number}, more than {most}")
+        if isinstance(value, tuple | list) and len(value) > _DEEPEST:
+            raise ValueError(f"{name} has {len(value)} values, more than {_DEEPEST}")
 
 
 def default_parameters(model: str) -> dict[str, Any]:
@@ -131,9 +153,9 @@ def parse_parameters(model: str, settings: Iterable[str]) -> dict[str, Any]:
             problem = f"has no parameter {key!r}" if equals else f"needs key=value, not {setting!r}"
             raise UsageError(f"{model} {problem}; it has {', '.join(sorted(allowed))}.")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"{text!r} is not a value for {key}.") from error
+            value = parse_yaml(text)
+        except ValueError as error:
+            raise UsageError(f"{text[:100]!r} is not a value for {key}: {error}.") from error
         parsed[key] = _like(allowed[key], value, key)
     return parsed
 

@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restem._version import __version__
+from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.errors import RestemError, TaxonomyError, UsageError
-from restem.files import write_json, written_aside
+from restem.files import read_json, write_json, written_aside
 from restem.renaming import current_name
 from restem.separation.models import EARLIER_NAMES, Shape, build_network
 from restem.taxonomy import Taxonomy
+from restem.weights import load_weights
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-# Larger values are a mistake or a damaged file: libsndfile takes no higher rate, and no longer piece fits into memory.
-_HIGHEST_RATE_HZ = 655_350
+# Longer pieces are a mistake or a damaged file: none fits into memory.
 _LONGEST = 1 << 28
 
 _DAMAGES = (
@@ -58,7 +59,7 @@ class SeparatorConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
-        if not (isinstance(self.rate_hz, int) and 0 < self.rate_hz <= _HIGHEST_RATE_HZ):
+        if not (isinstance(self.rate_hz, int) and LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ):
             raise UsageError(f"A separator cannot have a rate of {self.rate_hz!r} Hz.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
@@ -157,14 +158,14 @@ def load_separator(folder: Path | str) -> Separator:
         if not (folder / name).exists():
             raise RestemError(f"{folder}: holds no finished separator ({name} is missing); run `restem train`.")
     try:
-        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / CONFIG_FILE)
         if unknown := set(content).difference(part.name for part in fields(SeparatorConfig)):
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
         # Not the user's word but the file's, so without a notice.
         model = EARLIER_NAMES.get(content["model"], content["model"])
         config = SeparatorConfig(**{**content, "model": model, "classes": tuple(content["classes"])})
         separator = config.build()
-        separator.network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
+        load_weights(separator.network, folder / WEIGHTS_FILE)
     except _DAMAGES as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise RestemError(f"{folder}: the separator is damaged or of another version ({reason}).") from error

@@ -20,9 +20,10 @@ import numpy as np
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
-from restem.audio.reader import BLOCK_FRAMES, open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
+from restem.content import file_sha256
 from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
 from restem.file_names import Names, safe_name
@@ -85,12 +86,15 @@ class _Request:
 
     def describe(self, song: Path) -> dict[str, Any]:
         """The content of a song's manifest; different requests have different ones."""
-        status = song.stat()
+        try:
+            content = file_sha256(song)
+        except OSError as error:
+            raise AudioError(f"{song}: {(error.strerror or 'cannot be read').lower()}.") from error
         return {
             "restem": __version__,
             "licence": self.separator.config.licence,
             "song": str(song.absolute()),
-            "bytes": status.st_size,
+            "sha256": content,
             "separator": self.fingerprint,
             "stems": list(self.names),
             "residual": self.residual,
@@ -283,8 +287,8 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
         )
     if sound.shape[0] > max(_MOST_CHANNELS, sound.shape[1]):
         raise UsageError(f"`audio` has the shape {sound.shape}; it must be (channel, sample), so transpose it.")
-    if rate_hz < 1:
-        raise UsageError(f"`rate_hz` must be at least 1, not {rate_hz}.")
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise UsageError(f"`rate_hz` must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, not {rate_hz}.")
     if not np.isfinite(sound).all():
         raise AudioError("`audio` holds samples that are NaN or infinite.")
     return sound.astype(np.float32, copy=False)
@@ -295,9 +299,14 @@ def _separate_song(song: Path, folder: Path, request: _Request, report: Callable
     record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
     if record.begin():
         return False
-    with folder_written_aside(folder) as aside:
-        peak = _write_stems(song, aside, request, report)
-        write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
+    try:
+        with folder_written_aside(folder) as aside:
+            peak = _write_stems(song, aside, request, report)
+            write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
+    except OSError:
+        if record.begin():
+            return False  # another process has made the same meanwhile
+        raise
     return peak > 1.0 and request.subtype != "FLOAT"
 
 

@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from restem import fitting
 from restem.audio.pcm import PcmStore
+from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.audio.store import default_cache
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
+from restem.dataset.usage import check_mixtures
 from restem.devices import choose_device
 from restem.errors import DatasetError, RestemError, UsageError
 from restem.executing.interface import Executor
@@ -49,6 +52,7 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.working import alone_in
 
 TRAINING_FILE = "training.json"
 
@@ -88,9 +92,11 @@ class TrainSettings(TrainOptions):
             raise UsageError(f"`coherent` is a share, from 0 to 1, not {self.coherent}.")
         if not 0.0 <= self.validation < 1.0:
             raise UsageError(f"`validation` is a share, from 0 to below 1, not {self.validation}.")
-        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience", "rate_hz"):
+        for name in ("steps", "batch", "accumulate", "epoch_steps", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(f"`{name}` must be at least 1, not {getattr(self, name)}.")
+        if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
+            raise UsageError(f"`rate_hz` must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, not {self.rate_hz}.")
         if self.channels not in (1, 2):
             raise UsageError("Separators have one channel or two.")
         if self.max_time is not None and not isinstance(self.max_time, timedelta):
@@ -130,6 +136,7 @@ def train(
     workers: int | None = None,
     threads: int = 1,
     licence: str = "",
+    only: bool = False,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Separator:
@@ -161,6 +168,8 @@ def train(
         torch's threads on a CPU; the last digits of the result depend on them.
     licence
         The licence of the audio, kept with the separator; by default the run's.
+    only
+        Leave stems of no class out of the mixtures; otherwise they are an error.
     progress
         Called with the stage, the steps done and in all.
     **changes
@@ -176,12 +185,18 @@ def train(
     RunError
         When `out` holds something else.
     DatasetError
-        When no stem can be used, or a folder to be written lies in the dataset.
+        When no stem can be used, only one class has stems, a stem is of no class (without `only`), or a folder to be
+        written lies in the dataset.
     UsageError
         For settings that cannot be.
     """
     settings = with_changes(settings or TrainSettings(), changes)
     data = opened_data(data)
+    if isinstance(data, Run):
+        data.check_mixtures(only)
+    else:
+        check_mixtures(data, only)
+    data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
     executor = Processes.of(workers)
@@ -192,19 +207,14 @@ def train(
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
-    root, taxonomy, fingerprint = _origin(data)
+    root, taxonomy, origin = _origin(data)
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
-    request = {"settings": settings.as_dict(), "dataset": {"fingerprint": fingerprint, "root": str(root.resolve())}}
+    request = {"settings": settings.as_dict(), "dataset": origin}
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
-
-    stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
-    stems, failures = _decode(root, stems, store, executor, report)
-    learned, checked = split_validation(stems, settings.validation, settings.seed)
-    fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
         model=settings.model,
         classes=taxonomy.classes,
@@ -213,17 +223,8 @@ def train(
         rate_hz=settings.rate_hz,
         segment_s=settings.example_s,
         parameters=settings.parameters,
-        dataset=fingerprint,
+        dataset=origin["fingerprint"],
         licence=licence,
-    )
-    remixer = _remixer(learned, store, settings)
-    module = SeparatorModule(config.build(), settings)
-    watching = _remixer(checked, store, settings) if checked else None
-    record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
-        seconds_of_class={
-            name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(taxonomy.classes)
-        },
     )
     loop = fitting.Loop(
         out,
@@ -240,18 +241,56 @@ def train(
         strategy=strategy,
         loaders=0 if device == "cpu" else executor.workers,
     )
+    with alone_in(out):
+        if record.begin():
+            return load_separator(out)  # another process has finished it meanwhile
+        stems = (
+            training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+        )
+        stems, failures = _decode(root, stems, store, executor, report)
+        return _train(stems, failures, store, config, settings, loop, record, report)
+
+
+def _train(
+    stems: list[TrainingStem],
+    failures: Mapping[str, str],
+    store: PcmStore,
+    config: SeparatorConfig,
+    settings: TrainSettings,
+    loop: fitting.Loop,
+    record: WorkRecord,
+    report: Progress,
+) -> Separator:
+    """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
+    present = np.any([stem.labels for stem in stems], axis=0)
+    if present.sum() < 2:
+        (name,) = [name for name, there in zip(config.classes, present, strict=True) if there]
+        raise DatasetError(
+            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
+        )
+    learned, checked = split_validation(stems, settings.validation, settings.seed)
+    fitting.prepare(loop.accelerator, loop.threads, settings.seed)
+    remixer = _remixer(learned, store, settings)
+    module = SeparatorModule(config.build(), settings)
+    watching = _remixer(checked, store, settings) if checked else None
+    record.note(
+        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
+        seconds_of_class={
+            name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+        },
+    )
     saving = fitting.fit(
         module,
         loop,
         _draw(remixer, settings),
         _draw(watching, settings) if watching else None,
         -(-settings.validation_examples // settings.batch),
-        [_SaveAndReport(out, record, report)],
+        [_SaveAndReport(loop.folder, record, report)],
     )
     if saving:
-        save_separator(out, config, module.separator.network.state_dict())
+        save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
-        fitting.finish(out)
+        fitting.finish(loop.folder)
     return module.separator.eval()
 
 
@@ -362,13 +401,20 @@ class _SaveAndReport(Callback):
             self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1))
 
 
-def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, str]:
-    """The root folder of the audio, the taxonomy, and a hash of the training data."""
+def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, dict[str, Any]]:
+    """The root folder of the audio, the taxonomy, and what the training data are, see `Dataset.origin`."""
     if isinstance(data, Dataset):
-        return data.root, data.taxonomy, data.fingerprint()
-    described = data.description["dataset"]
+        return data.root, data.taxonomy, data.origin()
+    data.check_unchanged()
     labels = hashlib.sha256(data.labels.select("stem", "refined", "verdict").write_csv().encode()).hexdigest()
-    return data.dataset_root, data.taxonomy, f"{described.get('fingerprint', '')}-{labels[:16]}"
+    described = data.description["dataset"]
+    origin = {
+        "fingerprint": f"{described.get('fingerprint', '')}-{labels[:16]}",
+        "written": described.get("written", ""),
+        "root": str(data.dataset_root.resolve()),
+        "classes": list(data.taxonomy.classes),
+    }
+    return data.dataset_root, data.taxonomy, origin
 
 
 def _decode(

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside
 from restem.labelling.encoders.interface import EncoderCard, Kind, card_from
@@ -19,11 +19,11 @@ from restem.labelling.encoders.registry import (
     KNOWN,
     WEIGHTS_FILES,
     encoders_folder,
-    file_sha256,
     installed,
     open_encoder,
 )
 from restem.labelling.encoders.wheel import CHECKPOINTS, musicnn_wheel, read_wheel
+from restem.plain_yaml import parse_yaml
 
 LICENCE_FILE = "LICENCE.txt"
 _CARD_SUFFIXES = (".yaml", ".yml", ".json")
@@ -112,11 +112,11 @@ def _card_of(path: Path, card_file: Path | None, sha256: str) -> EncoderCard:
                 return card
         raise UsageError(f"{path}: needs a card, {beside[0].name} beside it or `card`; see docs/encoders.md.")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML, too
+        values = parse_yaml(file.read_text(encoding="utf-8"))  # JSON is YAML, too
     except OSError as error:
         raise RestemError(f"{file}: {(error.strerror or 'cannot be read').lower()}.") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise RestemError(f"{file}: is no YAML or JSON ({str(error).splitlines()[0]}).") from error
+    except ValueError as error:
+        raise RestemError(f"{file}: is not YAML or JSON ({error}).") from error
     if isinstance(values, dict):
         values.setdefault("kind", _KINDS[path.suffix.lower()])
     return card_from(values, str(file))

@@ -5,8 +5,6 @@ An installed encoder is a folder with its name: `card.json`, and `model.safetens
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -14,7 +12,9 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
+from restem.files import read_json
 from restem.labelling.encoders.interface import Encoder, EncoderCard, Kind, card_from
 
 FOLDER_VARIABLE = "RESTEM_ENCODERS"
@@ -152,13 +152,8 @@ def _has_interpreter(card: EncoderCard) -> bool:
     return package is None or find_spec(package) is not None
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_card(path: Path) -> EncoderCard:
     try:
-        return card_from(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return card_from(read_json(path), str(path))
     except (OSError, ValueError) as error:
         raise RestemError(f"{path}: cannot be read as a card; delete the folder and add the encoder again.") from error

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from restem.content import file_sha256
 from restem.errors import RestemError
-from restem.labelling.encoders.registry import file_sha256
 
 WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 _REQUIREMENT = "musicnn==0.1.0"
