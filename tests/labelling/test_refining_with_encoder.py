@@ -60,10 +60,10 @@ def heads(tmp_path: Path, write_band: Callable[..., Path]) -> Heads:
 
 @pytest.fixture
 def refine(tmp_path: Path, heads: Heads, write_band: Callable[..., Path]) -> Callable[..., Run]:
+    songs = write_band(tmp_path / "songs", songs=6, wrong=WRONG)
+
     def call(out: str, encoder: EncoderWithHeads | None = None, classes: tuple[str, ...] = DEFAULT_CLASSES) -> Run:
-        dataset = open_dataset(
-            write_band(tmp_path / "songs", songs=6, wrong=WRONG), layout="songs", taxonomy=Taxonomy(classes)
-        )
+        dataset = open_dataset(songs, layout="songs", taxonomy=Taxonomy(classes))
         return refine_labels(
             dataset, tmp_path / out, QUICK, cache=tmp_path / "cache", workers=1,
             encoder=encoder or EncoderWithHeads(CARD, heads, tmp_path),
