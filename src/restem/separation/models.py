@@ -100,9 +100,14 @@ def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module
     if unknown := set(parameters).difference(allowed):
         raise UsageError(f"{model} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(sorted(allowed))}.")
     fixed = kind.fixed(shape)
+    # Read back from JSON, a tuple has become a list, which the roformers refuse.
+    given = {
+        name: tuple(value) if isinstance(value, list) and isinstance(allowed[name], tuple) else value
+        for name, value in parameters.items()
+    }
     try:
-        network: nn.Module = _network_class(model)(**fixed, **{**kind.defaults, **parameters})
-    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
+        network: nn.Module = _network_class(model)(**fixed, **{**kind.defaults, **given})
+    except Exception as error:  # the packages check their arguments with errors of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(f"{model} cannot be built with these parameters: {reason}.") from error
     return network
