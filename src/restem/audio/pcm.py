@@ -90,7 +90,8 @@ class PcmStore(EntryStore[Pcm]):
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         with open_audio(*source) as audio:
-            lies_ready = audio.info.container == "WAV" and audio.info.rate_hz == self.rate_hz
+            info = audio.info
+            lies_ready = info.container == "WAV" and info.rate_hz == self.rate_hz and not info.mended
         # Two passes, since the scale has to be known before the first sample is written.
         meter = LevelMeter(self.rate_hz)
         for block in self._blocks(source):
