@@ -8,6 +8,7 @@ float32, `(channel, sample)`. A file that lacks a large part, is empty, or holds
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 
-from restem.audio.complete import MendedFile, examine
 from restem.audio.examined import lacking, lacks_little, truncated
 from restem.audio.ogg import last_page_start
-from restem.errors import AudioError
+from restem.audio.structure import MendedFile, examine
+from restem.errors import AudioError, RestemError
 
 SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
@@ -113,6 +114,7 @@ class AudioReader:
         else:
             self._source = _SoundFileSource(path)
         self._short = ""
+        self._reached = 0
         self.info = self._source.info
         if self.info.frames == 0:
             self.close()
@@ -136,6 +138,11 @@ class AudioReader:
         What is missing at the end is known once `blocks` have been read up to it.
         """
         return "; ".join(filter(None, (self._source.note, self._short)))
+
+    @property
+    def seconds_read(self) -> float:
+        """How far `blocks` have been read; at the end, the real length, of which a header may be a bit off."""
+        return self._reached / self.info.rate_hz
 
     def blocks(
         self, start_s: float = 0.0, stop_s: float | None = None, block_frames: int = BLOCK_FRAMES
@@ -161,6 +168,7 @@ class AudioReader:
                     "render or download the file again."
                 )
             position += block.shape[1]
+            self._reached = max(self._reached, position)
             yield block
         if position < last:
             self._ended_early(position)
@@ -365,17 +373,22 @@ def _open_container(path: Path) -> Any:
 
 def _reason(path: Path, said: str) -> str:
     """A one-line message why `path` cannot be decoded; `said` is the decoder's own message."""
-    if not path.exists():
-        return f"{path}: no such file."
-    if path.is_dir():
-        return f"{path}: is a folder, not an audio file."
     try:
+        if not path.exists():
+            return f"{path}: no such file."
+        if path.is_dir():
+            return f"{path}: is a folder, not an audio file."
         with path.open("rb") as file:
             if not file.read(1):
                 return f"{path}: is empty (0 bytes); copy or download it again."
     except PermissionError:
         return f"{path}: no permission to read it; change its permissions."
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            # Not the file's fault, so not an AudioError, which would make it a broken one.
+            raise RestemError(
+                f"{path}: cannot be opened ({error.strerror}); raise the limit with `ulimit -n`."
+            ) from error
         return f"{path}: {error.strerror}."
     if "does not exist" in said:
         # libsndfile's message for an MP3 without a complete frame.

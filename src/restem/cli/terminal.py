@@ -19,7 +19,7 @@ from rich.text import Text
 
 from restem.dataset.table import Dataset, within_song
 from restem.evaluation.separation import paired_interval
-from restem.runs.findings import class_findings, failure_reason, verdict_counts
+from restem.runs.findings import class_findings, failure_reason, noted_stems, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS, Verdict
 from restem.wording import counted, decimal, label_set_text, printable, shortened
@@ -54,7 +54,7 @@ def bare_table(title: str) -> Table:
 
 
 def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, console: Console) -> None:
-    """Prints a scan: the numbers, then the failed stems and the skipped files, with the reason for each."""
+    """Prints a scan: the numbers, then the stems that failed or have a note and the skipped files, and why."""
     _line(console, f"{printable(str(summary.root))}: layout {summary.layout}")
     _line(console, f"{counted(summary.songs, 'song')}, {counted(summary.stems, 'stem')}, {summary.hours:.2f} h\n")
     classes = bare_table("Stems per class")
@@ -72,9 +72,14 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
     ):
         _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
     skipped = [f"{item.path}: {item.reason}" for item in dataset.skipped]
-    _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {counted(len(skipped), 'file')}")
+    noted = [f"{stem}: {note}" for stem, note in table.filter(pl.col("note") != "").select("stem", "note").iter_rows()]
+    _line(
+        console,
+        f"silent: {summary.silent}   failed: {summary.failed}   used with a note: {len(noted)}   "
+        f"skipped: {counted(len(skipped), 'file')}",
+    )
     failed = table.filter(pl.col("error") != "")["error"].to_list()
-    for title, lines in (("failed", failed), ("skipped", skipped)):
+    for title, lines in (("failed", failed), ("used with a note", noted), ("skipped", skipped)):
         if lines:
             console.print(Text(f"\n{title}", "bold"))
         for line in lines[:SHOWN_FILES]:
@@ -99,8 +104,19 @@ def print_summary(run: Run, console: Console) -> None:
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
         console.print(_failed_table(run, failed, _failed_title(labels)))
+    print_notes(noted_stems(run), console)
     if not run.out_of_fold:
         _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
+
+
+def print_notes(notes: Mapping[str, str], console: Console) -> None:
+    """Prints what was used although something is wrong with it; notes: name -> what is wrong."""
+    if notes:
+        _line(console, f"\nUsed with a note: {len(notes)}", "yellow")
+    for name, note in list(notes.items())[:SHOWN_FILES]:
+        _line(console, f"  {printable(name)}: {printable(note)}")
+    if len(notes) > SHOWN_FILES:
+        _line(console, f"  ... and {len(notes) - SHOWN_FILES:,} more")
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:

@@ -203,6 +203,7 @@ def train(
 
     stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
     stems, failures = _decode(root, stems, store, executor, report)
+    notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
     learned, checked = split_validation(stems, settings.validation, settings.seed)
     fitting.prepare(device, threads, settings.seed)
     config = SeparatorConfig(
@@ -220,7 +221,7 @@ def train(
     module = SeparatorModule(config.build(), settings)
     watching = _remixer(checked, store, settings) if checked else None
     record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
+        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
         seconds_of_class={
             name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(taxonomy.classes)
         },
