@@ -11,7 +11,7 @@ import soundfile
 from restem.audio import writer
 from restem.audio.reader import open_audio
 from restem.audio.writer import SUBTYPES, write_audio, write_blocks
-from restem.errors import AudioError
+from restem.errors import AudioError, RestemError
 
 RATE_HZ = 22050
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"x\.flac: cannot be written"):
         write_audio(tmp_path / "x.flac", noise(9), RATE_HZ)
     (tmp_path / "file").touch()
-    with pytest.raises(AudioError, match=r"x\.wav: cannot be written"):
+    with pytest.raises(RestemError, match=r"x\.wav: cannot be written"):
         write_audio(tmp_path / "file" / "x.wav", noise(), RATE_HZ)
 
 
@@ -84,5 +84,5 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("there is no /dev/full here")
     # In place of the writer's own temporary file, a device on which nothing fits.
     monkeypatch.setattr(writer, "written_aside", lambda _: nullcontext(full))
-    with pytest.raises(AudioError, match=r"x\.wav: cannot be written"):
+    with pytest.raises(RestemError, match=r"x\.wav: cannot be written"):
         write_audio(tmp_path / "x.wav", noise(2, 1 << 20), RATE_HZ)

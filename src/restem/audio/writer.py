@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from restem.errors import AudioError
+from restem.errors import AudioError, RestemError
 from restem.files import written_aside
 
 # Lossless where the format allows; 24 bits keep what a sum of 16-bit stems needs.
 SUBTYPES = {".wav": "PCM_24", ".flac": "PCM_24", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
+
+_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the disk, not the sound
 
 
 def write_audio(path: Path, samples: np.ndarray, rate_hz: int, subtype: str | None = None) -> None:
@@ -37,7 +39,8 @@ def open_writer(
     """Yields a function that appends a `(channel, sample)` block to `path`; the file appears when the body has ended.
 
     subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
-    Raises AudioError for an extension or encoding that cannot be written, or when the disk is full.
+    Raises AudioError for an extension, encoding or number of channels that cannot be written, RestemError when the disk
+    is full or the folder cannot be written to.
     """
     extension = path.suffix.lower()
     if extension not in SUBTYPES:
@@ -54,6 +57,7 @@ def open_writer(
             yield lambda block: file.write(np.ascontiguousarray(block.T))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        raise AudioError(f"{path}: cannot be written ({reason}).") from error
+        kind = RestemError if error.code == _SYSTEM_ERROR else AudioError
+        raise kind(f"{path}: cannot be written ({reason}).") from error
     except OSError as error:
-        raise AudioError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise RestemError(f"{path}: cannot be written ({error.strerror or error}).") from error

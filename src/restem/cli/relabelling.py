@@ -23,6 +23,8 @@ from restem.cli.options import (
     parse_names,
 )
 from restem.cli.shared import open_stems, progress_bars, say, terminal
+from restem.errors import RestemError
+from restem.wording import counted
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -122,6 +124,7 @@ def corrupt(
     Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
     """
     from restem.dataset.corrupt import corrupt as corrupt_dataset
+    from restem.dataset.corrupt import songs_left_out
 
     opened = open_stems(dataset, layout, taxonomy)
     with progress_bars() as progress:
@@ -130,6 +133,9 @@ def corrupt(
             among=parse_names(among), progress=progress,
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
+    if failed := songs_left_out(out):
+        count = f"{len(failed)} of {len(opened.songs)} songs could not be mixed, and are left out."
+        raise RestemError("\n".join([*failed.values(), count]))
 
 
 def refine(
@@ -277,3 +283,6 @@ def export(
             progress=progress,
         )  # fmt: skip
     say(str(summary))
+    if summary.failed:
+        count = f"{counted(len(summary.failed), 'stem')} could not be exported, and left out."
+        raise RestemError("\n".join([*summary.failed.values(), count]))

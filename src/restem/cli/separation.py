@@ -104,6 +104,8 @@ def separate(
         say(str(folder))
     for folder in summary.clipped:
         complain(f"{folder}: something was louder than full scale, and was cut; use --format wav --depth float.")
+    for song, note in summary.notes.items():
+        complain(f"{song}: {note}.")
     if summary.failed:
         reasons = "\n".join(summary.failed.values())
         raise RestemError(f"{reasons}\n{len(summary.failed)} of {len(songs)} songs could not be separated.")

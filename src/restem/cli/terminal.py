@@ -290,6 +290,7 @@ def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataF
         _line(console, f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
     for song, reason in evaluation.failed.items():
         _line(console, f"Not measured: {printable(song)}: {printable(reason)}")
+    print_notes(evaluation.notes, console)
 
 
 def _compared(gains: np.ndarray) -> str:

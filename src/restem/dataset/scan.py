@@ -55,9 +55,9 @@ def scan(
     polars.DataFrame
         One row per stem, in dataset order: `song,stem,given,seconds,rate_hz,channels,encoding,peak_db,level_db,silent,
         note,error`. `peak_db` and `level_db` are the largest sample and the mean square relative to full scale;
-        `silent` says that no frame is above -70 dB. `note` says what is wrong with a stem that can be used all the same, as
-        `its last 0.50 s are missing`. `error` says why a stem cannot be decoded; all that would be measured is null
-        then. See `ScanSummary.of` for what it says about the whole.
+        `silent` says that no frame is above -70 dB. `note` says what is wrong with a stem that can be used all the
+        same, as `its last 0.50 s are missing`. `error` says why a stem cannot be decoded; all that would be measured is
+        null then. See `ScanSummary.of` for what it says about the whole.
 
     Raises
     ------

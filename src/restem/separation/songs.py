@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,11 +56,14 @@ class SeparationSummary:
         Songs that could not be separated, each with the reason.
     clipped
         Folders in which something was louder than full scale, and was cut.
+    notes
+        Songs that were separated although something is wrong with their files, and what.
     """
 
     done: tuple[Path, ...]
     failed: dict[str, str]
     clipped: tuple[Path, ...]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def separate(
             failed[str(path)] = str(error)
             lengths.append(0.0)
     total, before = sum(lengths), 0.0
-    done, clipped = [], []
+    done, clipped, notes = [], [], {}
     for path, folder, seconds in zip(paths, folders, lengths, strict=True):
         if str(path) in failed:
             continue
@@ -205,14 +208,17 @@ def separate(
                 progress("separating", round(before + part_s), round(total))
 
         try:
-            if _separate_song(path, folder, request, report):
+            peak, note = _separate_song(path, folder, request, report)
+            if peak > 1.0 and request.subtype != "FLOAT":
                 clipped.append(folder)
+            if note:
+                notes[str(path)] = note
             done.append(folder)
         except (RestemError, OSError) as error:
             failed[str(path)] = str(error)
         before += seconds
         report(0.0, before)
-    return SeparationSummary(tuple(done), failed, tuple(clipped))
+    return SeparationSummary(tuple(done), failed, tuple(clipped), notes)
 
 
 def separate_audio(
@@ -290,19 +296,19 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
     return sound.astype(np.float32, copy=False)
 
 
-def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:
-    """Makes the folder of a song, unless it exists; returns whether anything was clipped."""
+def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
+    """Makes the folder of a song, unless it exists; returns the largest sample written, and the note on the song."""
     record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
     if record.begin():
-        return False
+        return 0.0, str(record.content.get("note", ""))
     with folder_written_aside(folder) as aside:
-        peak = _write_stems(song, aside, request, report)
-        write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
-    return peak > 1.0 and request.subtype != "FLOAT"
+        peak, note = _write_stems(song, aside, request, report)
+        write_json(aside / MANIFEST_FILE, {**record.content, "note": note, "finished": True})
+    return peak, note
 
 
-def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> float:
-    """Writes the stems of a song; returns the largest sample."""
+def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
+    """Writes the stems of a song; returns the largest sample, and the note on the song."""
     config = request.separator.config
     chosen = [config.classes.index(name) for name in request.names]
     peak = 0.0
@@ -320,7 +326,7 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
             for name in names
         ]
         written = 0
-        for block in _exactly(stems, audio.info.frames):
+        for block in _exactly(stems, audio.info.frames, lambda: round(audio.seconds_read * rate_hz)):
             parts = list(block[chosen])
             if request.residual:
                 parts.append(kept(block.shape[2]) - np.sum(parts, axis=0))
@@ -329,7 +335,7 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
                 write(part)
             written += block.shape[2]
             report(written / rate_hz)
-    return peak
+    return peak, audio.note
 
 
 def separate_mixture(
@@ -365,15 +371,20 @@ def _with_channels(outputs: np.ndarray, channels: int) -> np.ndarray:
     return outputs[:, np.arange(channels) % outputs.shape[1]]
 
 
-def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """The `(class, channel, sample)` blocks, cut or padded with silence to `frames`."""
+def _exactly(blocks: Iterator[np.ndarray], frames: int, found: Callable[[], int] | None = None) -> Iterator[np.ndarray]:
+    """The `(class, channel, sample)` blocks, cut or padded with silence to `frames`.
+
+    found: the length that the song turned out to have in the end, if it may be shorter.
+    """
     left, last = frames, None
     for block in blocks:
         last = block[:, :, :left]
         left -= last.shape[2]
         if last.shape[2]:
             yield last
-    if left and last is not None:
+    if found is not None:
+        left -= frames - found()
+    if left > 0 and last is not None:
         yield np.zeros((*last.shape[:2], left), np.float32)
 
 
