@@ -172,6 +172,14 @@ class AudioReader:
             yield block
         if position < last:
             self._ended_early(position)
+        elif stop_s is None:
+            self._goes_on()
+
+    def _goes_on(self) -> None:
+        """Notes that there is more than the header states, which only MP4 decoders give away."""
+        tolerance = round(_LENGTH_TOLERANCE_S.get(self.path.suffix.lower(), 0.0) * self.info.rate_hz)
+        if self._source.read(tolerance + 1).shape[1] > tolerance:
+            self._short = "goes on after the length that its header states; the rest is not used"
 
     def _ended_early(self, position: int) -> None:
         """Notes what is missing after the sample `position`, or raises AudioError if it is too much."""

@@ -27,6 +27,9 @@ from restem.errors import AudioError
 _STREAMED_FROM = 0xFFFFF000
 _STREAMED_HALF = 0x7FFFFFFF
 
+# What follows the samples of a WAV is looked at if it is as long as this.
+_REST_S = 0.1
+
 _NO_LENGTH = "its header states no length; all that it holds is used"
 # The samples reach beyond what the header says of the file as a whole: a program wrote it beforehand, and died.
 _NEVER_BROUGHT_UP_TO_DATE = "its header states more than the file holds; all that it holds is used"
@@ -40,6 +43,8 @@ def examine(path: Path) -> Examined:
     with suppress(OSError, struct.error), path.open("rb") as file:
         head = file.read(12)
         size = path.stat().st_size
+        if not size:
+            return Examined()
         if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
             return _examine_wav(path, file, size, long=head[:4] == b"RF64")
         if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
@@ -51,7 +56,12 @@ def examine(path: Path) -> Examined:
         first = file.read(4)
         if first == b"fLaC":
             return examine_flac(path, file, start)
-        if starts_mpeg(first) or (start and first != b"RIFF"):
+        # Noise before the first frame is passed over, so here the name counts.
+        if (
+            starts_mpeg(first)
+            or (start and first != b"RIFF")
+            or (path.suffix.lower() == ".mp3" and head[4:8] != b"ftyp")
+        ):
             return examine_mpeg(path)
     return Examined()
 
@@ -122,7 +132,7 @@ def _examine_wav(path: Path, file: BinaryIO, size: int, long: bool) -> Examined:
                 head[:4], head[4:8], head[-4:] = b"RIFF", b"\xff" * 4, b"\xff" * 4
                 return Examined(_NO_LENGTH, bytes(head), position + 8)
             if length <= there:
-                return Examined()
+                return _leaves_out(file, position + 8 + length, size, bytes_per_s)
             if stated < position + length or (not long and stated >= _STREAMED_FROM):
                 return Examined(_NEVER_BROUGHT_UP_TO_DATE)
             return _cut(path, there, length, bytes_per_s)
@@ -170,6 +180,15 @@ def _are_chunks(file: BinaryIO, position: int, size: int, order: str) -> bool:
             return False
         position += 8 + length + length % 2
     return size <= position <= size + 1
+
+
+def _leaves_out(file: BinaryIO, end: int, size: int, bytes_per_s: int) -> Examined:
+    """Notes what follows the samples of a WAV at `end`, if it is neither a chunk nor padding."""
+    file.seek(end)
+    name = file.read(5).lstrip(b"\0")[:4]  # a chunk begins at an even place, or, from some programs, right there
+    if size - end <= _REST_S * bytes_per_s or all(32 <= byte < 127 for byte in name):
+        return Examined()
+    return Examined(f"{(size - end) / bytes_per_s:.2f} s after the end that its header states are not used")
 
 
 def _cut(path: Path, there: int, length: int, bytes_per_s: int) -> Examined:
