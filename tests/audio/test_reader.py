@@ -283,6 +283,26 @@ def test_folders_and_missing_files(tmp_path: Path, extension: str) -> None:
 
 
 @pytest.mark.parametrize("extension", ["wav", "m4a"])
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, extension: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then even to ask whether the file exists is refused."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("open", "stat", "exists", "is_dir"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(AudioError, match="no permission to read it; change its permissions"):
+        open_audio(tmp_path / f"closed.{extension}")
+
+
+@pytest.mark.parametrize("extension", ["wav", "m4a"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"{'x' * 300}.{extension}"
+    with pytest.raises(AudioError, match="File name too long"):
+        open_audio(path)
+
+
+@pytest.mark.parametrize("extension", ["wav", "m4a"])
 def test_no_permission(tmp_path: Path, extension: str) -> None:
     path = write(tmp_path / f"x.{extension}", chirp(0.2))
     path.chmod(0)

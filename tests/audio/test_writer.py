@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -86,3 +86,19 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "written_aside", lambda _: nullcontext(full))
     with pytest.raises(RestemError, match=r"x\.wav: cannot be written"):
         write_audio(tmp_path / "x.wav", noise(2, 1 << 20), RATE_HZ)
+
+
+@pytest.mark.parametrize("extension", ["mp3", "ogg"])
+def test_far_above_full_scale(tmp_path: Path, run_python: Callable, extension: str) -> None:
+    """In a process of its own, because the encoder of MP3 ends it over such samples."""
+    program = """
+import sys, numpy
+from pathlib import Path
+from restem.audio.writer import write_audio
+rng = numpy.random.default_rng(0)
+write_audio(Path(sys.argv[1]), 2.0**31 * rng.uniform(-1, 1, (1, 48000)).astype(numpy.float32), 24000)
+"""
+    done = run_python(program, tmp_path / f"x.{extension}")
+    assert done.returncode == 0, done.stderr
+    with open_audio(tmp_path / f"x.{extension}") as audio:
+        assert 0.5 < np.abs(audio.read()).max() < 4.0

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from restem.dataset import corrupt as corrupt_module
-from restem.dataset.corrupt import corrupt, songs_left_out
+from restem.dataset.corrupt import corrupt, failures_and_notes
 from restem.dataset.layouts import open_dataset
 from restem.dataset.truth import read_truth
 from restem.errors import AudioError, DatasetError, RunError, UsageError
@@ -247,8 +247,8 @@ def test_songs_that_cannot_be_mixed_are_left_out(tmp_path: Path, write_songs, sn
     before = snapshot(source)
     for workers in (1, 2):
         out = corrupt(open_dataset(source), tmp_path / f"out{workers}", kind="bleed", workers=workers)
-        failed = songs_left_out(out)
-        assert list(failed) == ["Song 1", "Song 2", "Song 3"]
+        failed, notes = failures_and_notes(out)
+        assert notes == {} and list(failed) == ["Song 1", "Song 2", "Song 3"]
         assert "16000 Hz" in failed["Song 1"] and "NaN" in failed["Song 2"] and "cannot be decoded" in failed["Song 3"]
         found = snapshot(out)
         assert {path for path in found if path.endswith(".flac")} == {

@@ -84,13 +84,14 @@ def test_one_that_fails_does_not_stop_the_others(model: Separator, tmp_path: Pat
     cut.write_bytes(cut.read_bytes()[:-40000])
     nan = tmp_path / "nan.wav"
     soundfile.write(nan, np.full((9000, 2), np.nan), RATE_HZ, subtype="FLOAT")
+    long = tmp_path / f"{'x' * 300}.wav"  # a name that no file can have
     seen: list[tuple[str, int, int]] = []
     summary = separate(
-        model, [cut, nan, tmp_path / "none.wav", tmp_path, good], tmp_path / "out", device="cpu",
+        model, [cut, nan, tmp_path / "none.wav", tmp_path, long, good], tmp_path / "out", device="cpu",
         progress=lambda *report: seen.append(report),
     )  # fmt: skip
     assert summary.done == (tmp_path / "out" / "good",)
-    assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path)}
+    assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path, long)}
     assert "NaN" in summary.failed[str(nan)]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
     assert seen[-1][1] == seen[-1][2]

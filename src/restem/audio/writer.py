@@ -38,7 +38,8 @@ def open_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Yields a function that appends a `(channel, sample)` block to `path`; the file appears when the body has ended.
 
-    subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
+    subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`. But for `FLOAT`, what is
+    louder than full scale is cut.
     Raises AudioError for an extension, encoding or number of channels that cannot be written, RestemError when the disk
     is full or the folder cannot be written to.
     """
@@ -54,7 +55,9 @@ def open_writer(
             written_aside(path) as aside,
             soundfile.SoundFile(str(aside), "w", rate_hz, channels, format=container, subtype=subtype) as file,
         ):
-            yield lambda block: file.write(np.ascontiguousarray(block.T))
+            # LAME ends the process, by an assertion, over samples far above full scale.
+            most = 1.0 if extension in (".mp3", ".ogg") else np.inf
+            yield lambda block: file.write(np.ascontiguousarray(block.T).clip(-most, most))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         kind = RestemError if error.code == _SYSTEM_ERROR else AudioError

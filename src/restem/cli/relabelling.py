@@ -123,8 +123,9 @@ def corrupt(
 
     Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
     """
+    from restem.cli.terminal import print_notes
     from restem.dataset.corrupt import corrupt as corrupt_dataset
-    from restem.dataset.corrupt import songs_left_out
+    from restem.dataset.corrupt import failures_and_notes
 
     opened = open_stems(dataset, layout, taxonomy)
     with progress_bars() as progress:
@@ -133,7 +134,9 @@ def corrupt(
             among=parse_names(among), progress=progress,
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
-    if failed := songs_left_out(out):
+    failed, notes = failures_and_notes(out)
+    print_notes(notes, terminal())
+    if failed:
         count = f"{len(failed)} of {len(opened.songs)} songs could not be mixed, and are left out."
         raise RestemError("\n".join([*failed.values(), count]))
 

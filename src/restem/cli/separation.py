@@ -56,8 +56,9 @@ def train(
 
     Example: `restem train run --out separator --max-time 2h`
     """
+    from restem.cli.terminal import print_left_out, print_notes
     from restem.separation.models import parse_parameters
-    from restem.separation.train import TrainSettings
+    from restem.separation.train import TrainSettings, failures_and_notes
     from restem.separation.train import train as train_separator
 
     # First, since what is wrong with them can be said at once.
@@ -68,6 +69,9 @@ def train(
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, progress=progress,
         )  # fmt: skip
+    failed, notes = failures_and_notes(out)
+    print_left_out(failed, terminal())
+    print_notes(notes, terminal())
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 
 

@@ -111,12 +111,21 @@ def print_summary(run: Run, console: Console) -> None:
 
 def print_notes(notes: Mapping[str, str], console: Console) -> None:
     """Prints what was used although something is wrong with it; notes: name -> what is wrong."""
-    if notes:
-        _line(console, f"\nUsed with a note: {len(notes)}", "yellow")
-    for name, note in list(notes.items())[:SHOWN_FILES]:
-        _line(console, f"  {printable(name)}: {printable(note)}")
-    if len(notes) > SHOWN_FILES:
-        _line(console, f"  ... and {len(notes) - SHOWN_FILES:,} more")
+    _print_some("Used with a note", [f"{name}: {note}" for name, note in notes.items()], console)
+
+
+def print_left_out(failed: Mapping[str, str], console: Console) -> None:
+    """Prints the stems that could not be used; failed: name -> why, which names the file."""
+    _print_some("Left out", list(failed.values()), console)
+
+
+def _print_some(title: str, lines: list[str], console: Console) -> None:
+    if lines:
+        _line(console, f"\n{title}: {counted(len(lines), 'stem')}", "yellow")
+    for line in lines[:SHOWN_FILES]:
+        _line(console, f"  {printable(line)}")
+    if len(lines) > SHOWN_FILES:
+        _line(console, f"  ... and {len(lines) - SHOWN_FILES:,} more")
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:

@@ -73,7 +73,7 @@ def corrupt(
     """Makes a noisy copy of a clean dataset, with its truth in `out/truth.csv`.
 
     Called again with the same arguments it keeps finished songs and goes on. The result does not depend on `workers`. A
-    song that cannot be decoded or added up is left out, see `songs_left_out`.
+    song that cannot be decoded or added up is left out, and `out/corrupt.json` says why.
 
     Parameters
     ----------
@@ -160,10 +160,10 @@ def corrupt(
     return out
 
 
-def songs_left_out(out: Path | str) -> dict[str, str]:
-    """The songs that a finished noisy copy lacks, and why."""
+def failures_and_notes(out: Path | str) -> tuple[dict[str, str], dict[str, str]]:
+    """Of a finished noisy copy: the songs it lacks, and why; the stems used with a note, see `AudioReader.note`."""
     found = json.loads((Path(out) / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    return dict(found.get("failed", {}))
+    return found.get("failed", {}), found.get("notes", {})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ OUT/last.ckpt                        while unfinished: the checkpoint that an in
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -254,6 +255,12 @@ def train(
         record.finish()
         fitting.finish(out)
     return module.separator.eval()
+
+
+def failures_and_notes(out: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Of a training: the stems it could not use, and why; those used with a note, see `AudioReader.note`."""
+    stems = json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")).get("stems", {})
+    return stems.get("failed", {}), stems.get("notes", {})
 
 
 class SeparatorModule(lightning.LightningModule):
