@@ -144,7 +144,7 @@ def _joined(files: dict[str, tuple[str, bytes]]) -> Iterator[Broken]:
         yield Broken(f"{name}, noise behind it", extension, content + b"\x80" + rng.bytes(300), "told")
         yield Broken(f"{name}, zeros behind it", extension, content + bytes(300), "told")
         yield Broken(f"{name}, a tag behind it", extension, content + b"TAG" + bytes(125), "told")
-    for name in ("vorbis", "opus"):
+    for name in ("wav", "aiff", "flac", "vorbis", "opus"):
         yield Broken(f"{name}, twice", files[name][0], files[name][1] * 2, "failed")
 
 

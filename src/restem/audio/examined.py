@@ -49,6 +49,13 @@ def truncated(path: Path, missing_s: float, stated_s: float) -> AudioError:
     )
 
 
+def joined(path: Path) -> AudioError:
+    """The error for files that were joined, of which a decoder reads the first."""
+    return AudioError(
+        f"{path}: holds several recordings one after the other; decode it to WAV or FLAC with another program."
+    )
+
+
 @contextmanager
 def mapped(path: Path) -> Iterator[mmap.mmap]:
     """The bytes of a file that is not empty, without reading all of them into memory."""

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from restem.audio.examined import Examined, mapped
+from restem.audio.examined import Examined, joined, mapped
 from restem.errors import AudioError
 
 _HEADER = struct.Struct("<4sBBqIIIB")
@@ -56,9 +56,7 @@ def _examine(path: Path, data: mmap.mmap) -> Examined:
         if found is None and data.find(b"OggS", position + 1) < 0:
             raise AudioError(f"{path}: is truncated; copy or download it again.")
         if found is not None and found.flags & _FIRST and ended:
-            raise AudioError(
-                f"{path}: holds several recordings one after the other; decode it to WAV or FLAC with another program."
-            )
+            raise joined(path)
         if found is None or found.number != numbers.get(found.serial, found.number if found.flags & _FIRST else -1):
             where = f" after {reached_s:.2f} s" if rate_hz else ""
             raise AudioError(f"{path}: has a hole{where}; copy or download it again.")
