@@ -58,13 +58,15 @@ class Encoder:
         soundfile.write(path, samples, rate_hz, format=container, subtype=subtype)
         return path.read_bytes()
 
-    def m4a(self, samples: np.ndarray, **options: str) -> bytes:
+    def m4a(self, samples: np.ndarray, layout: str = "mono", **options: str) -> bytes:
         path = self.folder / "encoded.m4a"
+        samples = np.ascontiguousarray(samples, np.float32)
         with av.open(str(path), "w", format="mp4", options=options) as container:
-            output = container.add_stream("aac", rate=RATE_HZ, layout="mono", options={"aac_pns": "0"})
+            output = container.add_stream("aac", rate=RATE_HZ, layout=layout, options={"aac_pns": "0"})
             for start in range(0, len(samples), 1024):
-                block = np.ascontiguousarray(samples[start : start + 1024, :1].T, np.float32)
-                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+                # Interleaved, since PyAV (18) takes a frame of eight separate channels for one of nine.
+                block = samples[start : start + 1024].reshape(1, -1)
+                frame = av.AudioFrame.from_ndarray(block, format="flt", layout=layout)
                 frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
                 container.mux(output.encode(frame))
             container.mux(output.encode(None))
@@ -220,6 +222,7 @@ def _samples(encode: Encoder) -> Iterator[Broken]:
     for frames in (0, 1, 7, 200):
         content = encode.soundfile(sound()[:frames], "WAV", "PCM_16")
         yield Broken(f"{frames} samples", "wav", content, "whole" if frames else "failed", frames / RATE_HZ)
+    yield Broken("m4a, 8 channels", "m4a", encode.m4a(sound(8), "7.1"), "whole")
     yield Broken("channels that cancel", "wav", encode.soundfile(sound() * [[1, -1]], "WAV", "FLOAT"), "whole")
 
 

@@ -21,6 +21,9 @@ _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 _SAME_STREAM = 0xFFFE0C  # bits of a header's first three bytes that all frames share: sync, version, layer, rate
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 
+_DAMAGED = "is damaged inside; what stands between its frames is passed over"
+_STATES_LESS = "its header states less than the file holds; all that it holds is used"
+
 
 def _frame_lengths() -> dict[int, int]:
     """The length in bytes of a frame of layer III, by the second and third byte of its header."""
@@ -66,33 +69,34 @@ def examine_mpeg(path: Path) -> Examined:
 
 
 def _examine(data: mmap.mmap, start: int) -> Examined:
-    first, frames = _count(data, start)
+    first, frames, skipped = _count(data, start)
     if not frames:
         return Examined(guessed=True)
+    note = _DAMAGED if skipped else ""
     info = _info_at(data, first)
     behind = first + _length_at(data, first)
     if info is None and data[first + 36 : first + 40] != b"VBRI":
-        return Examined(head=_info_frame(data[first : first + 4], frames), start=first)
+        return Examined(note, _info_frame(data[first : first + 4], frames), first)
     frames -= 1  # the header's own
     flags, stated = struct.unpack_from(">II", data, info + 4) if info else (0, 0)
     if info is None or not flags & _HAS_FRAMES:
         # Fraunhofer's header, which libsndfile does not know, or one without the number.
-        return Examined(head=_info_frame(data[first : first + 4], frames), start=behind)
+        return Examined(note, _info_frame(data[first : first + 4], frames), behind)
     if stated >= frames - 1:
-        return Examined()
+        return Examined(note)
     head = bytearray(data[first : info + 16])
     struct.pack_into(">I", head, info - first + 8, frames)
     if flags & _HAS_BYTES:
         struct.pack_into(">I", head, info - first + 12, len(data) - first)
-    return Examined("its header states less than the file holds; all that it holds is used", bytes(head), info + 16)
+    return Examined(note or _STATES_LESS, bytes(head), info + 16)
 
 
-def _count(data: mmap.mmap, start: int) -> tuple[int, int]:
-    """Where the first whole frame begins, and how many there are; what is between frames is passed over."""
+def _count(data: mmap.mmap, start: int) -> tuple[int, int, bool]:
+    """Where the first whole frame begins, how many there are, and whether something else stands between them."""
     first = _next_frame(data, start, -1)
     if first == len(data):
-        return 0, 0
-    position, frames, stream = first, 0, _stream_at(data, first)
+        return 0, 0, False
+    position, frames, skipped, stream = first, 0, False, _stream_at(data, first)
     while position + 4 <= len(data):
         length = _length_at(data, position, stream)
         if length and position + length <= len(data):
@@ -100,7 +104,8 @@ def _count(data: mmap.mmap, start: int) -> tuple[int, int]:
             position += length
         else:
             position = _next_frame(data, position + 1, stream)
-    return first, frames
+            skipped |= position < len(data)
+    return first, frames, skipped
 
 
 def _next_frame(data: mmap.mmap, position: int, stream: int) -> int:

@@ -303,7 +303,7 @@ class _ContainerSource:
             self._container.close()
             raise AudioError(f"{path}: has {len(streams)} audio streams, no stream {stream}.")
         self._stream: Any = streams[stream]
-        self._new_resampler: Callable[[], Any] = partial(av.AudioResampler, format="fltp")
+        self._new_resampler: Callable[[], Any] = partial(av.AudioResampler, format="flt")
         self.note = self.problem = ""
         self.info = self._described()
         self._frames: Iterator[np.ndarray] = iter(())
@@ -346,8 +346,12 @@ class _ContainerSource:
                 position = None
                 if frame.pts is not None:
                     position = round(float(frame.pts * frame.time_base) * self.info.rate_hz)
+                if len(frame.layout.channels) != self.info.channels or frame.sample_rate != self.info.rate_hz:
+                    self.problem = "its rate or channels change"
+                    return
                 for piece in resampler.resample(frame):
-                    samples = piece.to_ndarray().astype(np.float32, copy=False)
+                    # Interleaved: PyAV (18) takes a frame of eight separate channels for one of nine, and crashes.
+                    samples = piece.to_ndarray().reshape(-1, self.info.channels).T
                     early = max(0, first - position) if position is not None else 0
                     if early < samples.shape[1]:
                         yield samples[:, early:]
