@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from restem.audio.pcm import PcmStore
-from restem.audio.reader import open_audio
+from restem.audio.reader import open_audio, probe
 from restem.errors import AudioError
+from restem.review.sound import media_type
 
 RATE_HZ = 22050
 SECONDS = 3.0
@@ -170,6 +171,7 @@ def test_a_mended_file_is_copied_for_training(tmp_path: Path, sound: np.ndarray)
     place = content.index(b"data") + 4
     content[place : place + 4] = bytes(4)
     path.write_bytes(content)
+    assert media_type(probe(path), None) is None  # nor is a browser to play it as it is
     store = PcmStore(tmp_path / "cache", RATE_HZ, 2)
     assert store.fill([(path, 0)]) == {}
     np.testing.assert_allclose(store.require((path, 0)).read(0, len(sound)), sound.T, atol=1e-3)

@@ -21,7 +21,7 @@ _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 _SAME_STREAM = 0xFFFE0C  # bits of a header's first three bytes that all frames share: sync, version, layer, rate
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 
-_DAMAGED = "is damaged inside; what stands between its frames is passed over"
+_DAMAGED = "is damaged; what is not a whole frame in it is passed over"
 _STATES_LESS = "its header states less than the file holds; all that it holds is used"
 
 
@@ -72,7 +72,7 @@ def _examine(data: mmap.mmap, start: int) -> Examined:
     first, frames, skipped = _count(data, start)
     if not frames:
         return Examined(guessed=True)
-    note = _DAMAGED if skipped else ""
+    note = _DAMAGED if skipped or data[start:first].strip(b"\0") else ""
     info = _info_at(data, first)
     behind = first + _length_at(data, first)
     if info is None and data[first + 36 : first + 40] != b"VBRI":

@@ -204,7 +204,7 @@ class AudioReader:
 
 
 def first_unusable(block: np.ndarray) -> tuple[int, str] | None:
-    """The first sample of a (channel, sample) block that is not sound, and what it is; None if there is none."""
+    """The index of the first sample in a (channel, sample) block that is not sound, and what it is; or None."""
     # NaN is the maximum of what holds it, and no comparison with it is true.
     if not block.size or (block.max() <= LOUDEST and block.min() >= -LOUDEST):
         return None

@@ -21,9 +21,9 @@ from restem.progress import Report
 class Features:
     """The stems of `dataset` that could be decoded.
 
-    failures: index of a stem in the dataset -> why it could not be decoded. notes: the same -> what is wrong with it
-    although it was used. indices: (stem,) the others, in dataset
-    order; `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
+    failures: index of a stem in the dataset -> why it could not be decoded. notes: the same for those that were used
+    although something is wrong with them. indices: (stem,) the stems that could be decoded, in dataset order;
+    `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
     """
 
     dataset: Dataset

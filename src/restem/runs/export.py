@@ -169,9 +169,9 @@ def export(
 def _check_readable(source: Path) -> None:
     """Raises AudioError when a stem's file has gone or cannot be read."""
     try:
+        if not source.is_file():
+            raise AudioError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
         source.open("rb").close()
-    except FileNotFoundError as error:
-        raise AudioError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.") from error
     except OSError as error:
         raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 

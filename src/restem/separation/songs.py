@@ -20,7 +20,7 @@ import numpy as np
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
-from restem.audio.reader import BLOCK_FRAMES, open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, first_unusable, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.devices import choose_device
@@ -255,7 +255,7 @@ def separate_audio(
     UsageError
         For an array of another shape or type, and for an option that cannot be.
     AudioError
-        For samples that are not finite.
+        For samples that are not finite, or far too loud.
     RestemError
         For a separator that cannot be used.
 
@@ -291,9 +291,11 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
         raise UsageError(f"`audio` has the shape {sound.shape}; it must be (channel, sample), so transpose it.")
     if rate_hz < 1:
         raise UsageError(f"`rate_hz` must be at least 1, not {rate_hz}.")
-    if not np.isfinite(sound).all():
-        raise AudioError("`audio` holds samples that are NaN or infinite.")
-    return sound.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what overflows is infinite, which is told below
+        sound = sound.astype(np.float32, copy=False)
+    if (unusable := first_unusable(sound)) is not None:
+        raise AudioError(f"`audio` holds {unusable[1]} at the index {unusable[0]}.")
+    return sound
 
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
