@@ -43,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/mel_power_adds.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/mixing.py
+	$(BIN)/python benchmarks/open_files.py
 	$(BIN)/python benchmarks/waiting.py
 	$(BIN)/python benchmarks/separating.py
 	$(BIN)/python benchmarks/sdr.py

@@ -67,8 +67,7 @@ class Loop:
 
 def average_over(steps: float) -> Average:
     """An exponential moving average over about the last `steps` steps."""
-    average: Average = get_ema_avg_fn(1.0 - 1.0 / max(1.0, steps))  # type: ignore[no-untyped-call]
-    return average
+    return _of_numbers(get_ema_avg_fn(1.0 - 1.0 / max(1.0, steps)))  # type: ignore[no-untyped-call]
 
 
 def average_over_share(share: float) -> Average:
@@ -79,10 +78,16 @@ def average_over_share(share: float) -> Average:
     """
 
     def update(average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
-        # Some networks have integer buffers, which cannot be averaged.
-        if not average.is_floating_point():
-            return weights
         return average.lerp(weights, 1.0 / max(1.0, share * (float(count) + 1.0)))
+
+    return _of_numbers(update)
+
+
+def _of_numbers(average: Average) -> Average:
+    """`average` of floating-point tensors. Integer buffers of a network, such as indices, are taken as they are."""
+
+    def update(before: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
+        return average(before, weights, count) if before.is_floating_point() else weights
 
     return update
 

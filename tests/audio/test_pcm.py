@@ -77,7 +77,7 @@ def test_broken_audio_is_reported(store: PcmStore, tmp_path: Path) -> None:
     good = write(tmp_path / "good.wav", noise(1, 4_000))
     nan = write(tmp_path / "nan.wav", np.full((1, 100), np.nan), subtype="FLOAT")
     cut = write(tmp_path / "cut.wav", noise(1, 4_000))
-    cut[0].write_bytes(cut[0].read_bytes()[:-1000])
+    cut[0].write_bytes(cut[0].read_bytes()[:-4000])
     failures = store.fill([good, nan, (tmp_path / "none.wav", 0), cut])
     assert set(failures) == {1, 2, 3}
     assert "NaN" in failures[1] and "no such file" in failures[2] and "truncated" in failures[3]

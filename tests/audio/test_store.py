@@ -22,6 +22,7 @@ from restem.audio import store as store_module
 from restem.audio.entries import Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.store import Store, default_cache, from_bfloat16, gather_power, to_bfloat16
+from restem.audio.stored import StoredArray
 from restem.errors import AudioError, RestemError
 from restem.executing.processes import Processes
 
@@ -90,7 +91,7 @@ class TestEntries:
         np.testing.assert_allclose(features.power(), expected, rtol=2.0**-8 + 1e-4)
         np.testing.assert_array_equal(features.power(3, 7), features.power()[3:7])
         np.testing.assert_allclose(features.frame_power(), features.power().sum(axis=1), rtol=1e-6)
-        assert isinstance(features.rows, np.memmap)
+        assert isinstance(features.rows, StoredArray)
 
     def test_cache_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -219,9 +220,9 @@ class TestDamage:
 
     def test_folder_in_place_of_an_entry(self, store: Store, source: Source) -> None:
         store.entry(source).mkdir(parents=True)
-        assert store.load(source) is None
-        with pytest.raises(RestemError, match="another `cache`"):
-            store.fill([source])
+        for call in (store.load, store.compute):
+            with pytest.raises(RestemError, match="another `cache`"):
+                call(source)
 
 
 class TestFailures:
@@ -425,9 +426,36 @@ class TestKill:
         features = store.require((files[0], 0))
         expected = np.array(features.rows)
         shutil.rmtree(store.folder)
-        np.testing.assert_array_equal(features.rows, expected)
+        with pytest.raises(RestemError, match="has gone; run the command again"):
+            features.power()
         assert store.fill([(files[0], 0)]) == {}
         np.testing.assert_array_equal(store.require((files[0], 0)).rows, expected)
+
+
+class TestOpenFiles:
+    """How many stems there are is not limited by how many files a process may open."""
+
+    def test_none_is_kept_open(self, tmp_path: Path) -> None:
+        sources = [write(tmp_path / f"{number}.wav", sound(0.1)) for number in range(8)]
+        store = Store(tmp_path / "cache")
+        store.fill(sources)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        kept = [store.require(source) for source in sources]
+        rows = [features.rows for features in kept]
+        gather_power(rows, np.arange(8), np.zeros(8, int), 3)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO])
+    def test_what_cannot_be_opened_has_not_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        source = write(tmp_path / "x.wav", sound(0.1))
+        store = Store(tmp_path / "cache")
+        store.fill([source])
+        monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+        with pytest.raises(RestemError, match=r"cannot be read \(.*(ulimit|another `cache`)") as caught:
+            store.require(source)
+        assert os.strerror(number) in str(caught.value)
 
 
 class TestGather:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import soundfile
 from restem.audio import writer
 from restem.audio.reader import open_audio
 from restem.audio.writer import SUBTYPES, write_audio, write_blocks
-from restem.errors import AudioError
+from restem.errors import AudioError, RestemError
 
 RATE_HZ = 22050
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"x\.flac: cannot be written"):
         write_audio(tmp_path / "x.flac", noise(9), RATE_HZ)
     (tmp_path / "file").touch()
-    with pytest.raises(AudioError, match=r"x\.wav: cannot be written"):
+    with pytest.raises(RestemError, match=r"x\.wav: cannot be written"):
         write_audio(tmp_path / "file" / "x.wav", noise(), RATE_HZ)
 
 
@@ -84,5 +84,21 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("there is no /dev/full here")
     # In place of the writer's own temporary file, a device on which nothing fits.
     monkeypatch.setattr(writer, "written_aside", lambda _: nullcontext(full))
-    with pytest.raises(AudioError, match=r"x\.wav: cannot be written"):
+    with pytest.raises(RestemError, match=r"x\.wav: cannot be written"):
         write_audio(tmp_path / "x.wav", noise(2, 1 << 20), RATE_HZ)
+
+
+@pytest.mark.parametrize("extension", ["mp3", "ogg"])
+def test_far_above_full_scale(tmp_path: Path, run_python: Callable, extension: str) -> None:
+    """In a process of its own, because the encoder of MP3 ends it over such samples."""
+    program = """
+import sys, numpy
+from pathlib import Path
+from restem.audio.writer import write_audio
+rng = numpy.random.default_rng(0)
+write_audio(Path(sys.argv[1]), 2.0**31 * rng.uniform(-1, 1, (1, 48000)).astype(numpy.float32), 24000)
+"""
+    done = run_python(program, tmp_path / f"x.{extension}")
+    assert done.returncode == 0, done.stderr
+    with open_audio(tmp_path / f"x.{extension}") as audio:
+        assert 0.5 < np.abs(audio.read()).max() < 4.0

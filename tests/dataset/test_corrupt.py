@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from restem.dataset import corrupt as corrupt_module
-from restem.dataset.corrupt import corrupt
+from restem.dataset.corrupt import corrupt, failures_and_notes
 from restem.dataset.layouts import open_dataset
 from restem.dataset.truth import read_truth
 from restem.errors import AudioError, DatasetError, RunError, UsageError
@@ -231,3 +231,29 @@ def test_shorter_sources_end_in_silence(tmp_path: Path, write_songs) -> None:
         np.testing.assert_allclose(
             soundfile.read(out / f"Song 1/{name}.flac")[0], mixture(source / "Song 1"), atol=1e-6
         )
+
+
+def test_songs_that_cannot_be_mixed_are_left_out(tmp_path: Path, write_songs, snapshot) -> None:
+    """Another rate, NaN, or no audio at all; whatever the number of workers, the other songs are the same."""
+    source = write_songs(tmp_path / "clean", songs=5)
+    expected = snapshot(corrupt(open_dataset(source), tmp_path / "whole", kind="bleed", workers=1))
+    sound = soundfile.read(source / "Song 1/bass.flac")[0]
+    soundfile.write(source / "Song 1/bass.flac", sound, 16000)
+    soundfile.write(source / "Song 2/bass.flac", sound, RATE_HZ)
+    (source / "Song 2/bass.flac").unlink()
+    sound[100] = np.nan
+    soundfile.write(source / "Song 2/bass.wav", sound, RATE_HZ, subtype="FLOAT")
+    (source / "Song 3/bass.flac").write_bytes(b"fLaC")
+    before = snapshot(source)
+    for workers in (1, 2):
+        out = corrupt(open_dataset(source), tmp_path / f"out{workers}", kind="bleed", workers=workers)
+        failed, notes = failures_and_notes(out)
+        assert notes == {} and list(failed) == ["Song 1", "Song 2", "Song 3"]
+        assert "16000 Hz" in failed["Song 1"] and "NaN" in failed["Song 2"] and "cannot be decoded" in failed["Song 3"]
+        found = snapshot(out)
+        assert {path for path in found if path.endswith(".flac")} == {
+            path for path in expected if path.endswith(".flac") and path.startswith(("Song 4", "Song 5"))
+        }
+        assert all(found[path] == expected[path] for path in found if path.endswith(".flac"))
+        assert {stem.song for stem in open_dataset(out).stems} == {"Song 4", "Song 5"}
+    assert snapshot(source) == before

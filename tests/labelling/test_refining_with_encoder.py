@@ -51,7 +51,7 @@ def heads(tmp_path: Path, write_band: Callable[..., Path]) -> Heads:
     embeddings = EmbeddingStore(tmp_path / "other embeddings", CARD)
     sources = [(dataset.file(stem), 0) for stem in dataset.stems]
     assert embeddings.fill(sources) == {}
-    inputs = [head_inputs(embeddings.require(source).embeddings) for source in sources]
+    inputs = [head_inputs(embeddings.require(source).embeddings[:]) for source in sources]
     flags = [[float(name in stem.given) for name in DEFAULT_CLASSES] for stem in dataset.stems]
     targets = np.repeat(np.array(flags), [len(one) for one in inputs], axis=0)
     weak = fit_heads(DEFAULT_CLASSES, np.concatenate(inputs), targets, CARD.sha256)

@@ -156,10 +156,21 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, run: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
         export(run, tmp_path / "out", link="copy", progress=interrupt)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_stems_that_cannot_be_read_are_left_out(tmp_path: Path, run: Run) -> None:
     (run.dataset_root / "Song 2/other.flac").unlink()
-    with pytest.raises(DatasetError, match=r"other\.flac: is gone since the run"):
-        export(run, tmp_path / "out")
-    assert sorted(tmp_path.iterdir()) == before
+    summary = export(run, tmp_path / "out")
+    assert list(summary.failed) == ["Song 2/other.flac"] and summary.written == 5
+    assert "is gone since the run" in summary.failed["Song 2/other.flac"]
+    assert "Song 2/other.flac" not in {stem.name for stem in open_dataset(tmp_path / "out").stems}
+    manifest = json.loads((tmp_path / "out" / "restem.json").read_text())
+    assert len(manifest["stems"]) == 5 and list(manifest["failed"]) == ["Song 2/other.flac"]
+    for path in run.dataset_root.rglob("*.flac"):
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"no stem can be exported; the first: .* is gone"):
+        export(run, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_refusals(tmp_path: Path, run: Run) -> None:

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
+from restem import fitting
+from restem.dataset.table import Dataset
 from restem.errors import RestemError, UsageError
+from restem.separation import remixing
 from restem.separation.band_split import BandSplit, band_edges
 from restem.separation.losses import LOSSES, set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
 from restem.separation.options import Loss, Model
-from restem.separation.separator import SeparatorConfig, load_separator, save_separator
+from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.songs import separate
+from restem.separation.train import TrainSettings, train
 
 CLASSES = ("vocals", "drums", "bass", "other")
 
@@ -62,6 +69,58 @@ class TestEveryModel:
             small(model, colour=1).build()
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_trained_interrupted_resumed_and_used(
+    model: str, songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if model != "band_split":
+        pytest.importorskip("demucs" if "demucs" in model else "bs_roformer")
+    settings = replace(
+        quick, model=model, parameters=SMALL[model], steps=4, batch=1, epoch_steps=2, validation_examples=1,
+        segment_s=0.5, rate_hz=16000 if "roformer" in model else quick.rate_hz,
+    )  # fmt: skip
+    original, calls = remixing.Remixer.batch, iter(range(1000))
+
+    def interrupting(*arguments: object) -> object:
+        if next(calls) == 4:  # two steps, the validation, one step
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remixing.Remixer, "batch", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu", workers=1)
+    load_separator(tmp_path / "out")  # that of the first epoch is there to be used
+    trained = train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu", workers=1)
+
+    loaded = load_separator(tmp_path / "out")
+    assert loaded.fingerprint() == trained.fingerprint() and loaded.config.model == model
+    torch.manual_seed(settings.seed)
+    assert _moved(loaded, loaded.config.build())
+    summary = separate(loaded, songs.root / "song0" / "vocals.wav", tmp_path / "separated", device="cpu")
+    assert not summary.failed
+    assert {path.stem for path in summary.done[0].glob("*.wav")} == set(loaded.config.classes)
+
+
+def _moved(one: Separator, other: Separator) -> bool:
+    """Whether the weights have moved, and everything that is not a weight has not."""
+    before = other.state_dict()
+    names = {name for name, _ in other.named_parameters()}
+    buffers = {name for name in before if name not in names and not before[name].is_floating_point()}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.state_dict().items() if name in buffers)
+    return any(not torch.equal(tensor, before[name]) for name, tensor in one.state_dict().items() if name in names)
+
+
+@pytest.mark.parametrize("average", [fitting.average_over(10), fitting.average_over_share(0.1)])
+def test_averages_leave_integers_as_they_are(average: fitting.Average) -> None:
+    """Such buffers are indices; the mean of two indices is a third one."""
+    for numbers in (np.arange(5), np.array([True, False])):
+        current = torch.from_numpy(numbers)
+        assert torch.equal(average(torch.zeros_like(current), current, torch.tensor(3)), current)
+    mean = average(torch.zeros(2), torch.ones(2), torch.tensor(100))
+    assert 0.0 < float(mean[0]) < 1.0
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("model", MODELS)
 def test_a_step_in_mixed_precision(model: str) -> None:
@@ -103,6 +162,10 @@ class TestParameters:
         parsed = parse_parameters("htdemucs", ["freq_emb=1", "multi_freqs=[0.5]", "t_sparse_self_attn=true"])
         assert parsed == {"freq_emb": 1.0, "multi_freqs": [0.5], "t_sparse_self_attn": True}
         assert type(parsed["freq_emb"]) is float
+
+    def test_errors_of_the_packages_are_told(self) -> None:
+        with pytest.raises(UsageError, match="bs_roformer cannot be built with these parameters"):
+            small("bs_roformer", dim="wide").build()
 
     def test_unknown_model(self) -> None:
         with pytest.raises(UsageError, match="no model 'unet'; use one of band_split, hdemucs"):

@@ -57,6 +57,18 @@ def test_rate_length_and_channels_stay(
             assert np.abs(drums - 0.5 * mixture)[200:-200].max() < 1e-3
 
 
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+def test_a_song_that_lacks_its_end_ends_there(model: Separator, tmp_path: Path, extension: str) -> None:
+    song = write(tmp_path / f"song.{extension}")
+    song.write_bytes(song.read_bytes()[: int(song.stat().st_size * 0.8)])
+    for _ in range(2):  # made, and found there
+        summary = separate(model, [song], tmp_path / "out", device="cpu", residual=True)
+        assert summary.failed == {} and summary.notes.keys() == {str(song)}
+        assert "its last" in summary.notes[str(song)]
+    lengths = {soundfile.info(path).frames for path in summary.done[0].glob("*.wav")}
+    assert len(lengths) == 1 and 0.5 * 1.3 * RATE_HZ < lengths.pop() < 0.9 * 1.3 * RATE_HZ
+
+
 def test_residual_is_what_is_left(model: Separator, tmp_path: Path) -> None:
     song = write(tmp_path / "song.wav", rate_hz=22050)
     separate(model, [song], tmp_path / "out", stems=["drums"], residual=True, depth="float", device="cpu")
@@ -69,16 +81,17 @@ def test_residual_is_what_is_left(model: Separator, tmp_path: Path) -> None:
 def test_one_that_fails_does_not_stop_the_others(model: Separator, tmp_path: Path) -> None:
     good = write(tmp_path / "good.wav")
     cut = write(tmp_path / "cut.wav")
-    cut.write_bytes(cut.read_bytes()[:-500])
+    cut.write_bytes(cut.read_bytes()[:-40000])
     nan = tmp_path / "nan.wav"
     soundfile.write(nan, np.full((9000, 2), np.nan), RATE_HZ, subtype="FLOAT")
+    long = tmp_path / f"{'x' * 300}.wav"  # a name that no file can have
     seen: list[tuple[str, int, int]] = []
     summary = separate(
-        model, [cut, nan, tmp_path / "none.wav", tmp_path, good], tmp_path / "out", device="cpu",
+        model, [cut, nan, tmp_path / "none.wav", tmp_path, long, good], tmp_path / "out", device="cpu",
         progress=lambda *report: seen.append(report),
     )  # fmt: skip
     assert summary.done == (tmp_path / "out" / "good",)
-    assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path)}
+    assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path, long)}
     assert "NaN" in summary.failed[str(nan)]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
     assert seen[-1][1] == seen[-1][2]

@@ -76,7 +76,7 @@ class TestFolder:
         assert config.licence == "CC0" and config.dataset == songs.fingerprint()
         assert config.classes == songs.taxonomy.classes and config.parameters["width"] == 16
         record = json.loads((out / "training.json").read_text())
-        assert record["finished"] and record["stems"] == {"learned": 20, "kept_aside": 4, "failed": {}}
+        assert record["finished"] and record["stems"] == {"learned": 20, "kept_aside": 4, "failed": {}, "notes": {}}
         assert {stage for stage, _, _ in seen} == {"decoding", "training"}
         assert seen[-1] == ("training", 12, 12)
 
@@ -204,7 +204,7 @@ class TestFewStems:
         one = replace(songs, stems=songs.stems[:4])
         train(one, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
         record = json.loads((tmp_path / "out" / "training.json").read_text())
-        assert record["stems"] == {"learned": 4, "kept_aside": 0, "failed": {}}
+        assert record["stems"] == {"learned": 4, "kept_aside": 0, "failed": {}, "notes": {}}
 
     def test_only_several_labels(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
         """Stems of two classes each teach sums; what the single outputs are, nothing says."""

@@ -8,6 +8,7 @@ only when it is complete, so a kill at any moment leaves no damaged entry; delet
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -64,14 +65,19 @@ class EntryStore(ABC, Generic[Entry]):
         return self.folder / key[:2] / f"{key}{self.suffix}"
 
     def load(self, source: Source) -> Entry | None:
-        """A stem's entry, or None when it does not exist or is damaged."""
+        """A stem's entry, or None when it does not exist or is damaged.
+
+        Raises RestemError when it cannot be read for another reason, such as too many open files.
+        """
         entry = self.entry(source)
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(HEADER_BYTES))
             return self._read(source, entry, header)
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, OverflowError):
             return None
+        except OSError as error:
+            raise RestemError(f"{entry}: cannot be read ({error.strerror}); {_remedy(error)}.") from error
 
     def require(self, source: Source) -> Entry:
         """A stem's entry, which must exist by now; raises RestemError when it has been deleted."""
@@ -93,9 +99,7 @@ class EntryStore(ABC, Generic[Entry]):
                 file.seek(0)
                 file.write(json.dumps(header).encode().ljust(HEADER_BYTES))
         except OSError as error:
-            raise RestemError(
-                f"{entry.parent}: cannot be written ({error.strerror}); choose another `cache`."
-            ) from error
+            raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); {_remedy(error)}.") from error
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
@@ -121,6 +125,12 @@ class EntryStore(ABC, Generic[Entry]):
             if report is not None:
                 report(done, len(sources))
         return failures
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit with `ulimit -n`"
+    return "choose another `cache`"
 
 
 def _failure(store: EntryStore, source: Source) -> str | None:

@@ -1,7 +1,7 @@
 """Audio with fast random access, for training separators.
 
 A WAV file at the wanted rate is read in place; anything else is copied once: 16-bit samples, scaled so that the peak
-fits, at the store's rate and channel count, memory-mapped. Either way the levels are stored.
+fits, at the store's rate and channel count, read part by part. Either way the levels are stored.
 
 After its header (see `entries`) an entry holds the mean square of every 0.1 s (float32), then, if there is a copy,
 `(frame, channel)` samples (int16).
@@ -19,11 +19,12 @@ import soundfile
 
 from restem.audio.entries import HEADER_BYTES, EntryStore, Source
 from restem.audio.level import LevelMeter
-from restem.audio.reader import open_audio
+from restem.audio.reader import AudioReader, open_audio
 from restem.audio.resample import resample_blocks
+from restem.audio.stored import Rows, StoredArray
 from restem.errors import AudioError
 
-_FORMAT = "restem pcm 2"
+_FORMAT = "restem pcm 3"
 
 # Copies are int16; stems whose peak exceeds full scale are scaled down.
 _FULL_SCALE = 32767.0
@@ -34,7 +35,8 @@ class Pcm:
     """The audio of one stem.
 
     power: (level,) mean square of every `LEVEL_S`. copy: (frame, channel) int16, or None where `path` itself is read;
-    scale: the factor from int16 to float.
+    scale: the factor from int16 to float. note: what is wrong with the file although it could be used, see
+    `AudioReader.note`.
     """
 
     path: Path
@@ -42,7 +44,8 @@ class Pcm:
     channels: int
     power: np.ndarray
     scale: float
-    copy: np.ndarray | None
+    copy: Rows | None
+    note: str = ""
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """`frames` samples from `start` on, (channel, frame) float32; silence before the stem and after it.
@@ -85,21 +88,23 @@ class PcmStore(EntryStore[Pcm]):
         copy = None
         if header["copied"]:
             offset = HEADER_BYTES + 4 * levels
-            copy = np.memmap(entry, np.int16, "r", offset=offset, shape=(frames, self.channels))
-        return Pcm(source[0], frames, self.channels, power, header["scale"], copy)
+            copy = StoredArray(entry, np.int16, offset, (frames, self.channels))
+        return Pcm(source[0], frames, self.channels, power, header["scale"], copy, header["note"])
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
-        with open_audio(*source) as audio:
-            lies_ready = audio.info.container == "WAV" and audio.info.rate_hz == self.rate_hz
         # Two passes, since the scale has to be known before the first sample is written.
         meter = LevelMeter(self.rate_hz)
-        for block in self._blocks(source):
-            meter.add(block)
+        with open_audio(*source) as audio:
+            info = audio.info
+            lies_ready = info.container == "WAV" and info.rate_hz == self.rate_hz and not info.mended
+            for block in self._blocks(audio):
+                meter.add(block)
         power, scale = meter.power.astype(np.float32), max(1.0, meter.peak) / _FULL_SCALE
         file.write(power.tobytes())
         if not lies_ready:
-            for block in self._blocks(source):
-                file.write(np.rint(block.T / scale).astype(np.int16).tobytes())
+            with open_audio(*source) as again:
+                for block in self._blocks(again):
+                    file.write(np.rint(block.T / scale).astype(np.int16).tobytes())
         return {
             "format": _FORMAT,
             "rate_hz": self.rate_hz,
@@ -108,13 +113,13 @@ class PcmStore(EntryStore[Pcm]):
             "levels": len(power),
             "scale": scale,
             "copied": not lies_ready,
+            "note": audio.note,
         }
 
-    def _blocks(self, source: Source) -> Iterator[np.ndarray]:
+    def _blocks(self, audio: AudioReader) -> Iterator[np.ndarray]:
         """The stem at the store's rate and channel count, `(channel, sample)` blocks."""
-        with open_audio(*source) as audio:
-            heard = (to_channels(block, self.channels) for block in audio.blocks())
-            yield from resample_blocks(heard, audio.info.rate_hz, self.rate_hz, self.channels)
+        heard = (to_channels(block, self.channels) for block in audio.blocks())
+        yield from resample_blocks(heard, audio.info.rate_hz, self.rate_hz, self.channels)
 
 
 def to_channels(sound: np.ndarray, channels: int) -> np.ndarray:

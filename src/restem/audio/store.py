@@ -1,4 +1,4 @@
-"""The feature store: the mel power of every stem, computed once, kept on disk, memory-mapped.
+"""The feature store: the mel power of every stem, computed once, kept on disk, read part by part.
 
 After its header (see `entries`) an entry holds `(frame, band)` rows of bfloat16, the upper half of a float32: 8 bits
 of precision (0.02 dB) over the whole range of float32. So no stem needs a scale factor, and the rows of different stems
@@ -18,9 +18,10 @@ from platformdirs import user_cache_path
 from restem.audio.entries import HEADER_BYTES, EntryStore, Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
+from restem.audio.stored import Rows, StoredArray
 from restem.errors import UsageError
 
-_FORMAT = "restem mel 1"
+_FORMAT = "restem mel 2"
 
 
 def default_cache() -> Path:
@@ -41,12 +42,17 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True, eq=False)
 class StemFeatures:
-    """The mel power of one stem. rows: (frame, band) bfloat16 bits as uint16, memory-mapped."""
+    """The mel power of one stem.
 
-    rows: np.ndarray
+    rows: (frame, band) bfloat16 bits as uint16, read when asked for. note: what is wrong with the stem's file although
+    it could be used, see `AudioReader.note`.
+    """
+
+    rows: Rows
     seconds: float
     rate_hz: int
     channels: int
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,8 +82,8 @@ class Store(EntryStore[StemFeatures]):
 
     def _read(self, _: Source, entry: Path, header: Mapping[str, Any]) -> StemFeatures:
         shape = (header["frames"], self.settings.bands)
-        rows = np.memmap(entry, np.uint16, "r", offset=HEADER_BYTES, shape=shape)
-        return StemFeatures(rows, header["seconds"], header["rate_hz"], header["channels"])
+        rows = StoredArray(entry, np.uint16, HEADER_BYTES, shape)
+        return StemFeatures(rows, header["seconds"], header["rate_hz"], header["channels"], header["note"])
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         frames = 0
@@ -89,13 +95,14 @@ class Store(EntryStore[StemFeatures]):
             "format": _FORMAT,
             "settings": asdict(self.settings),
             "frames": frames,
-            "seconds": audio.info.seconds,
+            "seconds": audio.seconds_read,
             "rate_hz": audio.info.rate_hz,
             "channels": audio.info.channels,
+            "note": audio.note,
         }
 
 
-def gather_power(rows: Sequence[np.ndarray], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
+def gather_power(rows: Sequence[Rows], stem: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
     """The mel power of segments of `length` frames, (segment, frame, band) float32.
 
     rows: one (frame, band) array of bfloat16 bits per stem. stem, start: (segment,) index into `rows`, and first frame.

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from restem.errors import AudioError
+from restem.errors import AudioError, RestemError
 from restem.files import written_aside
 
 # Lossless where the format allows; 24 bits keep what a sum of 16-bit stems needs.
 SUBTYPES = {".wav": "PCM_24", ".flac": "PCM_24", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
+
+_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM: the disk, not the sound
 
 
 def write_audio(path: Path, samples: np.ndarray, rate_hz: int, subtype: str | None = None) -> None:
@@ -36,8 +38,10 @@ def open_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Yields a function that appends a `(channel, sample)` block to `path`; the file appears when the body has ended.
 
-    subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`.
-    Raises AudioError for an extension or encoding that cannot be written, or when the disk is full.
+    subtype: a libsndfile encoding (`PCM_16`, `FLOAT`, ...); by default that of `SUBTYPES`. But for `FLOAT`, what is
+    louder than full scale is cut.
+    Raises AudioError for an extension, encoding or number of channels that cannot be written, RestemError when the disk
+    is full or the folder cannot be written to.
     """
     extension = path.suffix.lower()
     if extension not in SUBTYPES:
@@ -51,9 +55,12 @@ def open_writer(
             written_aside(path) as aside,
             soundfile.SoundFile(str(aside), "w", rate_hz, channels, format=container, subtype=subtype) as file,
         ):
-            yield lambda block: file.write(np.ascontiguousarray(block.T))
+            # LAME ends the process, by an assertion, over samples far above full scale.
+            most = 1.0 if extension in (".mp3", ".ogg") else np.inf
+            yield lambda block: file.write(np.ascontiguousarray(block.T).clip(-most, most))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        raise AudioError(f"{path}: cannot be written ({reason}).") from error
+        kind = RestemError if error.code == _SYSTEM_ERROR else AudioError
+        raise kind(f"{path}: cannot be written ({reason}).") from error
     except OSError as error:
-        raise AudioError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        raise RestemError(f"{path}: cannot be written ({error.strerror or error}).") from error

@@ -24,6 +24,8 @@ from restem.cli.options import (
     parse_names,
 )
 from restem.cli.shared import open_stems, open_stems_aloud, progress_bars, say, terminal
+from restem.errors import RestemError
+from restem.wording import counted
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -126,7 +128,9 @@ def corrupt(
 
     Example: `restem corrupt clean-stems noisy-stems --kind regroup --rate 0.2 --seed 1`
     """
+    from restem.cli.terminal import print_notes
     from restem.dataset.corrupt import corrupt as corrupt_dataset
+    from restem.dataset.corrupt import failures_and_notes
 
     opened = open_stems_aloud(dataset, layout, taxonomy)
     with progress_bars() as progress:
@@ -135,6 +139,11 @@ def corrupt(
             among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
+    failed, notes = failures_and_notes(out)
+    print_notes(notes, terminal())
+    if failed:
+        count = f"{len(failed)} of {len(opened.songs)} songs could not be mixed, and are left out."
+        raise RestemError("\n".join([*failed.values(), count]))
 
 
 def refine(
@@ -285,3 +294,6 @@ def export(
             progress=progress,
         )  # fmt: skip
     say(str(summary))
+    if summary.failed:
+        count = f"{counted(len(summary.failed), 'stem')} could not be exported, and left out."
+        raise RestemError("\n".join([*summary.failed.values(), count]))

@@ -58,8 +58,9 @@ def train(
 
     Example: `restem train run --out separator --max-time 2h`
     """
+    from restem.cli.terminal import print_left_out, print_notes
     from restem.separation.models import parse_parameters
-    from restem.separation.train import TrainSettings
+    from restem.separation.train import TrainSettings, failures_and_notes
     from restem.separation.train import train as train_separator
 
     # First, since what is wrong with them can be said at once.
@@ -70,6 +71,9 @@ def train(
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, only=only, progress=progress,
         )  # fmt: skip
+    failed, notes = failures_and_notes(out)
+    print_left_out(failed, terminal())
+    print_notes(notes, terminal())
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
 
 
@@ -106,6 +110,8 @@ def separate(
         say(str(folder))
     for folder in summary.clipped:
         complain(f"{folder}: something was louder than full scale, and was cut; use --format wav --depth float.")
+    for song, note in summary.notes.items():
+        complain(f"{song}: {note}.")
     if summary.failed:
         reasons = "\n".join(summary.failed.values())
         raise RestemError(f"{reasons}\n{len(summary.failed)} of {len(songs)} songs could not be separated.")

@@ -21,7 +21,7 @@ from rich.text import Text
 from restem.dataset.table import Dataset, within_song
 from restem.dataset.usage import problems_first
 from restem.evaluation.separation import paired_interval
-from restem.runs.findings import class_findings, failure_reason, trust, verdict_counts
+from restem.runs.findings import class_findings, failure_reason, noted_stems, trust, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS, Verdict
 from restem.wording import counted, decimal, label_set_text, printable, shortened
@@ -60,7 +60,7 @@ def bare_table(title: str) -> Table:
 
 
 def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, console: Console) -> None:
-    """Prints a scan: the numbers, failed stems, skipped files that may be mistakes, and counts of the others."""
+    """Prints a scan: the numbers; stems that failed or have a note, and skipped files that may be mistakes, and why."""
     _line(console, f"{printable(str(summary.root))}: layout {summary.layout}")
     _line(console, f"{counted(summary.songs, 'song')}, {counted(summary.stems, 'stem')}, {summary.hours:.2f} h\n")
     classes = bare_table("Stems per class")
@@ -77,11 +77,15 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
         ("encodings", summary.encodings),
     ):
         _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
-    skipped = counted(len(dataset.skipped), "file")
-    _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {skipped}")
+    noted = [f"{stem}: {note}" for stem, note in table.filter(pl.col("note") != "").select("stem", "note").iter_rows()]
+    _line(
+        console,
+        f"silent: {summary.silent}   failed: {summary.failed}   used with a note: {len(noted)}   "
+        f"skipped: {counted(len(dataset.skipped), 'file')}",
+    )
     failed = table.filter(pl.col("error") != "")["error"].to_list()
     problems = [f"{item.path}: {item.reason}" for item in problems_first(dataset) if not item.expected]
-    for title, lines in (("failed", failed), ("skipped", problems)):
+    for title, lines in (("failed", failed), ("used with a note", noted), ("skipped", problems)):
         if lines:
             console.print(Text(f"\n{title}", "bold"))
         for line in lines[:SHOWN_FILES]:
@@ -111,10 +115,30 @@ def print_summary(run: Run, console: Console) -> None:
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
         console.print(_failed_table(run, failed, _failed_title(labels)))
+    print_notes(noted_stems(run), console)
     if sentence := trust(run):
         _line(console, f"\n{sentence}")
     if not run.out_of_fold:
         _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
+
+
+def print_notes(notes: Mapping[str, str], console: Console) -> None:
+    """Prints what was used although something is wrong with it; notes: name -> what is wrong."""
+    _print_some("Used with a note", [f"{name}: {note}" for name, note in notes.items()], console)
+
+
+def print_left_out(failed: Mapping[str, str], console: Console) -> None:
+    """Prints the stems that could not be used; failed: name -> why, which names the file."""
+    _print_some("Left out", list(failed.values()), console)
+
+
+def _print_some(title: str, lines: list[str], console: Console) -> None:
+    if lines:
+        _line(console, f"\n{title}: {counted(len(lines), 'stem')}", "yellow")
+    for line in lines[:SHOWN_FILES]:
+        _line(console, f"  {printable(line)}")
+    if len(lines) > SHOWN_FILES:
+        _line(console, f"  ... and {len(lines) - SHOWN_FILES:,} more")
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:
@@ -288,6 +312,7 @@ def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataF
         _line(console, f"Compared on {counted(other['song'].n_unique(), 'song')} that both results have.")
     for song, reason in evaluation.failed.items():
         _line(console, f"Not measured: {printable(song)}: {printable(reason)}")
+    print_notes(evaluation.notes, console)
 
 
 def _compared(gains: np.ndarray) -> str:

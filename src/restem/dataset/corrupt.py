@@ -8,7 +8,8 @@
 
 The errors are planned in `restem.dataset.noise`; here the plan is carried out, block by block, one song per unit of
 work. A song whose sums exceed full scale is written again with all its stems scaled by one common factor: the formats
-are lossless up to full scale only, and scaling a single stem would change the mixture. A class whose source is silent
+are lossless up to full scale only, and scaling a single stem would change the mixture. A song that cannot be decoded or
+added up is left out, and `corrupt.json` says why. A class whose source is silent
 throughout is not in the truth, since it does not sound.
 """
 
@@ -34,7 +35,7 @@ from restem.dataset.noise import Kind, NoisyStem, Stretch, plan_noise
 from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.dataset.usage import check_mixtures
-from restem.errors import UsageError
+from restem.errors import AudioError, UsageError
 from restem.executing.processes import Processes
 from restem.file_names import song_folders
 from restem.files import read_json, write_json, written_aside
@@ -74,7 +75,8 @@ def corrupt(
 ) -> Path:
     """Makes a noisy copy of a clean dataset, with its truth in `out/truth.csv`.
 
-    Called again with the same arguments it keeps finished songs and goes on. The result does not depend on `workers`.
+    Called again with the same arguments it keeps finished songs and goes on. The result does not depend on `workers`. A
+    song that cannot be decoded or added up is left out, and `out/corrupt.json` says why.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ def corrupt(
     RunError
         When `out` holds anything but the result of the same call.
     AudioError
-        For a source that cannot be decoded, or not be added to another one because of its rate.
+        When no song can be decoded and added up.
 
     Examples
     --------
@@ -162,8 +164,16 @@ def corrupt(
         for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
             results[index] = result
             report(count, len(jobs))
+        if all("failed" in result for result in results):
+            raise AudioError(results[0]["failed"])
         _finish(out, kind, record, results)
     return out
+
+
+def failures_and_notes(out: Path | str) -> tuple[dict[str, str], dict[str, str]]:
+    """Of a finished noisy copy: the songs it lacks, and why; the stems used with a note, see `AudioReader.note`."""
+    found = read_json(Path(out) / DESCRIPTION_FILE)
+    return found.get("failed", {}), found.get("notes", {})
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,9 @@ class _Job:
 
 def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, Any]]) -> None:
     """Writes the truth of all songs, then the description that marks the copy finished."""
+    failed = {result["song"]: result["failed"] for result in results if "failed" in result}
+    results = [result for result in results if "failed" not in result]
+    notes = {name: note for result in results for name, note in result["notes"].items()}
     rows = [row for result in results for row in result["truth"]]
     with written_aside(out / TRUTH_FILE) as aside:
         pl.DataFrame(rows, schema=dict.fromkeys(TRUTH_COLUMNS, pl.String), orient="row").write_csv(aside)
@@ -189,14 +202,28 @@ def _finish(out: Path, kind: Kind, record: WorkRecord, results: list[dict[str, A
         with written_aside(out / SEGMENTS_TRUTH_FILE) as aside:
             pl.DataFrame(stretches, schema=_SEGMENT_SCHEMA, orient="row").write_csv(aside, float_precision=4)
     gains = {result["song"]: result["gain"] for result in results if result["gain"] != 1.0}
-    record.finish(songs=len(results), gains=gains)
+    record.finish(songs=len(results), gains=gains, failed=failed, notes=notes)
     shutil.rmtree(out / _PROGRESS_FOLDER, ignore_errors=True)
 
 
 def _corrupt_song(job: _Job) -> dict[str, Any]:
-    """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused."""
+    """Writes the stems of one song and the record of what is in them; the record of an earlier call is reused.
+
+    Of a song that cannot be decoded or added up, nothing is written, and the reason is returned.
+    """
     if (earlier := _earlier_result(job)) is not None:
         return earlier
+    try:
+        result = _written(job)
+    except AudioError as error:
+        shutil.rmtree(job.out / job.folder, ignore_errors=True)
+        return {"song": job.folder, "failed": str(error)}
+    write_json(job.record, result)
+    return result
+
+
+def _written(job: _Job) -> dict[str, Any]:
+    """Writes the stems of one song, and returns what is in them."""
     sources = dict.fromkeys(part.source for stem in job.stems for part in stem.parts)
     measured = {source: measure(job.root / source.path, source.stream) for source in sources}
 
@@ -224,9 +251,8 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     # Lossy sources may decode above full scale on their own; knowing it beforehand saves writing the song twice.
     alone = [measured[stem.parts[0].source].peak for stem in job.stems if len(stem.parts) == 1]
     gain = _write_sums(sums, _gain_for(max(alone, default=0.0)))
-    result = {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches}
-    write_json(job.record, result)
-    return result
+    notes = {source.name: found.note for source, found in measured.items() if found.note}
+    return {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches, "notes": notes}
 
 
 def _earlier_result(job: _Job) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ class StemLevels:
     """The levels of one stem, on a linear scale.
 
     frames: the samples of one channel that were decoded (a header may be off by a little). peak: the largest absolute
-    sample. level_power: (level,) mean square of every `level_s` seconds over all channels.
+    sample. level_power: (level,) mean square of every `level_s` seconds over all channels. note: what is wrong with the
+    file although it can be used, see `AudioReader.note`.
     """
 
     info: AudioInfo
@@ -25,6 +26,7 @@ class StemLevels:
     mean_square: float
     level_power: np.ndarray
     level_s: float
+    note: str = ""
 
     @property
     def silent(self) -> bool:
@@ -40,4 +42,4 @@ def measure(path: Path, stream: int | None = None) -> StemLevels:
             meter.add(block)
             energy += float(np.square(block, dtype=np.float64).mean(axis=0).sum())
     level_s = meter.length / audio.info.rate_hz
-    return StemLevels(audio.info, meter.samples, meter.peak, energy / meter.samples, meter.power, level_s)
+    return StemLevels(audio.info, meter.samples, meter.peak, energy / meter.samples, meter.power, level_s, audio.note)

@@ -32,6 +32,7 @@ SCAN_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "peak_db": pl.Float64,
     "level_db": pl.Float64,
     "silent": pl.Boolean,
+    "note": pl.String,
     "error": pl.String,
 }
 
@@ -54,8 +55,9 @@ def scan(
     -------
     polars.DataFrame
         One row per stem, in dataset order: `song,stem,given,seconds,rate_hz,channels,encoding,peak_db,level_db,silent,
-        error`. `peak_db` and `level_db` are the largest sample and the mean square relative to full scale; `silent`
-        says that no frame is above -70 dB. `error` says why a stem cannot be decoded; all that would be measured is
+        note,error`. `peak_db` and `level_db` are the largest sample and the mean square relative to full scale;
+        `silent` says that no frame is above -70 dB. `note` says what is wrong with a stem that can be used all the
+        same, as `its last 0.50 s are missing`. `error` says why a stem cannot be decoded; all that would be measured is
         null then. See `ScanSummary.of` for what it says about the whole.
 
     Raises
@@ -94,6 +96,7 @@ def _look_at(job: tuple[Path, int | None]) -> dict[str, Any]:
         "peak_db": float(power_to_db(found.peak**2)),
         "level_db": float(power_to_db(found.mean_square)),
         "silent": found.silent,
+        "note": found.note,
         "error": "",
     }
 

@@ -112,8 +112,11 @@ def _existing_name(folder: Path, text: str, where: str) -> str:
     # Tables made on Windows may write `a\\b.wav`, which is a name of its own elsewhere.
     for candidate in dict.fromkeys((name, name.replace("\\", "/"))):
         file = folder / split_stem_name(candidate)[0]
-        if file.is_file():
-            return candidate
+        try:
+            if file.is_file():
+                return candidate
+        except OSError as error:
+            raise DatasetError(f"{where}: {file}: cannot be read ({error.strerror}).") from error
     problem = "is a folder, not an audio file" if (folder / name).is_dir() else "no such file"
     raise DatasetError(f"{where}: {folder / name}: {problem}; correct the path or remove the row.")
 

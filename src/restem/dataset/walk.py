@@ -64,7 +64,11 @@ def walk(root: Path) -> Found:
             entered[status.st_dev, status.st_ino] = path + "/" if path else "the dataset's own folder"
             with os.scandir(root / path) as entries:
                 for entry in entries:
-                    _sort_in(entry, folders, found, waiting, linked)
+                    try:
+                        _sort_in(entry, folders, found, waiting, linked)
+                    except OSError as error:
+                        reason = f"cannot be read ({error.strerror})"
+                        found.skipped.append(Skipped("/".join((*folders, entry.name)), reason))
         except OSError as error:
             if not folders:
                 raise DatasetError(f"{root}: cannot be read ({error.strerror}); change its permissions.") from error

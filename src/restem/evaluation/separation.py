@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,14 @@ class Evaluation:
         The classes, in taxonomy order.
     failed
         Songs that could not be measured, each with the reason.
+    notes
+        Stems that were used although something is wrong with their files, and what.
     """
 
     songs: pl.DataFrame
     classes: tuple[str, ...]
     failed: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         summary = self.summary()["all"]
@@ -133,30 +136,34 @@ def _evaluate(
     by_song: dict[str, list[Stem]] = {}
     for stem in dataset.stems:
         by_song.setdefault(stem.song, []).append(stem)
-    rows, failed = [], {}
+    rows, failed, notes = [], {}, {}
     file = out / _MEASURED_FILE if out is not None and made_by is not None else None
-    measured = ResumableRows(file, {"dataset": dataset.origin(), "made_by": dict(made_by or {})})
+    measured = ResumableRows(file, {"rows": 2, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
         if progress is not None:
             progress("evaluating", done, len(by_song))
-        try:
-            if measured.of(song) is None:
-                measured.keep(song, _measure_song(dataset, song, stems, estimate))
-            rows += measured.of(song) or []
-        except (RestemError, ValueError) as error:
-            failed[song] = str(error)
+        found = measured.of(song)
+        if found is None:
+            try:
+                found = _measure_song(dataset, song, stems, estimate)
+            except (RestemError, ValueError, OSError) as error:
+                failed[song] = str(error)
+                continue
+            measured.keep(song, found)
+        rows += found[0]
+        notes.update(found[1])
     if progress is not None:
         progress("evaluating", len(by_song), len(by_song))
     schema = {"song": pl.String, "class": pl.String, **dict.fromkeys(FIGURES, pl.Float64)}
     table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(FIGURES).fill_nan(None))
-    evaluation = Evaluation(table, dataset.taxonomy.classes, failed)
+    evaluation = Evaluation(table, dataset.taxonomy.classes, failed, notes)
     if out is not None:
         with written_aside(out / SONGS_FILE) as aside:
             table.write_csv(aside, float_precision=6)
         summary = {
             name: {key: _plain(value) for key, value in row.items()} for name, row in evaluation.summary().items()
         }
-        write_json(out / SUMMARY_FILE, {"summary": summary, "failed": failed})
+        write_json(out / SUMMARY_FILE, {"summary": summary, "failed": failed, "notes": notes})
     measured.finish()
     return evaluation
 
@@ -181,8 +188,8 @@ def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) ->
     return mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
-def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[tuple]:
-    """The rows of a song: song, class and the `FIGURES`; NaN for what cannot be measured."""
+def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[Any]:
+    """The rows of a song: song, class and the `FIGURES`, NaN for what is not to be measured. And notes on its stems."""
     classes = dataset.taxonomy.classes
     shared = {name for stem in stems if len(stem.given) > 1 for name in stem.given}
     carried = {name for stem in stems for name in stem.given}
@@ -224,7 +231,8 @@ def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Esti
             baseline.add(references, np.broadcast_to(sounds.sum(axis=0), references.shape))
     figures = np.stack([meter.global_sdr(), meter.median_sdr(), meter.si_sdr(), baseline.global_sdr()], axis=1)
     found = dict(zip(measured, figures.tolist(), strict=True))
-    return [(song, name, *found.get(name, [np.nan] * len(FIGURES))) for name in classes]
+    notes = {stem.name: one.note for stem, one in zip(stems, audio, strict=True) if one.note}
+    return [[(song, name, *found.get(name, [np.nan] * len(FIGURES))) for name in classes], notes]
 
 
 def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:

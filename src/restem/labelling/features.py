@@ -22,13 +22,15 @@ from restem.progress import Report
 class Features:
     """The stems of `dataset` that could be decoded.
 
-    failures: index of a stem in the dataset -> why it could not be decoded. indices: (stem,) the others, in dataset
-    order; `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
+    failures: index of a stem in the dataset -> why it could not be decoded. notes: the same for those that were used
+    although something is wrong with them. indices: (stem,) the stems that could be decoded, in dataset order;
+    `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
     """
 
     dataset: Dataset
     store: Store
     failures: dict[int, str]
+    notes: dict[int, str]
     indices: tuple[int, ...]
     sources: tuple[Source, ...]
     seconds: np.ndarray
@@ -85,6 +87,7 @@ def load_features(
         dataset,
         store,
         failures,
+        {index: one.note for index, one in zip(indices, stems, strict=True) if one.note},
         indices,
         tuple(sources[index] for index in indices),
         np.array([one.seconds for one in stems]),

@@ -100,7 +100,7 @@ def encoder_evidence(
     seed: int,
 ) -> HeadEvidence:
     """The evidence of an encoder about stems whose embeddings are in `store`; arguments as those of `HeadEvidence`."""
-    inputs = [head_inputs(store.require(source).embeddings) for source in sources]
+    inputs = [head_inputs(store.require(source).embeddings[:]) for source in sources]
     stem = np.repeat(np.arange(len(inputs)), [len(one) for one in inputs])
     return HeadEvidence(np.concatenate(inputs), stem, heads, classes, fold, quantile, alone, seed)
 

@@ -20,6 +20,7 @@ from restem.audio.entries import Source
 from restem.audio.level import db_to_power
 from restem.audio.mel import MelSettings
 from restem.audio.store import gather_power
+from restem.audio.stored import Rows
 from restem.errors import RestemError
 from restem.labelling.augmentation import DRAWS, EffectSettings, apply_effects
 
@@ -80,7 +81,7 @@ class Mixer:
     """
 
     def __init__(
-        self, pool: SegmentPool, rows: Sequence[np.ndarray], settings: MixingSettings, mel: MelSettings, seed: int
+        self, pool: SegmentPool, rows: Sequence[Rows], settings: MixingSettings, mel: MelSettings, seed: int
     ) -> None:
         self.pool = pool
         self.rows = rows

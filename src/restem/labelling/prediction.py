@@ -12,7 +12,7 @@ import torch
 from scipy.special import expit
 
 from restem.audio.mel import MelSettings, mel_power
-from restem.audio.reader import open_audio
+from restem.audio.reader import first_unusable, open_audio
 from restem.audio.store import StemFeatures, gather_power, to_bfloat16
 from restem.errors import UsageError
 from restem.labelling.network import BATCH, ClassifierNetwork
@@ -76,8 +76,8 @@ def _features(mel: MelSettings, sound: Path | str | np.ndarray, rate_hz: int | N
         samples = np.atleast_2d(sound).astype(np.float32, copy=False)
         if rate_hz is None or rate_hz <= 0:
             raise UsageError("Samples need their rate: give `rate_hz`.")
-        if samples.ndim != 2 or not samples.size or not np.isfinite(samples).all():
-            raise UsageError("Samples must be finite, and of the shape (channel, sample) or (sample,).")
+        if samples.ndim != 2 or not samples.size or first_unusable(samples) is not None:
+            raise UsageError("Samples must be finite, at most 1e10, and of the shape (channel, sample) or (sample,).")
         return _mel_features(mel, [samples], rate_hz, samples.shape[1] / rate_hz, samples.shape[0])
     with open_audio(sound) as audio:
         info = audio.info

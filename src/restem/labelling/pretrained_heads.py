@@ -32,7 +32,7 @@ class EncoderWithHeads:
     @property
     def identity(self) -> dict[str, str]:
         """All that a result depends on: which encoder, and which heads."""
-        return {"name": self.card.name, "sha256": self.card.sha256, "heads": self.heads.digest}
+        return {"name": self.card.name, "weights": self.card.sha256, "heads": self.heads.digest}
 
 
 def find_heads(card: EncoderCard, folder: Path) -> Heads | None:

@@ -153,9 +153,8 @@ def _refine(
 
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
-    failures = {dataset.stems[index].name: reason for index, reason in sorted(features.failures.items())}
     out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, device, timed.seconds, judged, failures, out_of_fold)
+    description = describe_run(request, dataset, device, timed.seconds, judged, features, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run

@@ -69,11 +69,15 @@ def describe_run(
     device: str,
     stages: dict[str, float],
     judged: Judged,
-    failures: dict[str, str],
+    features: Features,
     out_of_fold: bool,
 ) -> dict[str, Any]:
     """What `run.json` holds."""
     taxonomy = dataset.taxonomy
+    failures, notes = (
+        {dataset.stems[index].name: reason for index, reason in sorted(found.items())}
+        for found in (features.failures, features.notes)
+    )
     packages = ("torch", "lightning", "numpy", "scipy", "polars", "soundfile")
     return {
         **request,
@@ -108,5 +112,6 @@ def describe_run(
         },
         "sure_right": judged.outcome.sure_right,
         "failures": failures,
+        "notes": notes,
         "out_of_fold": out_of_fold,
     }

@@ -80,7 +80,7 @@ def make_heads(
     failures = store.fill(sources, executor, stage(progress, f"heads of {card.name}"))
     if failures:
         raise RestemError(f"The encoder {card.name} cannot hear generated songs: {next(iter(failures.values()))}")
-    inputs = [head_inputs(store.require(source).embeddings) for source in sources]
+    inputs = [head_inputs(store.require(source).embeddings[:]) for source in sources]
     flags = [[float(name in labels) for name in CLASSES] for _, labels in taught]
     targets = np.repeat(np.array(flags), [len(one) for one in inputs], axis=0)
     return fit_heads(CLASSES, np.concatenate(inputs), targets, card.sha256)

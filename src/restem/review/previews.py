@@ -70,5 +70,5 @@ def _mp3(blocks: Iterable[np.ndarray]) -> str:
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE_HZ, 1, format="MP3", subtype="MPEG_LAYER_III") as writer:
         for block in blocks:
-            writer.write(block[0])
+            writer.write(block[0].clip(-1.0, 1.0))  # LAME ends the process over samples far above full scale
     return base64.b64encode(file.getvalue()).decode()

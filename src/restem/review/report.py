@@ -19,7 +19,16 @@ from restem.review.cards import cards, lines, select
 from restem.review.previews import previews
 from restem.review.rendering import environment, package_data
 from restem.review.timeline import SIZES
-from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, trust, verdict_counts, wrong_shares
+from restem.runs.findings import (
+    REST,
+    class_findings,
+    confusion,
+    noted_stems,
+    songs_to_look_at,
+    trust,
+    verdict_counts,
+    wrong_shares,
+)
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS
 
@@ -77,6 +86,7 @@ def render(run: Run, audio: bool = False) -> str:
         song_count=len(songs),
         cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
         others=lines(selection.others, run.taxonomy),
+        notes=noted_stems(run),
     )
 
 

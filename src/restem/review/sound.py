@@ -38,7 +38,7 @@ def media_type(info: AudioInfo, stream: int | None) -> str | None:
 
     stream: the number of the stem's stream if the file holds several, else None.
     """
-    if stream is not None or info.channels > _MOST_CHANNELS:
+    if stream is not None or info.channels > _MOST_CHANNELS or info.mended:
         return None
     kind, codecs = _PLAYED.get(info.container, ("", frozenset()))
     return kind if info.codec in codecs else None

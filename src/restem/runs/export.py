@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -31,7 +31,7 @@ from restem._version import __version__
 from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import split_stem_name
-from restem.errors import DatasetError, UsageError
+from restem.errors import AudioError, DatasetError, UsageError
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
@@ -62,12 +62,15 @@ class ExportSummary:
         How many stems are in it.
     left_out
         For each reason, how many stems are not.
+    failed
+        Stems that could not be exported, because their file has gone or cannot be read, each with the reason.
     """
 
     path: Path
     layout: ExportLayout
     written: int
     left_out: Mapping[str, int]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One or two lines for the terminal."""
@@ -113,8 +116,9 @@ def export(
     in all.
 
     `out` appears when it is complete. Nothing is written to the source.
-    Raises UsageError for an unknown layout or link; DatasetError when the source dataset or a stem of it is missing,
-    `out` holds something or lies in the source, nothing is left to export, or a link cannot be made.
+    A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
+    Raises UsageError for an unknown layout or link; DatasetError when the source dataset is missing, `out` holds
+    something or lies in the source, nothing is left to export, or a link cannot be made.
     """
     run = run if isinstance(run, Run) else open_run(run)
     licence = licence or str(run.description.get("licence", ""))
@@ -135,26 +139,42 @@ def export(
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
     with _new_folder(out) as folder:
-        done, report = 0, stage(progress, "exporting")
+        done, report, written, failed = 0, stage(progress, "exporting"), list[_Item](), dict[str, str]()
         for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
             parts = list(files)
-            if not source.is_file():
-                raise DatasetError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
-            if split is not None and parts[0].estimate:
-                split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
-            elif stream is None:
-                link_file(source, folder / parts[0].target, link)
-            else:
-                decode_stream(source, stream, folder / parts[0].target)
+            try:
+                _check_readable(source)
+                if split is not None and parts[0].estimate:
+                    split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
+                elif stream is None:
+                    link_file(source, folder / parts[0].target, link)
+                else:
+                    decode_stream(source, stream, folder / parts[0].target)
+                written += parts
+            except AudioError as error:
+                failed[parts[0].row["stem"]] = str(error)
             done += len(parts)
             report(done, len(items))
+        if not written:
+            raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
+        summary = replace(summary, written=len(written), failed=failed)
         if layout == "table":
-            _stems_table(run, items).write_csv(folder / TABLE_FILE, float_precision=6)
+            _stems_table(run, written).write_csv(folder / TABLE_FILE, float_precision=6)
         write_json(
             folder / MANIFEST_FILE,
-            _manifest(run, items, summary, link, licence),
+            _manifest(run, written, summary, link, licence),
         )
     return summary
+
+
+def _check_readable(source: Path) -> None:
+    """Raises AudioError when a stem's file has gone or cannot be read."""
+    try:
+        if not source.is_file():
+            raise AudioError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
+        source.open("rb").close()
+    except OSError as error:
+        raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 
 
 def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
@@ -227,6 +247,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
         "model_sha256": file_sha256(model) if model.is_file() else None,
         "classes": list(run.taxonomy.classes),
         "left_out": dict(summary.left_out),
+        "failed": dict(summary.failed),
         "stems": [
             {
                 "path": item.target,

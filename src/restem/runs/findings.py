@@ -1,6 +1,6 @@
 """The findings of a run, as the small tables that the terminal summary and the report both show.
 
-All but the reasons of failures are computed from `labels.csv` (see `restem.runs.run` for its columns).
+All but the reasons of failures and the notes are computed from `labels.csv` (see `restem.runs.run` for its columns).
 """
 
 from __future__ import annotations
@@ -187,6 +187,12 @@ def failure_reason(run: Run, stem: str) -> str:
     failures = run.description.get("failures")
     reason = failures.get(stem) if isinstance(failures, Mapping) else None
     return str(reason).removeprefix(f"{run.dataset_root / stem}: ") if reason else "the file could not be read"
+
+
+def noted_stems(run: Run) -> dict[str, str]:
+    """The stems that were used although something is wrong with their files, and what."""
+    notes = run.description.get("notes")
+    return {str(stem): str(note) for stem, note in notes.items()} if isinstance(notes, Mapping) else {}
 
 
 def parsed(column: pl.Series, taxonomy: Taxonomy) -> list[LabelSet]:

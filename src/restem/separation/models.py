@@ -104,16 +104,21 @@ def build_network(model: str, shape: Shape, parameters: Parameters) -> nn.Module
     if unknown := set(parameters).difference(allowed):
         raise UsageError(f"{model} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(sorted(allowed))}.")
     fixed = kind.fixed(shape)
+    # Read back from JSON, a tuple has become a list, which the roformers refuse.
+    given = {
+        name: tuple(value) if isinstance(value, list) and isinstance(allowed[name], tuple) else value
+        for name, value in parameters.items()
+    }
 
     def build() -> nn.Module:
-        return _network_class(model)(**fixed, **{**kind.defaults, **parameters})
+        return _network_class(model)(**fixed, **{**kind.defaults, **given})
 
     try:
-        if any(value != allowed[name] for name, value in parameters.items()):
-            _check_parameters(parameters)
+        if any(value != allowed[name] for name, value in given.items()):
+            _check_parameters(given)
             check_size(build)
         network = build()
-    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
+    except Exception as error:  # the packages check their arguments with errors of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(f"{model} cannot be built with these parameters: {reason}.") from error
     return network

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
-from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, first_unusable, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
@@ -57,11 +57,14 @@ class SeparationSummary:
         Songs that could not be separated, each with the reason.
     clipped
         Folders in which something was louder than full scale, and was cut.
+    notes
+        Songs that were separated although something is wrong with their files, and what.
     """
 
     done: tuple[Path, ...]
     failed: dict[str, str]
     clipped: tuple[Path, ...]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def separate(
             failed[str(path)] = str(error)
             lengths.append(0.0)
     total, before = sum(lengths), 0.0
-    done, clipped = [], []
+    done, clipped, notes = [], [], {}
     for path, folder, seconds in zip(paths, folders, lengths, strict=True):
         if str(path) in failed:
             continue
@@ -209,14 +212,17 @@ def separate(
                 progress("separating", round(before + part_s), round(total))
 
         try:
-            if _separate_song(path, folder, request, report):
+            peak, note = _separate_song(path, folder, request, report)
+            if peak > 1.0 and request.subtype != "FLOAT":
                 clipped.append(folder)
+            if note:
+                notes[str(path)] = note
             done.append(folder)
         except (RestemError, OSError) as error:
             failed[str(path)] = str(error)
         before += seconds
         report(0.0, before)
-    return SeparationSummary(tuple(done), failed, tuple(clipped))
+    return SeparationSummary(tuple(done), failed, tuple(clipped), notes)
 
 
 def separate_audio(
@@ -253,7 +259,7 @@ def separate_audio(
     UsageError
         For an array of another shape or type, and for an option that cannot be.
     AudioError
-        For samples that are not finite.
+        For samples that are not finite, or far too loud.
     RestemError
         For a separator that cannot be used.
 
@@ -289,29 +295,31 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
         raise UsageError(f"`audio` has the shape {sound.shape}; it must be (channel, sample), so transpose it.")
     if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
         raise UsageError(f"`rate_hz` must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}, not {rate_hz}.")
-    if not np.isfinite(sound).all():
-        raise AudioError("`audio` holds samples that are NaN or infinite.")
-    return sound.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what overflows is infinite, which is told below
+        sound = sound.astype(np.float32, copy=False)
+    if (unusable := first_unusable(sound)) is not None:
+        raise AudioError(f"`audio` holds {unusable[1]} at the index {unusable[0]}.")
+    return sound
 
 
-def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> bool:
-    """Makes the folder of a song, unless it exists; returns whether anything was clipped."""
+def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
+    """Makes the folder of a song, unless it exists; returns the largest sample written, and the note on the song."""
     record = WorkRecord(folder, MANIFEST_FILE, request.describe(song), "separation")
     if record.begin():
-        return False
+        return 0.0, str(record.content.get("note", ""))
     try:
         with folder_written_aside(folder) as aside:
-            peak = _write_stems(song, aside, request, report)
-            write_json(aside / MANIFEST_FILE, {**record.content, "finished": True})
+            peak, note = _write_stems(song, aside, request, report)
+            write_json(aside / MANIFEST_FILE, {**record.content, "note": note, "finished": True})
     except OSError:
-        if record.begin():
-            return False  # another process has made the same meanwhile
+        if record.begin():  # another process has made the same meanwhile
+            return 0.0, str(record.content.get("note", ""))
         raise
-    return peak > 1.0 and request.subtype != "FLOAT"
+    return peak, note
 
 
-def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> float:
-    """Writes the stems of a song; returns the largest sample."""
+def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
+    """Writes the stems of a song; returns the largest sample, and the note on the song."""
     config = request.separator.config
     chosen = [config.classes.index(name) for name in request.names]
     peak = 0.0
@@ -329,7 +337,7 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
             for name in names
         ]
         written = 0
-        for block in _exactly(stems, audio.info.frames):
+        for block in _exactly(stems, audio.info.frames, lambda: round(audio.seconds_read * rate_hz)):
             parts = list(block[chosen])
             if request.residual:
                 parts.append(kept(block.shape[2]) - np.sum(parts, axis=0))
@@ -338,7 +346,7 @@ def _write_stems(song: Path, folder: Path, request: _Request, report: Callable[[
                 write(part)
             written += block.shape[2]
             report(written / rate_hz)
-    return peak
+    return peak, audio.note
 
 
 def separate_mixture(
@@ -374,15 +382,20 @@ def _with_channels(outputs: np.ndarray, channels: int) -> np.ndarray:
     return outputs[:, np.arange(channels) % outputs.shape[1]]
 
 
-def _exactly(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """The `(class, channel, sample)` blocks, cut or padded with silence to `frames`."""
+def _exactly(blocks: Iterator[np.ndarray], frames: int, found: Callable[[], int] | None = None) -> Iterator[np.ndarray]:
+    """The `(class, channel, sample)` blocks, cut or padded with silence to `frames`.
+
+    found: the length that the song turned out to have in the end, if it may be shorter.
+    """
     left, last = frames, None
     for block in blocks:
         last = block[:, :, :left]
         left -= last.shape[2]
         if last.shape[2]:
             yield last
-    if left and last is not None:
+    if found is not None:
+        left -= frames - found()
+    if left > 0 and last is not None:
         yield np.zeros((*last.shape[:2], left), np.float32)
 
 

@@ -9,6 +9,7 @@ OUT/last.ckpt                        while unfinished: the checkpoint that an in
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -268,13 +269,14 @@ def _train(
         raise DatasetError(
             f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
         )
+    notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
     learned, checked = split_validation(stems, settings.validation, settings.seed)
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
     remixer = _remixer(learned, store, settings)
     module = SeparatorModule(config.build(), settings)
     watching = _remixer(checked, store, settings) if checked else None
     record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures},
+        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
         seconds_of_class={
             name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
         },
@@ -292,6 +294,12 @@ def _train(
         record.finish()
         fitting.finish(loop.folder)
     return module.separator.eval()
+
+
+def failures_and_notes(out: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Of a training: the stems it could not use, and why; those used with a note, see `AudioReader.note`."""
+    stems = json.loads((out / TRAINING_FILE).read_text(encoding="utf-8")).get("stems", {})
+    return stems.get("failed", {}), stems.get("notes", {})
 
 
 class SeparatorModule(lightning.LightningModule):

@@ -20,6 +20,7 @@ import torch
 from restem.audio.entries import HEADER_BYTES, EntryStore, Source
 from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
+from restem.audio.stored import Rows, StoredArray
 from restem.errors import RestemError
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
@@ -28,7 +29,7 @@ from restem.labelling.encoders.registry import encoders_folder, load_encoder
 from restem.labelling.encoders.stretches import EmbeddingSettings, choose, cut, windows_per_segment
 from restem.progress import Report
 
-_FORMAT = "restem embeddings 1"
+_FORMAT = "restem embeddings 2"
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -37,12 +38,12 @@ class StemEmbeddings:
     """What an encoder heard in one stem; of a silent one, nothing.
 
     start_s: (segment,) where each segment starts, in order. level_db: (segment,) its mean level. embeddings: (segment,
-    window, embedding) float16 or float32, memory-mapped. seconds: length of the stem.
+    window, embedding) float16 or float32, read when asked for. seconds: length of the stem.
     """
 
     start_s: np.ndarray
     level_db: np.ndarray
-    embeddings: np.ndarray
+    embeddings: Rows
     seconds: float
 
     def __len__(self) -> int:
@@ -93,10 +94,7 @@ class EmbeddingStore(EntryStore[StemEmbeddings]):
             start_s, level_db = np.fromfile(file, np.float64, count), np.fromfile(file, np.float32, count)
         if len(level_db) != count:
             raise ValueError("it is truncated")
-        embeddings = np.zeros(shape, self.settings.precision)
-        if count:  # an empty file cannot be mapped
-            offset = HEADER_BYTES + start_s.nbytes + level_db.nbytes
-            embeddings = np.memmap(entry, self.settings.precision, "r", offset=offset, shape=shape)
+        embeddings = StoredArray(entry, self.settings.precision, HEADER_BYTES + start_s.nbytes + level_db.nbytes, shape)
         return StemEmbeddings(start_s, level_db, embeddings, float(header["seconds"]))
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
@@ -104,7 +102,7 @@ class EmbeddingStore(EntryStore[StemEmbeddings]):
         with open_audio(*source) as audio:
             mono = (block.mean(axis=0, keepdims=True) for block in audio.blocks())
             parts = list(resample_blocks(mono, audio.info.rate_hz, rate_hz, 1))
-            seconds = audio.info.seconds
+            seconds = audio.seconds_read
         samples = np.concatenate(parts, axis=1)[0] if parts else np.zeros(0, np.float32)
         stretches = choose(samples, rate_hz, self.settings)
         file.write((stretches.start / rate_hz).astype(np.float64).tobytes())
