@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -452,10 +453,23 @@ class TestOpenFiles:
         source = write(tmp_path / "x.wav", sound(0.1))
         store = Store(tmp_path / "cache")
         store.fill([source])
-        monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+        opened, refused = Path.open, store.suffix
+
+        def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+            if path.suffix == refused:
+                raise OSError(number, os.strerror(number))
+            return opened(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
         with pytest.raises(RestemError, match=r"cannot be read \(.*(ulimit|another `cache`)") as caught:
             store.require(source)
         assert os.strerror(number) in str(caught.value)
+        # Nor is the stem broken when there are too many to look at it.
+        if number != errno.EIO:
+            refused = ".wav"
+            with pytest.raises(RestemError, match=r"x\.wav: cannot be read \(.*ulimit") as caught:
+                store.fill([source])
+            assert not isinstance(caught.value, AudioError)
 
 
 class TestGather:

@@ -31,6 +31,8 @@ Source = tuple[Path, int]
 
 Entry = TypeVar("Entry")
 
+_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
+
 
 class EntryStore(ABC, Generic[Entry]):
     """A store in one folder, for one set of settings.
@@ -60,6 +62,8 @@ class EntryStore(ABC, Generic[Entry]):
         try:
             identity = [*file_identity(path), stream, *self._what]
         except OSError as error:
+            if error.errno in _TOO_MANY_OPEN:  # that is not the file's fault
+                raise RestemError(f"{path}: cannot be read ({error.strerror}); {_remedy(error)}.") from error
             raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
         return self.folder / key[:2] / f"{key}{self.suffix}"
@@ -128,7 +132,7 @@ class EntryStore(ABC, Generic[Entry]):
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in (errno.EMFILE, errno.ENFILE):
+    if error.errno in _TOO_MANY_OPEN:
         return "raise the limit with `ulimit -n`"
     return "choose another `cache`"
 

@@ -9,6 +9,7 @@ float32, `(channel, sample)`. A file that lacks a large part, is empty, or holds
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -111,7 +112,7 @@ class AudioReader:
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if _is_special(path):
             # To open a pipe would wait for ever for its other end.
             raise AudioError(f"{path}: is not an ordinary file; give an audio file.")
         if path.suffix.lower() in CONTAINER_EXTENSIONS:
@@ -235,6 +236,15 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a device or the like; False where even that may not be asked."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 class _SoundFileSource:
