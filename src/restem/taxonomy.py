@@ -1,5 +1,10 @@
 """The classes stems are labelled with, their aliases, and label sets.
 
+Names of files and instruments are matched in this order: a class or an alias as it is written, a pattern such as
+`*kick*`, a class that is one of the words of the name, and last the family of the instrument that the words stand for
+(`restem.instruments`): its class is the family itself, if that is a class, or else the one of the four classes that the
+family belongs to. So `--classes vocals,drums,bass,guitar,other` takes guitars out of `other` and leaves the rest there.
+
 A *label set* is a `frozenset` of class names. It is written as the names joined with `+` in taxonomy order
 (`drums+bass`), and as the empty string when no class is present.
 """
@@ -7,17 +12,21 @@ A *label set* is a `frozenset` of class names. It is written as the names joined
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 from restem.errors import TaxonomyError
+from restem.instruments import FAMILIES, family_of, words_of
 from restem.notebook import html_table
 
 LabelSet = frozenset[str]
 
 DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
+FAMILY_CLASSES = "family"  # what `read_taxonomy` takes for all families of `restem.instruments`
 
 # Common names of these classes in file and folder names. Only the aliases of classes that a taxonomy has are used.
 KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +44,7 @@ KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
     "synth": ("synths", "synthesizer", "pad", "pads"),
 }  # fmt: skip
 
-_CLASS_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_CLASS_NAME = re.compile(r"[a-z][a-z0-9_-]*( [a-z0-9_-]+)*")
 _RESERVED = {
     "song", "stem", "given", "refined", "true", "verdict", "quality", "seconds", "active_seconds",
     "start_s", "end_s", "level_db", "mixture", "mix",
@@ -44,9 +53,14 @@ _RESERVED = {
 
 @lru_cache(maxsize=1 << 14)
 def normalise(name: str) -> str:
-    """The form in which names are compared: lower case, words split by one space, no trailing digits."""
-    words = re.sub(r"[\s_.\-]+", " ", name.lower()).strip()
-    return re.sub(r"[ ]?\(?\d+\)?$", "", words).strip()
+    """The form in which names are compared: Unicode NFC, lower case, words split by one space.
+
+    Leading numbers with a separator (`01 Drums`) and trailing ones (`other_2`) are left out, unless nothing else is
+    left.
+    """
+    words = re.sub(r"[\s_.\-]+", " ", unicodedata.normalize("NFC", name).lower()).strip()
+    without = re.sub(r"^(\d+ )+", "", words)
+    return re.sub(r"[ ]?\(?\d+\)?$", "", without).strip() or words
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +98,7 @@ class Taxonomy:
         for name in self.classes:
             if not _CLASS_NAME.fullmatch(name) or name in _RESERVED:
                 raise TaxonomyError(
-                    f"{name!r} cannot be a class name: use lower-case letters, digits, - and _, "
+                    f"{name!r} cannot be a class name: use lower-case letters, digits, -, _ and single blanks, "
                     "and none of the column names of a run."
                 )
         if len(set(self.classes)) != len(self.classes):
@@ -93,7 +107,8 @@ class Taxonomy:
             normalise(alias): name
             for name in self.classes
             for alias in KNOWN_ALIASES.get(name, ())
-            if normalise(alias) not in self.classes
+            # A word for a family that is a class itself is not an alias of another class.
+            if normalise(alias) not in self.classes and family_of(alias) not in {*self.classes} - {name}
         }
         for alias, name in self.aliases.items():
             if name not in self.classes:
@@ -121,7 +136,29 @@ class Taxonomy:
         for candidate in self.classes:
             if normalise(candidate) == key:
                 return candidate
-        return self.aliases.get(key)
+        if alias := self.aliases.get(key):
+            return alias
+        return next(
+            (one for pattern, one in self.aliases.items() if "*" in pattern and fnmatchcase(key, pattern)), None
+        )
+
+    def classify(self, name: str, family: str | None = None) -> str | None:
+        """The class that the name of a track or an instrument stands for (`01_KickIn` -> `drums`), or None.
+
+        family: that of the instrument, where it is known; by default the words of the name say it.
+        """
+        if exact := self.match(name):
+            return exact
+        words = f" {' '.join(words_of(name))} "
+        for candidate in self.classes:
+            if candidate not in FAMILIES and candidate not in FAMILIES.values() and f" {candidate} " in words:
+                return candidate
+        return self.of_family(family or family_of(name))
+
+    def of_family(self, family: str | None) -> str | None:
+        """The class of a family of instruments: itself, or the one of the four classes it belongs to, or None."""
+        candidates = (family, FAMILIES.get(family or ""))
+        return next((name for name in candidates if name in self.classes), None)
 
     def parse(self, text: str) -> LabelSet:
         """Parses a label set such as `bass+drums`; aliases are accepted, in any order.
@@ -162,15 +199,16 @@ class Taxonomy:
 def read_taxonomy(text_or_path: str) -> Taxonomy:
     """Reads a taxonomy from a list of classes or from a YAML file.
 
-    The YAML file maps each class to a list of aliases, which may be empty:
+    The YAML file maps each class to a list of aliases, which may be empty; an alias with `*` is a pattern:
 
         vocals: [lead, hook]
-        drums: []
+        drums: ["*loop*"]
 
     Parameters
     ----------
     text_or_path
-        Classes separated by commas, as `vocals,drums,bass`, or the path of a `.yaml` file.
+        Classes separated by commas, as `vocals,drums,bass`; `family` for all families of instruments; or the path of a
+        `.yaml` file.
 
     Returns
     -------
@@ -187,6 +225,8 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
     >>> restem.read_taxonomy("vocals, drums")
     Taxonomy('vocals,drums')
     """
+    if text_or_path.strip().lower() == FAMILY_CLASSES:
+        return Taxonomy(tuple(FAMILIES))
     if not text_or_path.lower().endswith((".yaml", ".yml")):
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
     import yaml

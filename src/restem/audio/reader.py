@@ -1,6 +1,7 @@
 """Reads audio files block by block, from any start time, without holding a whole file in memory.
 
-WAV, FLAC, OGG and MP3 are decoded by libsndfile; M4A and MP4, with all their audio streams, by PyAV. Samples are
+WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64 are decoded by libsndfile; M4A and MP4, with all their audio streams, and
+WavPack by PyAV. Samples are
 float32, `(channel, sample)`. A file that is truncated, empty, or holds NaN or infinite samples raises an `AudioError`;
 it never becomes silence.
 """
@@ -8,7 +9,7 @@ it never becomes silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,10 @@ import soundfile
 from restem.audio.complete import check_complete, last_ogg_page_start
 from restem.errors import AudioError
 
-SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
+SOUNDFILE_EXTENSIONS = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
+)
+CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4", ".wv"})
 EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
 MP4 = "MP4"
 
@@ -70,8 +73,9 @@ class _Source(Protocol):
 
 
 def open_audio(path: Path | str, stream: int = 0) -> AudioReader:
-    """Opens `path` for reading; `stream` chooses the audio stream of an MP4.
+    """Opens `path` for reading.
 
+    stream: the audio stream of an MP4; or -1, -2, ... for the first, second, ... channel of a file alone.
     Raises AudioError when the file is missing, unreadable, empty, truncated or not audio.
     """
     return AudioReader(Path(path), stream)
@@ -91,11 +95,19 @@ class AudioReader:
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
-        if path.suffix.lower() in CONTAINER_EXTENSIONS:
-            self._source: _Source = _ContainerSource(path, stream)
+        self._channels = slice(None) if stream >= 0 else slice(-1 - stream, -stream)
+        if path.suffix.lower() in CONTAINER_EXTENSIONS or _is_mp4(path):
+            self._source: _Source = _ContainerSource(path, max(0, stream))
         else:
             self._source = _SoundFileSource(path)
         self.info = self._source.info
+        if stream < 0:
+            if self.info.channels < -stream:
+                self.close()
+                raise AudioError(
+                    f"{path}: has {self.info.channels} channels, not the {-stream} that its dataset needs."
+                )
+            self.info = replace(self.info, channels=1)
         if self.info.frames == 0:
             self.close()
             raise AudioError(f"{path}: holds no samples; replace the file or remove it.")
@@ -124,7 +136,7 @@ class AudioReader:
         self._source.seek(first)
         position = first
         while position < last:
-            block = self._source.read(min(block_frames, last - position))
+            block = self._source.read(min(block_frames, last - position))[self._channels]
             if block.shape[1] == 0:
                 break
             # A sum is finite only if every sample is (or overflows, which the exact test then settles).
@@ -281,6 +293,15 @@ class _ContainerSource:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _is_mp4(path: Path) -> bool:
+    """Whether the content is an MP4, whatever its name says: a purchased M4A is often renamed to .mp3."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def _open_container(path: Path) -> Any:

@@ -20,7 +20,10 @@ from restem.taxonomy import DEFAULT_CLASSES as CLASSES
 
 Converted = TypeVar("Converted")
 
-Layout = Literal["songs", "song-folders", "classes", "table"]
+Layout = Literal[
+    "songs", "tracks", "song-folders", "classes", "table", "msst-csv", "musdb18", "moisesdb", "medleydb", "slakh",
+    "audiofolder", "dsd100", "ccmixter", "ikala", "urmp", "guitarset", "stemgmd",
+]  # fmt: skip
 
 DatasetPath = Annotated[Path, Parameter(help="The folder of the dataset, or its CSV.")]
 RunPath = Annotated[Path, Parameter(help="The folder of the run.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stem:
-    """One audio stream of a song, with the labels it was given.
+    """One audio stream or channel of a song, with the labels it was given and what the dataset says about it.
 
     Attributes
     ----------
@@ -32,23 +33,44 @@ class Stem:
     given
         The classes it was given as labels.
     stream
-        The audio stream, for a file that holds several.
+        The audio stream, for a file that holds several; -1, -2, ... is the first, second, ... channel of a file of
+        which each channel is a stem.
+    split
+        `train`, `valid`, `test`, another part of the dataset, or empty.
+    instrument
+        What the dataset's metadata or the file's name call it.
+    bleed
+        Whether other instruments can be heard in it, as the metadata say: `yes`, `no` or empty.
+    licence
+        As the dataset states it, or empty.
 
     Examples
     --------
-    >>> restem.open_dataset("my-stems").stems[0]
-    Stem(song='Song 1', path='Song 1/bass.wav', given=frozenset({'bass'}), stream=None)
+    >>> stem = restem.open_dataset("my-stems").stems[0]
+    >>> stem.song, stem.path, set(stem.given)
+    ('Song 1', 'Song 1/bass.wav', {'bass'})
     """
 
     song: str
     path: str
     given: LabelSet
     stream: int | None = None
+    split: str = ""
+    instrument: str = ""
+    bleed: str = ""
+    licence: str = ""
 
     @property
     def name(self) -> str:
-        """What the column `stem` of every table holds: the path, and `#2` for stream 2 of a file with several."""
-        return self.path if self.stream is None else f"{self.path}#{self.stream}"
+        """What the column `stem` of every table holds: the path, then `#2` for stream 2, `:L` for the left channel."""
+        if self.stream is None:
+            return self.path
+        return f"{self.path}#{self.stream}" if self.stream >= 0 else f"{self.path}:{channel_name(self.stream)}"
+
+    @property
+    def channel(self) -> str:
+        """`L` or `R` (`3`, `4`, ... for further ones) where one channel of the file is the stem, else empty."""
+        return channel_name(self.stream) if self.stream is not None and self.stream < 0 else ""
 
 
 @dataclass(frozen=True)
@@ -68,13 +90,15 @@ class Dataset:
     root
         The folder; it is never written to.
     layout
-        How the stems lie in it: `songs`, `song-folders`, `classes` or `table`.
+        How the stems lie in it, as `songs` or `moisesdb`.
     taxonomy
         The classes that stems are labelled with.
     stems
         The stems, in dataset order.
     skipped
         The files that are not stems, and why.
+    notes
+        What should be known about the whole, one sentence each.
 
     Examples
     --------
@@ -90,6 +114,7 @@ class Dataset:
     taxonomy: Taxonomy
     stems: tuple[Stem, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.stems)
@@ -118,6 +143,11 @@ class Dataset:
     def songs(self) -> tuple[str, ...]:
         """The songs, each once, in dataset order."""
         return tuple(dict.fromkeys(stem.song for stem in self.stems))
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Song -> its split, empty where it has none."""
+        return {stem.song: stem.split for stem in self.stems}
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset, which is never written to."""
@@ -153,10 +183,22 @@ def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def split_stem_name(name: str) -> tuple[str, int | None]:
-    """The path and the audio stream of a `Stem.name`: the inverse of that property."""
+    """The path and the audio stream or channel of a `Stem.name`: the inverse of that property."""
     if match := re.fullmatch(r"(.+\.(?:mp4|m4a))#(\d+)", name, re.IGNORECASE | re.DOTALL):
         return match[1], int(match[2])
+    if match := re.fullmatch(r"(.+\.\w+):(L|R|[3-9])", name, re.DOTALL):
+        return match[1], -1 - "LR3456789".index(match[2])
     return name, None
+
+
+def channel_name(stream: int) -> str:
+    """How the channel of the stream -1, -2, ... is written: L, R, 3, 4, ... up to 9."""
+    return "LR3456789"[-1 - stream]
+
+
+def nfc(text: str) -> str:
+    """`text` in Unicode NFC, in which names are compared: a Mac writes `é` in file names as two characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def check_outside(root: Path, *paths: Path | str) -> None:
