@@ -44,7 +44,7 @@ def refine(
     Parameters
     ----------
     dataset
-        A dataset, or its path.
+        A dataset, or its path; of one at a path, the splits `test` and `omitted` are left out.
     out
         The folder of the run.
     settings
@@ -90,7 +90,7 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     run = refine_labels(
-        opened_dataset(dataset), out, settings, cache=cache, device=device, workers=workers, licence=licence,
+        opened_dataset(dataset, "learn"), out, settings, cache=cache, device=device, workers=workers, licence=licence,
         decided=decided, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
@@ -247,7 +247,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path. The sum of a song's stems is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
+        is what is taken apart.
     model
         A separator, or its folder.
     estimates
@@ -285,7 +286,7 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset)
+    dataset = opened_dataset(dataset, "evaluate")
     if estimates is not None:
         return evaluate_estimates(dataset, estimates, out, progress=progress)
     from restem.devices import choose_device

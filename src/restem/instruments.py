@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache, lru_cache
 
 FAMILIES: Mapping[str, str] = {
@@ -80,7 +81,7 @@ _WORDS: Mapping[str, str] = {
         "sequencer seq pluck stab saw supersaw theremin dx7 ms20 sh101 bleep drone chiptune"
     ),
     "strings": (
-        "string strg violin vln viola vla cello celli violoncello vlc vcl fiddle orchestra orch orchestral arco pizz "
+        "string strg violin vln viola vla cello celli violoncello vlc vcl fiddle orchestra orch arco pizz "
         "pizzicato erhu dilruba spiccato tremolo geige bratsche violon violoncelle streicher srting"
     ),
     "winds": (
@@ -150,7 +151,7 @@ _WEAK: Mapping[str, str] = {
     "bass": "upright sub 808",
     "guitar": "acoustic electric distorted rhythm riff solo elec chug",
     "synth": "lead melody theme chord hook",
-    "strings": "ensemble legato staccato",
+    "strings": "orchestral ensemble legato staccato",
     "fx": "sample reverse rev hit sound ambient swell",
 }
 
@@ -168,6 +169,7 @@ _BESIDE = (
 )
 _SHORTEST_PART = 3  # of two words that are written as one, one has at least so many letters
 _SHORTEST_CUT = 5  # a shorter word is not cut
+_ALIKE = 0.75  # of `difflib`, from which a misspelt word is guessed
 
 _CUT = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -200,6 +202,14 @@ def family_of(name: str, *, weak: bool = True) -> str | None:
     if not found and weak:
         found = [_weak()[word] for word in words if word in _weak()][:1]
     return next((family for family in _ORDER if family in found), found[0] if found else None)
+
+
+def family_guess(name: str) -> str | None:
+    """The family of the known word that a word of `name` is most like, for names that were misspelt."""
+    for word in words_of(name):
+        if like := get_close_matches(word, list(_strong()), n=1, cutoff=_ALIKE):
+            return _strong()[like[0]]
+    return None
 
 
 def names_instruments(name: str) -> bool:

@@ -103,13 +103,13 @@ class Taxonomy:
                 )
         if len(set(self.classes)) != len(self.classes):
             raise TaxonomyError(f"A class is named twice in {','.join(self.classes)}.")
-        merged = {
-            normalise(alias): name
-            for name in self.classes
-            for alias in KNOWN_ALIASES.get(name, ())
-            # A word for a family that is a class itself is not an alias of another class.
-            if normalise(alias) not in self.classes and family_of(alias) not in {*self.classes} - {name}
-        }
+        merged: dict[str, str] = {}
+        for name in self.classes:
+            for alias in KNOWN_ALIASES.get(name, ()):
+                # A word for a family that is a class itself stands for that class: `perc`, of drums and percussion.
+                if normalise(alias) not in self.classes:
+                    family = family_of(alias)
+                    merged[normalise(alias)] = family if family in self.classes else name
         for alias, name in self.aliases.items():
             if name not in self.classes:
                 raise TaxonomyError(f"The alias {alias!r} stands for {name!r}, which is not a class.")

@@ -27,6 +27,17 @@ Layout = Literal[
 
 DatasetPath = Annotated[Path, Parameter(help="The folder of the dataset, or its CSV.")]
 RunPath = Annotated[Path, Parameter(help="The folder of the run.")]
+MetadataOption = Annotated[
+    Path | None,
+    Parameter(help="What describes the audio, if it lies elsewhere: a CSV of stems, or MedleyDB's folder of metadata."),
+]
+Splits = Annotated[
+    str | None,
+    Parameter(
+        help="Which splits to use, as train,valid; `all`, or `none` for songs without one. By default test and omitted "
+        "are not learned from, and test is evaluated on."
+    ),
+]
 LayoutOption = Annotated[Layout | None, Parameter(help="How the dataset lies on disk; by default this is detected.")]
 Classes = Annotated[
     str,

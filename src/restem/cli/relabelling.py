@@ -16,13 +16,15 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    MetadataOption,
     RefineArguments,
     RunPath,
     Seed,
+    Splits,
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_stems, progress_bars, say, terminal
+from restem.cli.shared import open_stems, progress_bars, say, say_splits, terminal
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -68,8 +70,15 @@ def scan(
     /,
     *,
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     csv: Annotated[Path | None, Parameter(help="Also write the table, one row per stem, to this file.")] = None,
+    draft: Annotated[
+        Path | None,
+        Parameter(
+            help="Also write classes.yaml and stems.csv, with what was not understood, to this folder; edit them."
+        ),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
@@ -77,11 +86,18 @@ def scan(
     Example: `restem scan my-stems --csv stems.csv`
     """
     from restem.cli.terminal import print_scan
+    from restem.dataset.draft import write_draft
     from restem.dataset.scan import ScanSummary
     from restem.dataset.scan import scan as scan_dataset
     from restem.files import written_aside
+    from restem.taxonomy import read_taxonomy
+    from restem.wording import counted
 
-    opened = open_stems(dataset, layout, taxonomy)
+    if draft is not None:
+        unknown = write_draft(dataset, draft, layout=layout, taxonomy=read_taxonomy(taxonomy), metadata=metadata)
+        say(f"A draft is in {draft}; {counted(unknown, 'file')} could not be understood. Edit it, and go on with")
+        say(f"  --metadata {draft / 'stems.csv'} --classes {draft / 'classes.yaml'}\n")
+    opened = open_stems(dataset, layout, taxonomy, metadata)
     if csv is not None:
         opened.check_outside(csv)
     with progress_bars() as progress:
@@ -114,6 +130,7 @@ def corrupt(
         Literal["flac", "wav"], Parameter(help="What to write, with 24 bits; both are lossless.")
     ] = _CORRUPT["format"],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     workers: Workers = None,
 ) -> None:
@@ -123,7 +140,7 @@ def corrupt(
     """
     from restem.dataset.corrupt import corrupt as corrupt_dataset
 
-    opened = open_stems(dataset, layout, taxonomy)
+    opened = open_stems(dataset, layout, taxonomy, metadata)
     with progress_bars() as progress:
         corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
@@ -138,7 +155,9 @@ def refine(
     *,
     out: Annotated[Path, Parameter(help="The folder of the run; started again, an interrupted run goes on.")],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    splits: Splits = None,
     settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
     device: Device = "auto",
     workers: Workers = None,
@@ -158,7 +177,7 @@ def refine(
 
     # First, since what is wrong with them can be said at once.
     chosen = RefineSettings(**vars(settings))
-    opened = open_stems(dataset, layout, taxonomy)
+    opened = say_splits(open_stems(dataset, layout, taxonomy, metadata), splits, "learn")
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,

@@ -15,14 +15,16 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    MetadataOption,
     Overlap,
     Seed,
     Shifts,
+    Splits,
     TrainArguments,
     Workers,
     parse_names,
 )
-from restem.cli.shared import complain, open_data, open_stems, progress_bars, say, terminal
+from restem.cli.shared import complain, open_data, open_stems, progress_bars, say, say_splits, terminal
 from restem.errors import RestemError, UsageError
 
 _TRAIN = defaults_of("restem.separation.train", "train")
@@ -42,7 +44,9 @@ def train(
         Parameter(alias="--set", negative="", help="A parameter of the model, as width=96; may be repeated."),
     ] = None,
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    splits: Splits = None,
     device: Device = "auto",
     devices: Annotated[int | None, Parameter(help="How many GPUs; by default all.")] = None,
     nodes: Annotated[int, Parameter(help="How many machines.")] = _TRAIN["nodes"],
@@ -64,7 +68,7 @@ def train(
     chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
     with progress_bars() as progress:
         train_separator(
-            open_data(data, layout, taxonomy), out, chosen, cache=cache, device=device,
+            open_data(data, layout, taxonomy, metadata, splits), out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, progress=progress,
         )  # fmt: skip
@@ -118,7 +122,9 @@ def evaluate(
     shifts: Shifts = _EVALUATE["shifts"],
     seed: Seed = _EVALUATE["seed"],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    splits: Splits = None,
     device: Device = "auto",
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -132,7 +138,7 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    opened = open_stems(paths[-1], layout, taxonomy)
+    opened = say_splits(open_stems(paths[-1], layout, taxonomy, metadata), splits, "evaluate")
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=None if estimates else paths[0], estimates=estimates, out=out,

@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from restem.cli.options import parse_names
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from restem.dataset.splits import Purpose
     from restem.dataset.table import Dataset
     from restem.progress import Progress
     from restem.runs.run import Run
 
 
-def open_stems(path: Path, layout: str | None, classes: str) -> Dataset:
+def open_stems(path: Path, layout: str | None, classes: str, metadata: Path | None = None) -> Dataset:
     from restem.dataset.layouts import open_dataset
     from restem.taxonomy import read_taxonomy
 
-    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
+    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes), metadata=metadata)
 
 
-def open_data(path: Path, layout: str | None, classes: str) -> Dataset | Run:
-    """A run, if the folder holds one, or else a dataset."""
+def say_splits(dataset: Dataset, splits: str | None, purpose: Purpose) -> Dataset:
+    """The stems of the splits that are wanted; says how many others there are, and what should be known about all."""
+    from restem.dataset.splits import choose_splits
+    from restem.wording import counted
+
+    chosen = choose_splits(dataset, parse_names(splits), purpose)
+    others = {
+        name: count for name, count in Counter(dataset.splits.values()).items() if name not in chosen.splits.values()
+    }
+    if others:
+        parts = ", ".join(f"{name or 'none'} ({counted(count, 'song')})" for name, count in others.items())
+        complain(f"Left out by split: {parts}; --splits chooses.")
+    for note in chosen.notes:
+        complain(note)
+    return chosen
+
+
+def open_data(
+    path: Path, layout: str | None, classes: str, metadata: Path | None = None, splits: str | None = None
+) -> Dataset | Run:
+    """A run, if the folder holds one, or else what is to be learned of a dataset."""
     from restem.runs.run import DESCRIPTION_FILE, open_run
 
-    return open_run(path) if (path / DESCRIPTION_FILE).exists() else open_stems(path, layout, classes)
+    if (path / DESCRIPTION_FILE).exists():
+        return open_run(path)
+    return say_splits(open_stems(path, layout, classes, metadata), splits, "learn")
 
 
 def terminal() -> Console:

@@ -66,13 +66,20 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
     console.print(classes)
     console.print()
     for title, counts in (
+        ("splits", summary.splits),
+        ("bleed, by the metadata", summary.bleed),
+        ("licences", summary.licences),
         ("rates (Hz)", summary.rates_hz),
         ("channels", summary.channels),
         ("encodings", summary.encodings),
     ):
-        _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
+        values = ", ".join(f"{printable(str(value))} ({counted(n, 'stem')})" for value, n in counts.items())
+        if values:
+            _line(console, f"{title}: {values}")
     skipped = [f"{item.path}: {item.reason}" for item in dataset.skipped]
     _line(console, f"silent: {summary.silent}   failed: {summary.failed}   skipped: {counted(len(skipped), 'file')}")
+    for note in summary.notes:
+        _line(console, printable(note), "yellow")
     failed = table.filter(pl.col("error") != "")["error"].to_list()
     for title, lines in (("failed", failed), ("skipped", skipped)):
         if lines:

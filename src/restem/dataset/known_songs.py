@@ -8,7 +8,7 @@ keep 14 songs of `train` aside, by name. 46 of its songs come from MedleyDB; the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from restem.dataset.table import Stem
@@ -16,7 +16,7 @@ from restem.dataset.table import Stem
 MUSDB18_LICENCE = "a licence for each track, in tracklist.csv; for academic use"
 SDXDB23_LICENCE = "CC BY-NC-SA 4.0"
 
-MUSDB18_VALIDATION: Collection[str] = frozenset(
+MUSDB18_VALIDATION: frozenset[str] = frozenset(
     {
         "ANiMAL - Rockshow",
         "Actions - One Minute Smile",
@@ -57,7 +57,7 @@ def letters(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-IN_MEDLEYDB_AND_MUSDB18: Collection[str] = frozenset(map(letters, _FROM_MEDLEYDB))
+IN_MEDLEYDB_AND_MUSDB18: frozenset[str] = frozenset(map(letters, _FROM_MEDLEYDB))
 """The names, as `letters` writes them, of songs that both datasets hold."""
 
 # A dataset of songs is MUSDB18 when so many of them are known by name: of all of MUSDB18 it is 0.38.

@@ -21,8 +21,9 @@ from restem.dataset.reading.listed import MSST_COLUMNS, count_audiofolder, read_
 from restem.dataset.reading.medleydb import count_medleydb, read_medleydb
 from restem.dataset.reading.moisesdb import count_moisesdb, read_moisesdb
 from restem.dataset.reading.slakh import count_slakh, read_slakh
+from restem.dataset.splits import Purpose, choose_splits
 from restem.dataset.stems_csv import REQUIRED_COLUMNS, find_table, header_of, read_table
-from restem.dataset.table import Dataset, Skipped, Stem, natural_order
+from restem.dataset.table import Dataset, Skipped, Stem, natural_order, split_stem_name
 from restem.dataset.walk import Found, walk
 from restem.errors import DatasetError, UsageError
 from restem.taxonomy import Taxonomy
@@ -135,10 +136,14 @@ def open_dataset(
     return dataset
 
 
-def opened_dataset(dataset: Dataset | Path | str) -> Dataset:
-    """`dataset` itself, or the one at this path; raises as `open_dataset` does."""
+def opened_dataset(dataset: Dataset | Path | str, purpose: Purpose | None = None) -> Dataset:
+    """`dataset` itself, or the one at this path; raises as `open_dataset` does.
+
+    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`.
+    """
     if isinstance(dataset, Path | str):
-        return open_dataset(dataset)
+        opened = open_dataset(dataset)
+        return choose_splits(opened, None, purpose) if purpose else opened
     if not isinstance(dataset, Dataset):
         raise UsageError(f"`dataset` must be a dataset or the path of one, not {dataset!r}.")
     return dataset
@@ -199,9 +204,12 @@ def _open_list(root: Path, path: Path, layout: str | None, taxonomy: Taxonomy, f
         items: list[Item] = read_table(path, taxonomy, root)
     else:
         items = list(read_msst_csv(path, root, taxonomy))
-    listed = {item.path for item in items}
-    others = [Skipped(file.path, f"not listed in {path.name}") for file in found.audio] if found is not None else []
-    dataset = _dataset(root, layout, taxonomy, items, [item for item in others if item.path not in listed])
+    listed = {split_stem_name(item.path)[0] for item in items}
+    others: list[Skipped] = []
+    if found is not None:
+        unlisted = (Skipped(file.path, f"not listed in {path.name}") for file in found.audio if file.path not in listed)
+        others = [*unlisted, *(item for item in found.skipped if root / item.path != path)]
+    dataset = _dataset(root, layout, taxonomy, items, others)
     if not dataset.stems:
         raise DatasetError(f"{path}: lists no stem whose labels are known; write them in the column `labels`.")
     return dataset

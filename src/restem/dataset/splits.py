@@ -6,6 +6,10 @@ A dataset names them by folders, which are not part of a song's name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from restem.dataset.table import Dataset
+from restem.errors import UsageError
 
 TRAIN, VALID, TEST, OMITTED = "train", "valid", "test", "omitted"
 
@@ -23,6 +27,37 @@ FOLDERS: Mapping[str, str] = {
     "testing": TEST,
     "omitted": OMITTED,
 }
+
+
+ALL, WITHOUT = "all", "none"
+"""What may be asked for besides names of splits: all songs; those that have no split."""
+
+Purpose = Literal["learn", "evaluate"]
+
+
+def choose_splits(dataset: Dataset, wanted: Sequence[str] | None, purpose: Purpose) -> Dataset:
+    """The part of `dataset` for a purpose; the stems of the other splits are skipped, with that reason.
+
+    wanted: names of splits, `all`, or `none` for songs without a split; by default all but `test` and `omitted` to
+    learn from, and `test` to evaluate on, if there is such a split.
+    Raises UsageError for a split that the dataset does not have, and when none is left.
+    """
+    present = {stem.split for stem in dataset.stems}
+    if wanted is None:
+        kept = present - {*NOT_LEARNED}
+        if purpose == "evaluate":
+            kept = {TEST} & present or present - {OMITTED}
+    elif ALL in wanted:
+        kept = present
+    else:
+        kept = {"" if name == WITHOUT else FOLDERS.get(name.lower(), name) for name in wanted}
+    there = ", ".join(sorted(name or WITHOUT for name in present))
+    if not kept:
+        raise UsageError(f"{dataset.root}: all songs are of the split {there}; choose it with `splits` to use it.")
+    if missing := kept - present:
+        names = ", ".join(sorted(name or WITHOUT for name in missing))
+        raise UsageError(f"{dataset.root}: no song is of the split {names}, only of {there}; choose with `splits`.")
+    return dataset.in_splits(kept)
 
 
 def take_split(folders: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -148,6 +148,16 @@ class Dataset:
     def splits(self) -> dict[str, str]:
         """Song -> its split, empty where it has none."""
         return {stem.song: stem.split for stem in self.stems}
+
+    def in_splits(self, splits: Collection[str]) -> Dataset:
+        """The dataset with the stems of these splits alone; the empty name stands for stems without a split."""
+        stems = tuple(stem for stem in self.stems if stem.split in splits)
+        others = tuple(
+            Skipped(stem.name, f"of the split {stem.split or 'none'}")
+            for stem in self.stems
+            if stem.split not in splits
+        )
+        return replace(self, stems=stems, skipped=(*self.skipped, *others))
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset, which is never written to."""

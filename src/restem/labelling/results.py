@@ -86,6 +86,7 @@ def describe_run(
             "aliases": dict(taxonomy.aliases),
             "songs": len(dataset.songs),
             "stems": len(dataset),
+            "splits": {song: split for song, split in dataset.splits.items() if split},
         },
         "versions": {
             "restem": __version__,

@@ -26,7 +26,7 @@ from typing import Any
 
 import polars as pl
 
-from restem.dataset.layouts import open_dataset
+from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset, check_outside, check_relative
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
@@ -147,6 +147,11 @@ class Run:
         return Path(self.description["dataset"]["root"])
 
     @property
+    def splits(self) -> Mapping[str, str]:
+        """Song -> its split, for the songs that have one."""
+        return self.description["dataset"].get("splits", {})
+
+    @property
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
@@ -201,9 +206,12 @@ def opened_run(run: Run | Path | str) -> Run:
 
 
 def opened_data(data: Dataset | Run | Path | str) -> Dataset | Run:
-    """`data` itself, or the run or dataset at this path; raises as `open_run` and `open_dataset` do."""
+    """`data` itself, or the run or dataset at this path; raises as `open_run` and `open_dataset` do.
+
+    Of a dataset at a path, the splits `test` and `omitted` are left out.
+    """
     if isinstance(data, Path | str):
-        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else open_dataset(data)
+        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else opened_dataset(data, "learn")
     return data
 
 

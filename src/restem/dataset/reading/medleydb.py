@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from restem.dataset.reading.interface import MIXTURE, NOT_LISTED, Item, stem_or_reason
+from restem.dataset.reading.interface import MIXTURE, NOT_LISTED, UNKNOWN_CLASS, Item, stem_or_reason
 from restem.dataset.reading.metadata import mappings, read_metadata, yes_or_no
 from restem.dataset.splits import take_split
 from restem.dataset.table import Skipped
@@ -84,7 +84,7 @@ def _item(file: AudioFile, song: str, content: Mapping[str, Any] | str, taxonomy
     if WHOLE_BAND in instruments:
         return Skipped(file.path, f"{WHOLE_BAND}: microphones before the whole band, not a stem")
     if UNLABELLED in instruments:
-        return Skipped(file.path, f"{UNLABELLED}: its metadata name no instrument")
+        return Skipped(file.path, f"{UNLABELLED}: {UNKNOWN_CLASS}")
     split, _ = take_split(file.folders)
     return stem_or_reason(
         taxonomy, song, file.path, instruments, split=split, bleed=yes_or_no(content.get("has_bleed")), licence=LICENCE

@@ -118,7 +118,7 @@ def _read_tracks(files: list[AudioFile], song: str, split: str, taxonomy: Taxono
     for file, name, shorter in zip(files, names, without_shared_beginning(names), strict=True):
         labels = taxonomy.match(file.base)
         reason = None if labels else not_a_stem(shorter)
-        labels = labels or taxonomy.classify(shorter) or taxonomy.classify(name)
+        labels = labels or taxonomy.classify(shorter)
         if reason or not labels:
             yield Skipped(file.path, reason or UNKNOWN_CLASS)
         else:

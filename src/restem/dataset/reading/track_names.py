@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import nfc
-from restem.instruments import family_of, words_of
+from restem.instruments import family_of, names_instruments, words_of
 
 RETURN = "an effect return or a bus, not a stem"
 REST_OF_MIXTURE = "a mixture of several stems, not a stem"
@@ -67,7 +67,10 @@ def without_shared_beginning(names: Sequence[str]) -> list[str]:
     if len(names) < _FEWEST_SHARING:
         return list(names)
     columns = zip(*map(words_of, names), strict=False)
-    shared = "".join(column[0] for column in takewhile(lambda column: len({*column}) == 1, columns))
+    words = [column[0] for column in takewhile(lambda column: len({*column}) == 1, columns)]
+    if names_instruments(" ".join(words)):
+        return list(names)
+    shared = "".join(words)
     shorter = [without_beginning(name, shared) for name in names]
     telling = sum(family_of(name, weak=False) is not None for name in shorter)
     return shorter if shared and 2 * telling > len(names) else list(names)
