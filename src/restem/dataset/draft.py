@@ -18,11 +18,10 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from restem.dataset.layouts import open_dataset
-from restem.dataset.reading.interface import UNKNOWN_CLASS
 from restem.dataset.reading.track_names import track_name
 from restem.dataset.splits import take_split
 from restem.dataset.stems_csv import TABLE_FILE, UNKNOWN_LABELS
-from restem.dataset.table import Dataset, Skipped, check_outside, split_stem_name
+from restem.dataset.table import UNKNOWN_CLASS, Dataset, Skipped, check_outside, split_stem_name
 from restem.dataset.walk import walk
 from restem.errors import DatasetError
 from restem.files import written_aside

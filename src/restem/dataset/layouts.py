@@ -161,7 +161,7 @@ def _dataset(
             left_out.append(item)
     if layout not in _LISTED:
         stems = _with_distinct_songs(stems)
-    if layout == named.SONGS:
+    if layout in (named.SONGS, "musdb18"):
         stems = with_known_facts(stems, root.name)
     stems.sort(key=_order)
     left_out.sort(key=lambda item: (natural_order(item.path), item.path))

@@ -132,13 +132,13 @@ def existing_file(folder: Path, text: str, where: str) -> str:
         path, _ = split_stem_name(candidate)
         if (folder / path).is_file():
             return candidate
-        if (spelled := _as_spelled(folder, path)) and (folder / spelled).is_file():
+        if (spelled := as_spelled(folder, path)) and (folder / spelled).is_file():
             return spelled + candidate[len(path) :]
     problem = "is a folder, not an audio file" if (folder / name).is_dir() else "no such file"
     raise DatasetError(f"{where}: {folder / name}: {problem}; correct the path or remove the row.")
 
 
-def _as_spelled(folder: Path, path: str) -> str | None:
+def as_spelled(folder: Path, path: str) -> str | None:
     """`path` as its folders and its file are spelled on disk, where they differ from it in their Unicode form."""
     if path.isascii():
         return None

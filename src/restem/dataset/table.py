@@ -73,6 +73,10 @@ class Stem:
         return channel_name(self.stream) if self.stream is not None and self.stream < 0 else ""
 
 
+UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
+"""How the reason ends for a file that would be a stem if its name were that of a class."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that is not a stem of the dataset, and why."""

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from restem.audio.stream_names import stream_names
-from restem.dataset.known_songs import MUSDB18_LICENCE
-from restem.dataset.reading.interface import UNKNOWN_CLASS, Item
+from restem.dataset.reading.interface import MIXTURE, Item
 from restem.dataset.reading.track_names import not_a_stem
 from restem.dataset.splits import take_split
-from restem.dataset.table import Skipped, Stem, nfc
+from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
 from restem.dataset.walk import AudioFile, Found
 from restem.taxonomy import Taxonomy
 
 # https://sigsep.github.io/datasets/musdb.html
 MUSDB_STREAMS: Mapping[int, str] = {1: "drums", 2: "bass", 3: "other", 4: "vocals"}
+IN_ORDER = f"its streams have no names, and are taken in MUSDB18's order: {MIXTURE}"
 STREAMS_OF_A_SONG = len(MUSDB_STREAMS)
 
 
@@ -50,15 +50,17 @@ def read_container(root: Path, file: AudioFile, taxonomy: Taxonomy) -> Iterator[
     if names is not None and unnamed and len(names) != STREAMS_OF_A_SONG + 1:
         yield Skipped(file.path, f"has {len(names)} audio streams without names, and MUSDB18's have 5; use a table")
         return
+    if unnamed:
+        yield Skipped(f"{file.path}#0", IN_ORDER)
     for stream, name in MUSDB_STREAMS.items() if unnamed else enumerate(names or ()):
         path = f"{file.path}#{stream}"
         label = taxonomy.classify(name) if name else None
         if not name and stream == 0:
+            yield Skipped(path, MIXTURE)
             continue
         if reason := not_a_stem(name) if name else "a stream without a name, in a file whose streams have names":
             yield Skipped(path, reason)
         elif label is None:
             yield Skipped(path, f"{name}: {UNKNOWN_CLASS}")
         else:
-            licence = MUSDB18_LICENCE if unnamed else ""
-            yield Stem(song, file.path, frozenset({label}), stream, split, nfc(name), licence=licence)
+            yield Stem(song, file.path, frozenset({label}), stream, split, nfc(name))

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from restem.dataset.table import Skipped, Stem, nfc
+from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
 from restem.dataset.walk import Found
 from restem.taxonomy import Taxonomy
 
 Item = Stem | Skipped
 
 MIXTURE = "the mixture, not a stem"
-UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
 NOT_LISTED = "not named in the dataset's metadata"
 
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from restem.dataset.reading.interface import MIXTURE, NOT_LISTED, UNKNOWN_CLASS, Item, stem_or_reason
+from restem.dataset.reading.interface import MIXTURE, NOT_LISTED, Item, stem_or_reason
 from restem.dataset.reading.metadata import mappings, read_metadata, yes_or_no
 from restem.dataset.splits import take_split
-from restem.dataset.table import Skipped
+from restem.dataset.table import UNKNOWN_CLASS, Skipped
 from restem.dataset.walk import AudioFile, Found
 from restem.errors import DatasetError
 from restem.taxonomy import Taxonomy

@@ -20,10 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from restem.dataset.reading.containers import STREAMS_OF_A_SONG, read_container
-from restem.dataset.reading.interface import UNKNOWN_CLASS, Item
+from restem.dataset.reading.interface import Item
 from restem.dataset.reading.track_names import not_a_stem, track_name, without_shared_beginning
 from restem.dataset.splits import take_split
-from restem.dataset.table import Skipped, Stem, nfc
+from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
 from restem.dataset.walk import AudioFile, Found
 from restem.instruments import names_instruments
 from restem.taxonomy import Taxonomy
