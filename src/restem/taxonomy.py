@@ -26,6 +26,9 @@ from restem.notebook import html_table
 LabelSet = frozenset[str]
 
 DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
+UNKNOWN = "?"
+"""How the label set of a stem is written of which nobody knows what it holds."""
+
 FAMILY_CLASSES = "family"  # what `read_taxonomy` takes for all families of `restem.instruments`
 
 # Common names of these classes in file and folder names. Only the aliases of classes that a taxonomy has are used.
@@ -161,12 +164,12 @@ class Taxonomy:
         return next((name for name in candidates if name in self.classes), None)
 
     def parse(self, text: str) -> LabelSet:
-        """Parses a label set such as `bass+drums`; aliases are accepted, in any order.
+        """Parses a label set such as `bass+drums`; aliases are accepted, in any order. `?` is the empty set.
 
         Raises TaxonomyError for a name that is not a class.
         """
         labels = set()
-        for part in text.split("+") if text.strip() else []:
+        for part in text.split("+") if text.strip() not in ("", UNKNOWN) else []:
             name = self.match(part)
             if name is None:
                 raise TaxonomyError(

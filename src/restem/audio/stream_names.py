@@ -35,7 +35,7 @@ def stream_names(path: Path) -> list[str] | None:
     except (av.FFmpegError, OSError):
         return None
     stems = _stem_box_names(path)
-    if stems and len(stems) == len(metadata) - 1:
+    if any(stems) and len(stems) == len(metadata) - 1:
         return ["", *stems]
     return [
         next((name for key in ("title", "handler_name") if (name := _real_name(entry.get(key, "")))), "")
@@ -62,7 +62,7 @@ def _stem_box_names(path: Path) -> list[str]:
         content = json.loads(file.read(min(place[1] - place[0], _LONGEST_NAMES)))
         stems = content.get("stems") if isinstance(content, dict) else None
         if isinstance(stems, list) and all(isinstance(stem, dict) for stem in stems):
-            return [str(stem.get("name", "")).strip() for stem in stems]
+            return [_real_name(str(stem.get("name", ""))) for stem in stems]
     return []
 
 

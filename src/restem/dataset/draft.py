@@ -20,13 +20,13 @@ import yaml
 from restem.dataset.layouts import open_dataset
 from restem.dataset.reading.track_names import track_name
 from restem.dataset.splits import take_split
-from restem.dataset.stems_csv import TABLE_FILE, UNKNOWN_LABELS
+from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import UNKNOWN_CLASS, Dataset, Skipped, check_outside, split_stem_name
 from restem.dataset.walk import walk
 from restem.errors import DatasetError
 from restem.files import written_aside
 from restem.instruments import family_guess
-from restem.taxonomy import KNOWN_ALIASES, Taxonomy, normalise
+from restem.taxonomy import KNOWN_ALIASES, UNKNOWN, Taxonomy, normalise
 from restem.wording import counted
 
 CLASSES_FILE = "classes.yaml"
@@ -62,14 +62,14 @@ def write_draft(
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for stem in dataset.stems:
-            labels = taxonomy.format(stem.given)
+            labels = dataset.given_text(stem)
             writer.writerow((stem.name, labels, stem.song, stem.split, stem.instrument, stem.bleed, stem.licence, ""))
         songs = {PurePosixPath(stem.path).parent: stem.song for stem in dataset.stems}
         for item in unknown:
             folder_of_file = PurePosixPath(split_stem_name(item.path)[0]).parent
             split, folders = take_split(folder_of_file.parts)
             name, song = _name(item), songs.get(folder_of_file, "/".join(folders))
-            writer.writerow((item.path, UNKNOWN_LABELS, song, split, name, "", "", _guess(name, taxonomy)))
+            writer.writerow((item.path, UNKNOWN, song, split, name, "", "", _guess(name, taxonomy)))
     with written_aside(folder / CLASSES_FILE) as aside:
         aside.write_text(_classes_text(taxonomy, unknown), encoding="utf-8")
     return len(unknown)

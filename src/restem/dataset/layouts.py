@@ -201,7 +201,7 @@ def _open_list(root: Path, path: Path, layout: str | None, taxonomy: Taxonomy, f
     if layout is None:
         layout = MSST_CSV if set(MSST_COLUMNS) <= columns and "labels" not in columns else TABLE
     if layout == TABLE:
-        items: list[Item] = read_table(path, taxonomy, root)
+        items: list[Item] = [*read_table(path, taxonomy, root)]
     else:
         items = list(read_msst_csv(path, root, taxonomy))
     listed = {split_stem_name(item.path)[0] for item in items}
@@ -211,7 +211,9 @@ def _open_list(root: Path, path: Path, layout: str | None, taxonomy: Taxonomy, f
         others = [*unlisted, *(item for item in found.skipped if root / item.path != path)]
     dataset = _dataset(root, layout, taxonomy, items, others)
     if not dataset.stems:
-        raise DatasetError(f"{path}: lists no stem whose labels are known; write them in the column `labels`.")
+        raise DatasetError(
+            f"{path}: lists no stem of the classes {','.join(taxonomy.classes)}; name others with `taxonomy`."
+        )
     return dataset
 
 

@@ -80,7 +80,7 @@ def scan(
     for done, (index, found) in enumerate(Processes.of(workers).map_unordered(_look_at, jobs), start=1):
         stem = dataset.stems[index]
         names = {
-            "song": stem.song, "stem": stem.name, "given": dataset.taxonomy.format(stem.given), "split": stem.split,
+            "song": stem.song, "stem": stem.name, "given": dataset.given_text(stem), "split": stem.split,
             "instrument": stem.instrument, "bleed": stem.bleed, "licence": stem.licence,
         }  # fmt: skip
         rows[index] = {**dict.fromkeys(SCAN_SCHEMA), **names, **found}

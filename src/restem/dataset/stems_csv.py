@@ -18,25 +18,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from restem.dataset.splits import FOLDERS
-from restem.dataset.table import Skipped, Stem, check_relative, nfc, split_stem_name
+from restem.dataset.table import Stem, check_relative, nfc, split_stem_name
 from restem.errors import DatasetError, TaxonomyError
-from restem.taxonomy import Taxonomy
+from restem.taxonomy import UNKNOWN, Taxonomy
 
 TABLE_FILE = "stems.csv"
 REQUIRED_COLUMNS = ("path", "labels")
 
 
-UNKNOWN_LABELS = "?"
-
-
-def read_table(path: Path, taxonomy: Taxonomy, root: Path | None = None) -> list[Stem | Skipped]:
-    """The stems that the CSV `path` lists, in its order; a row whose labels are `?` is skipped.
+def read_table(path: Path, taxonomy: Taxonomy, root: Path | None = None) -> list[Stem]:
+    """The stems that the CSV `path` lists, in its order.
 
     root: the folder that its paths are relative to, by default its own.
     Raises DatasetError, with the line, for a missing column or file, a path that leads outside of that folder, a stem
     listed twice, and a label that is not a class.
     """
-    items: list[Stem | Skipped] = []
+    stems: list[Stem] = []
     lines: dict[str, int] = {}
     for line, row in read_rows(path, REQUIRED_COLUMNS):
         where = f"{path}, line {line}"
@@ -47,9 +44,6 @@ def read_table(path: Path, taxonomy: Taxonomy, root: Path | None = None) -> list
                 f"{where}: the stem {name!r} is listed on line {lines[name]} already; remove one of them."
             )
         lines[name] = line
-        if row["labels"].strip() == UNKNOWN_LABELS:
-            items.append(Skipped(name, "its labels are not known (?)"))
-            continue
         try:
             labels = taxonomy.parse(row["labels"])
         except TaxonomyError as error:
@@ -58,12 +52,12 @@ def read_table(path: Path, taxonomy: Taxonomy, root: Path | None = None) -> list
         stem = Stem(
             nfc(song if song.strip() else _song_of(file_path)), file_path, labels, stream,
             split=FOLDERS.get(split.lower(), split), instrument=row.get("instrument", ""), bleed=row.get("bleed", ""),
-            licence=row.get("licence", row.get("license", "")),
+            licence=row.get("licence", row.get("license", "")), unknown=row["labels"].strip() == UNKNOWN,
         )  # fmt: skip
-        items.append(stem)
-    if not items:
+        stems.append(stem)
+    if not stems:
         raise DatasetError(f"{path}: lists no stems; add one row per stem.")
-    return items
+    return stems
 
 
 def find_table(folder: Path, names: Sequence[str]) -> str | None:

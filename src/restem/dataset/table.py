@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from restem.errors import DatasetError
 from restem.notebook import html_table
-from restem.taxonomy import LabelSet, Taxonomy
+from restem.taxonomy import UNKNOWN, LabelSet, Taxonomy
 from restem.wording import counted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Stem:
     path
         The file, relative to the dataset's root, with `/`.
     given
-        The classes it was given as labels.
+        The classes it was given as labels; none where nobody knows what it holds.
     stream
         The audio stream, for a file that holds several; -1, -2, ... is the first, second, ... channel of a file of
         which each channel is a stem.
@@ -43,6 +43,8 @@ class Stem:
         Whether other instruments can be heard in it, as the metadata say: `yes`, `no` or empty.
     licence
         As the dataset states it, or empty.
+    unknown
+        Whether nobody knows what it holds: it is scored, but not learned from.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class Stem:
     instrument: str = ""
     bleed: str = ""
     licence: str = ""
+    unknown: bool = False
 
     @property
     def name(self) -> str:
@@ -133,11 +136,15 @@ class Dataset:
 
     @property
     def table(self) -> pl.DataFrame:
-        """The stems as a data frame `song,stem,given`, one row per stem; `given` is a label set as `bass+drums`."""
+        """The stems as a data frame `song,stem,given`, one row per stem; `given` is as `bass+drums`, `?` if unknown."""
         import polars as pl
 
-        rows = [(stem.song, stem.name, self.taxonomy.format(stem.given)) for stem in self.stems]
+        rows = [(stem.song, stem.name, self.given_text(stem)) for stem in self.stems]
         return pl.DataFrame(rows, schema=dict.fromkeys(("song", "stem", "given"), pl.String), orient="row")
+
+    def given_text(self, stem: Stem) -> str:
+        """The labels of a stem as they are written in tables."""
+        return UNKNOWN if stem.unknown else self.taxonomy.format(stem.given)
 
     def file(self, stem: Stem) -> Path:
         """The file of a stem."""
@@ -169,7 +176,10 @@ class Dataset:
 
     def with_labels(self, labels: Mapping[str, LabelSet]) -> Dataset:
         """The dataset with other given labels; `labels` maps stem names to label sets, stems it lacks stay."""
-        stems = tuple(replace(stem, given=labels.get(stem.name, stem.given)) for stem in self.stems)
+        stems = tuple(
+            replace(stem, given=labels[stem.name], unknown=False) if stem.name in labels else stem
+            for stem in self.stems
+        )
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:

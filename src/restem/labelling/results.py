@@ -27,7 +27,7 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
     active_seconds = (features.segments.active_frames * features.store.settings.hop_s).tolist()
     rows: list[tuple[object, ...]] = []
     for index, stem in enumerate(dataset.stems):
-        given = taxonomy.format(stem.given)
+        given = dataset.given_text(stem)
         row = position.get(index)
         if row is None:
             rows.append((stem.song, stem.name, given, given, "failed", None, *([None] * (len(taxonomy) + 2))))
@@ -42,6 +42,8 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
         scores = outcome.probabilities[row].tolist()
         quality = float(outcome.quality[row])
         verdict = outcome.verdicts[row]
+        if stem.unknown:
+            verdict = "changed" if refined else "unsure"
         rows.append((stem.song, stem.name, given, refined, verdict, quality, *scores, seconds[row], active_s))
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 

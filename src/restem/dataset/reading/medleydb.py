@@ -19,7 +19,7 @@ from typing import Any
 from restem.dataset.reading.interface import MIXTURE, NOT_LISTED, Item, stem_or_reason
 from restem.dataset.reading.metadata import mappings, read_metadata, yes_or_no
 from restem.dataset.splits import take_split
-from restem.dataset.table import UNKNOWN_CLASS, Skipped
+from restem.dataset.table import Skipped, Stem, nfc
 from restem.dataset.walk import AudioFile, Found
 from restem.errors import DatasetError
 from restem.taxonomy import Taxonomy
@@ -83,9 +83,11 @@ def _item(file: AudioFile, song: str, content: Mapping[str, Any] | str, taxonomy
     instruments = [str(one) for one in instrument] if isinstance(instrument, list) else [str(instrument or UNLABELLED)]
     if WHOLE_BAND in instruments:
         return Skipped(file.path, f"{WHOLE_BAND}: microphones before the whole band, not a stem")
-    if UNLABELLED in instruments:
-        return Skipped(file.path, f"{UNLABELLED}: {UNKNOWN_CLASS}")
     split, _ = take_split(file.folders)
-    return stem_or_reason(
-        taxonomy, song, file.path, instruments, split=split, bleed=yes_or_no(content.get("has_bleed")), licence=LICENCE
-    )
+    bleed = yes_or_no(content.get("has_bleed"))
+    if UNLABELLED in instruments:
+        return Stem(
+            nfc(song), file.path, frozenset(), split=split, instrument=UNLABELLED, bleed=bleed, licence=LICENCE,
+            unknown=True,
+        )  # fmt: skip
+    return stem_or_reason(taxonomy, song, file.path, instruments, split=split, bleed=bleed, licence=LICENCE)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from restem.dataset.reading.containers import STREAMS_OF_A_SONG, read_container
 from restem.dataset.reading.interface import Item
-from restem.dataset.reading.track_names import not_a_stem, track_name, without_shared_beginning
+from restem.dataset.reading.track_names import hears_everything, not_a_stem, track_name, without_shared_beginning
 from restem.dataset.splits import take_split
 from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
 from restem.dataset.walk import AudioFile, Found
@@ -119,10 +119,12 @@ def _read_tracks(files: list[AudioFile], song: str, split: str, taxonomy: Taxono
         labels = taxonomy.match(file.base)
         reason = None if labels else not_a_stem(shorter)
         labels = labels or taxonomy.classify(shorter)
-        if reason or not labels:
+        unknown = not labels and hears_everything(shorter)
+        if reason or not (labels or unknown):
             yield Skipped(file.path, reason or UNKNOWN_CLASS)
         else:
-            yield Stem(nfc(song), file.path, frozenset({labels}), split=split, instrument=name)
+            given = frozenset({labels} if labels else ())
+            yield Stem(nfc(song), file.path, given, split=split, instrument=name, unknown=unknown)
 
 
 def _class_folders(found: Found, taxonomy: Taxonomy) -> Iterator[tuple[tuple[str, ...], int]]:

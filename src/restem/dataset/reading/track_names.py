@@ -31,6 +31,11 @@ _NEUTRAL = {
     "edit", "radio", "version",
 }  # fmt: skip
 
+# Microphones that hear all instruments, wherever else they stand in a name that says no instrument.
+_WHOLE_ROOM = {
+    "room", "amb", "ambience", "ambient", "pair", "decca", "xy", "ortf", "hall", "audience", "mains", "stage",
+}  # fmt: skip
+
 _NUMBER = re.compile(r"(\d+[\s_.\-)]+)+|\d+(?=[A-Z])")
 _FEWEST_SHARING = 3  # tracks; two may begin alike by chance
 
@@ -74,6 +79,11 @@ def without_shared_beginning(names: Sequence[str]) -> list[str]:
     shorter = [without_beginning(name, shared) for name in names]
     telling = sum(family_of(name, weak=False) is not None for name in shorter)
     return shorter if shared and 2 * telling > len(names) else list(names)
+
+
+def hears_everything(name: str) -> bool:
+    """Whether the track `name` is that of microphones before the whole band, so that nobody knows what it holds."""
+    return not _WHOLE_ROOM.isdisjoint(words_of(name)) and family_of(name, weak=False) is None
 
 
 def not_a_stem(name: str) -> str | None:
