@@ -31,6 +31,9 @@ MetadataOption = Annotated[
     Path | None,
     Parameter(help="What describes the audio, if it lies elsewhere: a CSV of stems, or MedleyDB's folder of metadata."),
 ]
+Moved = Annotated[
+    Path | None, Parameter(name="--dataset", help="Where the run's dataset is now, if it has moved since.")
+]
 Splits = Annotated[
     str | None,
     Parameter(

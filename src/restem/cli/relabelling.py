@@ -17,6 +17,7 @@ from restem.cli.options import (
     LayoutOption,
     Licence,
     MetadataOption,
+    Moved,
     RefineArguments,
     RunPath,
     Seed,
@@ -24,7 +25,7 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_stems, progress_bars, say, say_splits, terminal
+from restem.cli.shared import open_run_at, open_stems, progress_bars, say, say_splits, terminal
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -221,6 +222,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
 
@@ -228,7 +230,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(run, out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
 
 
 def review(
@@ -247,6 +249,7 @@ def review(
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    moved: Moved = None,
     cache: Cache = None,
 ) -> None:
     """Listen to the doubtful stems of a run on a local page, and confirm or correct their labels.
@@ -261,7 +264,8 @@ def review(
     if export_decisions is not None:
         say(f"Decisions in {export_decisions}: {runs.export_decisions(run, export_decisions)}.")
     if import_decisions is None and export_decisions is None:
-        serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        opened = run if moved is None else open_run_at(run, moved)
+        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 
 
 def export(
@@ -282,6 +286,7 @@ def export(
         Path | None,
         Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
     ] = None,
+    moved: Moved = None,
     device: Device = "auto",
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -292,7 +297,7 @@ def export(
 
     with progress_bars() as progress:
         summary = export_run(
-            run, out, layout=layout, link=link, licence=licence, split=split, device=device,
+            open_run_at(run, moved), out, layout=layout, link=link, licence=licence, split=split, device=device,
             progress=progress,
         )  # fmt: skip
     say(str(summary))

@@ -16,6 +16,7 @@ from restem.cli.options import (
     LayoutOption,
     Licence,
     MetadataOption,
+    Moved,
     Overlap,
     Seed,
     Shifts,
@@ -47,6 +48,7 @@ def train(
     metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     splits: Splits = None,
+    moved: Moved = None,
     device: Device = "auto",
     devices: Annotated[int | None, Parameter(help="How many GPUs; by default all.")] = None,
     nodes: Annotated[int, Parameter(help="How many machines.")] = _TRAIN["nodes"],
@@ -68,7 +70,7 @@ def train(
     chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
     with progress_bars() as progress:
         train_separator(
-            open_data(data, layout, taxonomy, metadata, splits), out, chosen, cache=cache, device=device,
+            open_data(data, layout, taxonomy, metadata, splits, moved), out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, progress=progress,
         )  # fmt: skip

@@ -44,14 +44,27 @@ def say_splits(dataset: Dataset, splits: str | None, purpose: Purpose) -> Datase
     return chosen
 
 
+def open_run_at(path: Path, moved: Path | None) -> Run:
+    """A run, and its dataset where it has been moved to."""
+    from restem.runs.run import open_run
+
+    run = open_run(path)
+    return run if moved is None else run.with_dataset(moved)
+
+
 def open_data(
-    path: Path, layout: str | None, classes: str, metadata: Path | None = None, splits: str | None = None
+    path: Path,
+    layout: str | None,
+    classes: str,
+    metadata: Path | None = None,
+    splits: str | None = None,
+    moved: Path | None = None,
 ) -> Dataset | Run:
     """A run, if the folder holds one, or else what is to be learned of a dataset."""
-    from restem.runs.run import DESCRIPTION_FILE, open_run
+    from restem.runs.run import DESCRIPTION_FILE
 
     if (path / DESCRIPTION_FILE).exists():
-        return open_run(path)
+        return open_run_at(path, moved)
     return say_splits(open_stems(path, layout, classes, metadata), splits, "learn")
 
 

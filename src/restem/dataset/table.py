@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+STATED = ("split", "instrument", "bleed", "licence")
+"""What a dataset may state about a stem: fields of `Stem`, which every table carries on."""
+
+
 @dataclass(frozen=True)
 class Stem:
     """One audio stream or channel of a song, with the labels it was given and what the dataset says about it.
@@ -159,6 +163,14 @@ class Dataset:
     def splits(self) -> dict[str, str]:
         """Song -> its split, empty where it has none."""
         return {stem.song: stem.split for stem in self.stems}
+
+    def stated(self) -> dict[str, dict[str, str]]:
+        """Stem name -> what the dataset states about it, `STATED`; without what is empty."""
+        return {
+            stem.name: facts
+            for stem in self.stems
+            if (facts := {name: value for name in STATED if (value := getattr(stem, name))})
+        }
 
     def in_splits(self, splits: Collection[str]) -> Dataset:
         """The dataset with the stems of these splits alone; the empty name stands for stems without a split."""

@@ -88,7 +88,7 @@ def describe_run(
             "aliases": dict(taxonomy.aliases),
             "songs": len(dataset.songs),
             "stems": len(dataset),
-            "splits": {song: split for song, split in dataset.splits.items() if split},
+            "stated": dataset.stated(),
         },
         "versions": {
             "restem": __version__,

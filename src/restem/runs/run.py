@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.layouts import opened_dataset
-from restem.dataset.table import Dataset, check_outside, check_relative
+from restem.dataset.table import Dataset, Stem, check_outside, check_relative, split_stem_name
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
 from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions
-from restem.taxonomy import Taxonomy
+from restem.taxonomy import UNKNOWN, Taxonomy
 from restem.verdicts import MEANINGS, VERDICTS, count_verdicts
 from restem.wording import counted
 
@@ -149,12 +149,33 @@ class Run:
     @property
     def splits(self) -> Mapping[str, str]:
         """Song -> its split, for the songs that have one."""
-        return self.description["dataset"].get("splits", {})
+        songs = zip(self.labels["song"], self.labels["stem"], strict=True)
+        return {song: facts["split"] for song, stem in songs if "split" in (facts := self.stated.get(stem, {}))}
+
+    @property
+    def stated(self) -> Mapping[str, Mapping[str, str]]:
+        """Stem name -> what the dataset states about it, see `Dataset.stated`."""
+        return self.description["dataset"].get("stated", {})
 
     @property
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
+
+    def with_dataset(self, root: Path | str) -> Run:
+        """The run with its dataset at another place; raises DatasetError when what is there is not the same."""
+        described = self.description["dataset"]
+        stems = []
+        for song, name, given in self.found.select("song", "stem", "given").rows():
+            path, stream = split_stem_name(name)
+            stems.append(Stem(song, path, self.taxonomy.parse(given), stream, unknown=given == UNKNOWN))
+        root = Path(root).expanduser().absolute()
+        there = Dataset(root, described.get("layout", ""), self.taxonomy, tuple(stems))
+        if there.fingerprint() != described.get("fingerprint"):
+            raise DatasetError(
+                f"{root}: is not the dataset that {self.path} was made of; give the place it was moved to."
+            )
+        return replace(self, description={**self.description, "dataset": {**described, "root": str(root)}})
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""

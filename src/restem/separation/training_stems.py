@@ -176,11 +176,12 @@ def split_validation(
     """Splits stems by song into training stems and validation stems.
 
     The latter are those of the split `valid`, or else of the songs that MUSDB18 keeps aside; where there are neither,
-    of about `share` of the songs. With fewer than two songs, or a share of 0, there are no validation stems.
+    or they are more than half of all, of about `share` of the songs. With fewer than two songs, or a share of 0, there
+    are no validation stems.
     """
     songs = sorted({stem.song for stem in stems})
     meant = {stem.song for stem in stems if stem.split == VALID} or MUSDB18_VALIDATION.intersection(songs)
-    if share > 0 and meant and len(meant) < len(songs):
+    if share > 0 and 0 < len(meant) <= len(songs) / 2:
         return [stem for stem in stems if stem.song not in meant], [stem for stem in stems if stem.song in meant]
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
     chosen = set(np.random.default_rng([seed, 0x5E1F]).permutation(songs)[:count]) if count > 0 else set()
