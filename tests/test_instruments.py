@@ -12,7 +12,7 @@ NAMES = {
     "vocals": "Lead Vox|LD VOX 1|BGVs|BV hi|Vox Dbl L|adlibs|vocals_dry|Choir Sop|Soprano 1|Rap Verse 2|leadvox|Vox FX|"
     "Bass Vocal|female rapper|Harmonies|Voz|backingvocals|Beatbox",
     "drums": "Kick|kick_sub|KickIn57|SNR top|Snare Btm|HH|hi-hat|OH L|OHs|Room Drums|FloorTom|Bass Drum|Drum Loop|"
-    "808 Kick|LinnDrum Machine|snaretop|Schlagzeug|Drums_Reverb|SnareFX",
+    "808 Kick|LinnDrum Machine|snaretop|Schlagzeug|Drums_Reverb|SnareFX|RevCymbal",
     "percussion": "Shakers|Tambourine L|Congas hi|Cowbell|Sleigh Bells|Taiko Ensemble|timpani|Hand Claps|"
     "auxiliary percussion",
     "bass": "Bass DI|BASS GTR|bassdi|Synth Bass|Double Bass Mic|Upright Bass|808|Sub|E-Bass|Contrabass|"
@@ -25,7 +25,7 @@ NAMES = {
     "strings": "Violin 1|Vln II|Celli|String Quartet|Low Strings|Violas",
     "winds": "Bass Clarinet|Tenor Sax|SaxAlto2|Bari Sax|TromboneBass|French Horn|Tin Whistle|Alto Flute|Tpt 1|Brass",
     "mallets": "Steel Drums|Vibes|Tubular Bells|Music Box|Glock|pitched_percussion",
-    "fx": "SFX riser|White Noise|fx/processed sound|Reverse Cymbal|Vinyl crackle",
+    "fx": "SFX riser|White Noise|fx/processed sound|Vinyl crackle",
     "": "Room|Amb L|Pair|Track 12|Untitled|Click|Decca Tree L|MIX|Print|Main System|",
 }
 

@@ -51,9 +51,9 @@ _WORDS: Mapping[str, str] = {
     "percussion": (
         "perc percussion conga bongo tambourine tambo tamb tamborine tamborim shaker shekere shk maraca cowbell clap "
         "handclap clapping snap snapping fingersnap stomp stamp cabasa guiro clave triangle woodblock timpani timp "
-        "timpano taiko djembe cajon tabla darbuka doumbek gong tamtam gu rattle castanet sleighbell agogo timbale "
-        "vibraslap washboard anvil surdo pandeiro udu bodhran dhol bombo guasa cununo cuica caxixi ganza repinique "
-        "handdrum perkussion percusion percussao"
+        "timpano taiko djembe cajon tabla mridangam ghatam kanjira dholak darbuka doumbek gong tamtam gu rattle "
+        "castanet sleighbell agogo timbale vibraslap washboard anvil surdo pandeiro udu bodhran dhol bombo guasa "
+        "cununo cunono cuica caxixi ganza repinique handdrum perkussion percusion percussao"
     ),
     "bass": (
         "bass bassline bassguitar ebass contrabass doublebass subbass synthbass fretless kontrabass basse bajo basso "
@@ -85,9 +85,9 @@ _WORDS: Mapping[str, str] = {
         "pizzicato erhu dilruba spiccato tremolo geige bratsche violon violoncelle streicher srting"
     ),
     "winds": (
-        "flute sax saxophone clarinet oboe bassoon contrabassoon trumpet tpt trp trombone tbn trb tuba horn hrn brass "
-        "wind woodwind reed pipe bagpipe whistle recorder piccolo cornet flugelhorn flugel fluegelhorn euphonium "
-        "didgeridoo didge panpipe ocarina duduk shakuhachi shanai shehnai dizi bansuri kazoo bugle sousaphone quena "
+        "flute sax saxophone saxphone clarinet oboe bassoon contrabassoon trumpet tpt trp trombone tbn trb tuba horn "
+        "hrn brass wind woodwind reed pipe bagpipe whistle recorder piccolo cornet flugelhorn flugel fluegelhorn "
+        "euphonium didgeridoo didge panpipe ocarina duduk shakuhachi shanai shehnai dizi bansuri kazoo bugle sousaphone quena "
         "trompete posaune klarinette flote trompette trompeta tromba"
     ),
     "mallets": (
@@ -137,7 +137,7 @@ _PAIRS: Mapping[str, str] = {
         "steel drum, steel pan, bass marimba, hang drum, tongue drum, music box, hand bell, thumb piano, "
         "pitched percussion, chromatic percussion, glass harmonica, glass harp, wine glass"
     ),
-    "fx": "processed sound, reverse cymbal, rev cymbal, fret noise, breath noise, orchestra hit, crowd clap",
+    "fx": "processed sound, fret noise, breath noise, orchestra hit, crowd clap",
 }  # fmt: skip
 
 # Words that say little: they count only where no other word is known. Voices (alto) also name saxophones and guitars.

@@ -21,8 +21,8 @@ from restem.taxonomy import DEFAULT_CLASSES as CLASSES
 Converted = TypeVar("Converted")
 
 Layout = Literal[
-    "songs", "tracks", "song-folders", "classes", "table", "msst-csv", "musdb18", "moisesdb", "medleydb", "slakh",
-    "audiofolder", "dsd100", "ccmixter", "ikala", "urmp", "guitarset", "stemgmd",
+    "songs", "tracks", "song-folders", "classes", "flat", "table", "msst-csv", "musdb18", "moisesdb", "medleydb",
+    "slakh", "audiofolder", "dsd100", "ccmixter", "ikala", "urmp", "guitarset", "stemgmd",
 ]  # fmt: skip
 
 DatasetPath = Annotated[Path, Parameter(help="The folder of the dataset, or its CSV.")]

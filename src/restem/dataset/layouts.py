@@ -16,6 +16,7 @@ from restem.dataset.notes import notes_on
 from restem.dataset.reading import named
 from restem.dataset.reading.containers import count_containers, read_containers
 from restem.dataset.reading.conventions import CONVENTIONS
+from restem.dataset.reading.flat import read_flat
 from restem.dataset.reading.interface import Item, Layout
 from restem.dataset.reading.listed import MSST_COLUMNS, count_audiofolder, read_audiofolder, read_msst_csv
 from restem.dataset.reading.medleydb import count_medleydb, read_medleydb
@@ -36,6 +37,7 @@ _NAMED: Mapping[str, str] = {
     named.TRACKS: "song/<track name>.<ext>",
     named.SONG_FOLDERS: "song/<class>/<anything>.<ext>",
     named.CLASSES: "<class>/<anything>.<ext>",
+    named.FLAT: "song - <class>.<ext>, or song_<class>.<ext>, all in one folder",
 }
 _LISTED: Mapping[str, str] = {
     TABLE: "a CSV with the columns path,labels[,song]",
@@ -55,6 +57,7 @@ _READERS: Mapping[str, Callable[[Found, Taxonomy], Iterable[Item]]] = {
     named.TRACKS: named.read_songs,
     named.SONG_FOLDERS: named.read_song_folders,
     named.CLASSES: named.read_classes,
+    named.FLAT: read_flat,
     **{name: layout.read for name, layout in _PUBLIC.items()},
 }
 
@@ -230,7 +233,7 @@ def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
     counts = Counter(named.count_fits(found, taxonomy))
     by_name = named.SONGS if counts[named.SONGS] >= counts[named.TRACKS] else named.TRACKS
     per_song = counts.pop(named.SONGS) + counts.pop(named.TRACKS)
-    (best, most), (second, fewer), _ = Counter({by_name: per_song, **counts}).most_common()
+    (best, most), (second, fewer), *_ = Counter({by_name: per_song, **counts}).most_common()
     if most == 0:
         raise DatasetError(_nothing_recognised(root, found, taxonomy, None))
     if fewer > _AMBIGUOUS_SHARE * most:

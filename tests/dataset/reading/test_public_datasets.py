@@ -244,6 +244,40 @@ CASES: dict[str, tuple[str, dict[str, object], Rows]] = {
             ("bounces 3", "", "bounces 3/Drum Song Room.aif", "?"),
         },
     ),
+    "a mixture that is called like its song": (
+        "tracks",
+        audio(*(f"01-AchGott/01-AchGott{name}.wav" for name in ("-violin", "-saxphone", "-bassoon", ""))),
+        {
+            ("01-AchGott", "", f"01-AchGott/01-AchGott-{name}.wav", "other")
+            for name in ("violin", "saxphone", "bassoon")
+        },
+    ),
+    "Artificial Audio Multitracks": (
+        "flat",
+        audio(*(f"audio-0-249/000{n}_{x}.flac" for n in (1, 2) for x in ("Drums", "ElectricBass", "Violin", "mix"))),
+        {
+            (f"audio-0-249/000{n}", "", f"audio-0-249/000{n}_{name}.flac", label)
+            for n in (1, 2)
+            for name, label in {"Drums": "drums", "ElectricBass": "bass", "Violin": "other"}.items()
+        },
+    ),
+    "separated songs in one folder": (
+        "flat",
+        audio(*(f"1_{song}_({name}).wav" for song in ("A - B", "C") for name in ("Vocals", "Drums", "Instrumental"))),
+        {
+            (f"1_{song}", "", f"1_{song}_({name}).wav", name.lower())
+            for song in ("A - B", "C")
+            for name in ("Vocals", "Drums")
+        },
+    ),
+    "groups of one song": (
+        "tracks",
+        audio(*(f"A/{name}.wav" for name in ("Drums_Kick", "Drums_Snare", "Gtr_Banjo", "Gtr_Guitar"))),
+        {
+            *(("A", "", f"A/Drums_{name}.wav", "drums") for name in ("Kick", "Snare")),
+            *(("A", "", f"A/Gtr_{name}.wav", "other") for name in ("Banjo", "Guitar")),
+        },
+    ),
     "voices alone": (
         "tracks",
         audio(*(f"A/Vox {name}.wav" for name in ("Lead", "Dbl", "Guide"))),

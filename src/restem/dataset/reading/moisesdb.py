@@ -53,7 +53,7 @@ def count_moisesdb(found: Found, taxonomy: Taxonomy) -> int:  # noqa: ARG001
     folders = {folder_of(path) for path in _descriptions(found)}
     if not folders or not any(_is_moisesdb(found, path) for path in _descriptions(found)[:3]):
         return 0
-    return sum("/".join(file.folders[:-1]) + "/" in folders for file in found.audio if len(file.folders) > 1)
+    return sum("".join(f"{name}/" for name in file.folders[:-1]) in folders for file in found.audio if file.folders)
 
 
 def read_moisesdb(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
@@ -62,7 +62,7 @@ def read_moisesdb(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
     for description in _descriptions(found):
         folder = folder_of(description)
         split, _ = take_split(PurePosixPath(folder).parts)
-        song = PurePosixPath(folder).name
+        song = PurePosixPath(folder).name or found.root.name
         try:
             stems = mappings(read_metadata(found.root / description).get("stems"))
         except DatasetError as error:

@@ -20,8 +20,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from restem.dataset.reading.containers import STREAMS_OF_A_SONG, read_container
-from restem.dataset.reading.interface import Item
-from restem.dataset.reading.track_names import hears_everything, not_a_stem, track_name, without_shared_beginning
+from restem.dataset.reading.flat import in_flat_folders
+from restem.dataset.reading.interface import MIXTURE, Item
+from restem.dataset.reading.track_names import (
+    hears_everything,
+    not_a_stem,
+    track_name,
+    without_beginning,
+    without_shared_beginning,
+)
 from restem.dataset.splits import take_split
 from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
 from restem.dataset.walk import AudioFile, Found
@@ -34,12 +41,13 @@ _INSIDE_SONG = frozenset(
 )
 CHUNK = re.compile(r"chunk[ _-]?\d+", re.IGNORECASE)
 
-SONGS, TRACKS, SONG_FOLDERS, CLASSES = "songs", "tracks", "song-folders", "classes"
+SONGS, TRACKS, SONG_FOLDERS, CLASSES, FLAT = "songs", "tracks", "song-folders", "classes", "flat"
 
 
 def count_fits(found: Found, taxonomy: Taxonomy) -> dict[str, int]:
     """Layout -> how many audio files it explains."""
-    counts = dict.fromkeys((SONGS, TRACKS, SONG_FOLDERS, CLASSES), 0)
+    counts = dict.fromkeys((SONGS, TRACKS, SONG_FOLDERS, CLASSES, FLAT), 0)
+    flat = in_flat_folders(found, taxonomy)
     with_class_folders = {_song_of(folders[:index]) for folders, index in _class_folders(found, taxonomy) if index}
     for file in found.audio:
         _, folders = take_split(file.folders)
@@ -49,6 +57,8 @@ def count_fits(found: Found, taxonomy: Taxonomy) -> dict[str, int]:
             counts[CLASSES] += 1
         elif _class_index(folders, taxonomy) is not None:
             counts[SONG_FOLDERS] += 1
+        elif file.path in flat:
+            counts[FLAT] += 1
         elif file.folders and (taxonomy.match(file.base) or taxonomy.classify(file.base)):
             # A song may hold `vocals/` and `drums.wav`.
             mixed = _song_of(folders) in with_class_folders
@@ -115,9 +125,10 @@ def read_classes(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
 def _read_tracks(files: list[AudioFile], song: str, split: str, taxonomy: Taxonomy) -> Iterator[Item]:
     """The files of one folder, whose names say their classes."""
     names = [track_name(file.base, song) for file in files]
+    like_song = {file.path for file in files if not without_beginning(nfc(file.base), nfc(song).rpartition("/")[2])}
     for file, name, shorter in zip(files, names, without_shared_beginning(names), strict=True):
         labels = taxonomy.match(file.base)
-        reason = None if labels else not_a_stem(shorter)
+        reason = None if labels else MIXTURE if file.path in like_song else not_a_stem(shorter)
         labels = labels or taxonomy.classify(shorter)
         unknown = not labels and hears_everything(shorter)
         if reason or not (labels or unknown):

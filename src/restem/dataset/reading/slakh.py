@@ -61,14 +61,14 @@ def read_slakh(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
             except DatasetError as error:
                 yield Skipped(folder + METADATA, str(error))
         for file in files:
-            yield _item(file, folder, stems.get(file.base), taxonomy)
+            yield _item(file, PurePosixPath(folder).name or found.root.name, stems.get(file.base), taxonomy)
         missing = set(stems) - {file.base for file in files}
         for key in sorted(str(key) for key in missing):
             if isinstance(stems.get(key), dict) and stems[key].get("audio_rendered"):
                 yield Skipped(f"{folder}stems/{key}", f"named in {METADATA}, but not there")
 
 
-def _item(file: AudioFile, folder: str, stem: Any, taxonomy: Taxonomy) -> Item:
+def _item(file: AudioFile, song: str, stem: Any, taxonomy: Taxonomy) -> Item:
     split, _ = take_split(file.folders)
     if file.base.lower() in ("mix", "mixture"):
         return Skipped(file.path, MIXTURE)
@@ -81,7 +81,7 @@ def _item(file: AudioFile, folder: str, stem: Any, taxonomy: Taxonomy) -> Item:
     kind = str(stem.get("inst_class", ""))
     name = str(stem.get("midi_program_name") or kind or file.base)
     return stem_or_reason(
-        taxonomy, PurePosixPath(folder).name, file.path, [name], [family] if family else [],
+        taxonomy, song, file.path, [name], [family] if family else [],
         split=split, bleed="no", licence=LICENCE, called=f"{kind}: {name}" if kind else name,
     )  # fmt: skip
 

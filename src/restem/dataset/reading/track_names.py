@@ -15,6 +15,7 @@ from restem.dataset.table import nfc
 from restem.instruments import family_of, names_instruments, words_of
 
 RETURN = "an effect return or a bus, not a stem"
+CLICK = "a click or guide track, not a stem"
 REST_OF_MIXTURE = "a mixture of several stems, not a stem"
 
 _MIXTURES = {"mixture", "mix", "master", "main", "mixdown", "premaster", "bounce", "fullmix", "mixbus"}
@@ -23,6 +24,7 @@ _RESTS = {
 }  # fmt: skip
 _RETURNS = {"return", "returns", "rtn", "reverb", "verb", "delay", "dly", "aux", "send", "bus", "buss"}
 _ALWAYS_RETURNS = {"return", "returns", "rtn"}
+_CLICKS = {"click", "clicktrack", "metronome", "guide", "cue", "countin", "tempo"}
 _WITHOUT = re.compile(r"(no|without|minus)(vocal|vox|drum|bass|other|guitar|piano)s?")
 # These say nothing beside the words above; with others, such as `pair`, a name is not understood.
 _NEUTRAL = {
@@ -53,7 +55,7 @@ def track_name(base: str, song: str = "") -> str:
 
 
 def without_beginning(name: str, beginning: str) -> str:
-    """`name` without `beginning`, whatever separates the words of either; itself if it does not begin so."""
+    """`name` without `beginning`, whatever separates the words of either; `name` itself if it does not begin so."""
     wanted = [letter for letter in beginning.lower() if letter.isalnum()]
     matched = 0
     for position, letter in enumerate(name):
@@ -64,7 +66,7 @@ def without_beginning(name: str, beginning: str) -> str:
             if letter.lower() != wanted[matched]:
                 return name
             matched += 1
-    return name
+    return "" if wanted and matched == len(wanted) else name
 
 
 def without_shared_beginning(names: Sequence[str]) -> list[str]:
@@ -98,4 +100,6 @@ def not_a_stem(name: str) -> str | None:
         return MIXTURE
     if telling & _RETURNS and family_of(name) is None:
         return RETURN
+    if telling & _CLICKS and family_of(name) is None:
+        return CLICK
     return None
