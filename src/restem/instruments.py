@@ -87,8 +87,8 @@ _WORDS: Mapping[str, str] = {
     "winds": (
         "flute sax saxophone saxphone clarinet oboe bassoon contrabassoon trumpet tpt trp trombone tbn trb tuba horn "
         "hrn brass wind woodwind reed pipe bagpipe whistle recorder piccolo cornet flugelhorn flugel fluegelhorn "
-        "euphonium didgeridoo didge panpipe ocarina duduk shakuhachi shanai shehnai dizi bansuri kazoo bugle sousaphone quena "
-        "trompete posaune klarinette flote trompette trompeta tromba"
+        "euphonium didgeridoo didge panpipe ocarina duduk shakuhachi shanai shehnai dizi bansuri kazoo bugle "
+        "sousaphone quena trompete posaune klarinette flote trompette trompeta tromba"
     ),
     "mallets": (
         "vibraphone vibraharp vibe vib marimba xylophone xylo glockenspiel glock celesta celeste kalimba mbira bell "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restem.dataset.layouts import open_dataset
+from restem.dataset.layouts import LAYOUTS, open_dataset
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, UsageError
 from restem.taxonomy import Taxonomy
@@ -263,3 +263,8 @@ def test_names_that_a_run_could_not_hold(tmp_path: Path, tree) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.songs == ("A: B", "AC\\DC")
     assert set(reasons(dataset).values()) == {"its path would lead elsewhere on Windows; rename it"}
+
+
+def test_the_documentation_names_every_layout() -> None:
+    text = (Path(__file__).parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
+    assert [name for name in LAYOUTS if f"`{name}`" not in text] == []
