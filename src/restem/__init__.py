@@ -20,6 +20,7 @@ from restem.taxonomy import Taxonomy, read_taxonomy
 if TYPE_CHECKING:
     from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
+    from restem.dataset.errata import errata
     from restem.dataset.layouts import open_dataset
     from restem.dataset.scan import ScanSummary, scan
     from restem.dataset.table import Dataset, Stem
@@ -42,6 +43,7 @@ _HOMES = {
     "scan": "restem.dataset.scan",
     "ScanSummary": "restem.dataset.scan",
     "corrupt": "restem.dataset.corrupt",
+    "errata": "restem.dataset.errata",
     "refine": "restem.api",
     "RefineSettings": "restem.labelling.settings",
     "open_run": "restem.runs.run",
@@ -93,6 +95,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "corrupt",
+    "errata",
     "evaluate",
     "export",
     "export_decisions",

@@ -28,15 +28,15 @@ from restem.runs.links import LINKS
 from restem.separation.options import TrainOptions
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "demo": run_demo, "scan": restem.scan, "corrupt": restem.corrupt, "refine": restem.refine, "score": restem.score,
-    "report": restem.report, "review": restem.serve_review, "export": restem.export, "train": restem.train,
-    "separate": restem.separate, "evaluate": restem.evaluate,
+    "demo": run_demo, "scan": restem.scan, "errata": restem.errata, "corrupt": restem.corrupt, "refine": restem.refine,
+    "score": restem.score, "report": restem.report, "review": restem.serve_review, "export": restem.export,
+    "train": restem.train, "separate": restem.separate, "evaluate": restem.evaluate,
 }  # fmt: skip
 
 # What the command line has beside the function's arguments: how a dataset is opened, and files for what Python returns.
 OF_THE_COMMAND_LINE = {
     "layout", "metadata", "splits", "taxonomy", "csv", "draft", "as_json", "against", "paths", "export_decisions",
-    "import_decisions", "moved",
+    "import_decisions", "moved", "apply", "known_errors",
 }  # fmt: skip
 SETTINGS = {"refine": restem.RefineSettings, "train": restem.TrainSettings}
 

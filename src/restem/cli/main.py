@@ -26,8 +26,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # it is answered below
 )
 for _command in (
-    relabelling.demo, relabelling.scan, relabelling.corrupt, relabelling.refine, relabelling.score, relabelling.report,
-    relabelling.review, relabelling.export, separation.train, separation.separate, separation.evaluate,
+    relabelling.demo, relabelling.scan, relabelling.errata, relabelling.corrupt, relabelling.refine, relabelling.score,
+    relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate,
+    separation.evaluate,
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)

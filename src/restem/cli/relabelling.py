@@ -26,6 +26,7 @@ from restem.cli.options import (
     parse_names,
 )
 from restem.cli.shared import open_run_at, open_stems, progress_bars, say, say_splits, terminal
+from restem.errors import UsageError
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -107,6 +108,41 @@ def scan(
         with written_aside(csv) as aside:
             table.write_csv(aside, float_precision=6)
     print_scan(ScanSummary.of(opened, table), table, opened, terminal())
+
+
+def errata(
+    dataset: DatasetPath,
+    /,
+    *,
+    apply: Annotated[
+        Path | None,
+        Parameter(
+            help="Write a CSV of all stems to this file, with right labels where they are known; for --metadata."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, Parameter(help="Also write the list, with its sources, to this file.")] = None,
+    layout: LayoutOption = None,
+    metadata: MetadataOption = None,
+) -> None:
+    """List the published errors of a public dataset that concern the stems at hand.
+
+    Example: `restem errata musdb18hq --apply corrected.csv`
+    """
+    from restem.cli.terminal import print_errata
+    from restem.dataset.errata import errata as errata_of_dataset
+    from restem.dataset.errata import write_corrected
+    from restem.files import written_aside
+
+    opened = open_stems(dataset, layout, DEFAULT_CLASSES, metadata)
+    table = errata_of_dataset(opened)
+    print_errata(table, terminal())
+    if csv is not None:
+        opened.check_outside(csv)
+        with written_aside(csv) as aside:
+            table.write_csv(aside)
+    if apply is not None:
+        count = write_corrected(opened, apply)
+        say(f"{apply} holds all stems, {count} of them with other labels: --metadata {apply}")
 
 
 def corrupt(
@@ -196,6 +232,9 @@ def score(
     decisions: Annotated[
         Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
     ] = None,
+    known_errors: Annotated[
+        bool, Parameter(name="--errata", negative="", help="Instead of a truth: where published label errors are put.")
+    ] = False,
     as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
 ) -> None:
     """Compare the labels of a run with the truth, where it is known.
@@ -208,6 +247,14 @@ def score(
     from restem.runs.run import open_run
 
     opened = open_run(run)
+    if known_errors:
+        if truth is not None or decisions is not None or as_json is not None:
+            raise UsageError("`--errata` stands alone.")
+        from restem.cli.terminal import print_errata_score
+        from restem.evaluation.errata import score_errata
+
+        print_errata_score(score_errata(opened), terminal())
+        return
     if as_json is not None:
         opened.check_outside(as_json)
     result = score_run(opened, truth, decisions=decisions)

@@ -11,8 +11,8 @@ Paths in `stems.csv` are relative to the dataset, which is named as well:
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -20,7 +20,7 @@ import yaml
 from restem.dataset.layouts import open_dataset
 from restem.dataset.reading.track_names import track_name
 from restem.dataset.splits import take_split
-from restem.dataset.stems_csv import TABLE_FILE
+from restem.dataset.stems_csv import TABLE_FILE, write_table
 from restem.dataset.table import UNKNOWN_CLASS, Dataset, Skipped, check_outside, split_stem_name
 from restem.dataset.walk import walk
 from restem.errors import DatasetError
@@ -30,7 +30,6 @@ from restem.taxonomy import KNOWN_ALIASES, UNKNOWN, Taxonomy, normalise
 from restem.wording import counted
 
 CLASSES_FILE = "classes.yaml"
-_COLUMNS = ("path", "labels", "song", "split", "instrument", "bleed", "licence", "guess")
 
 
 def write_draft(
@@ -58,21 +57,20 @@ def write_draft(
         dataset = Dataset(root, "none", taxonomy, (), tuple(Skipped(file.path, UNKNOWN_CLASS) for file in audio))
     unknown = [item for item in dataset.skipped if item.reason.endswith(UNKNOWN_CLASS)]
     folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(folder / TABLE_FILE) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for stem in dataset.stems:
-            labels = dataset.given_text(stem)
-            writer.writerow((stem.name, labels, stem.song, stem.split, stem.instrument, stem.bleed, stem.licence, ""))
-        songs = {PurePosixPath(stem.path).parent: stem.song for stem in dataset.stems}
-        for item in unknown:
-            folder_of_file = PurePosixPath(split_stem_name(item.path)[0]).parent
-            split, folders = take_split(folder_of_file.parts)
-            name, song = _name(item), songs.get(folder_of_file, "/".join(folders))
-            writer.writerow((item.path, UNKNOWN, song, split, name, "", "", _guess(name, taxonomy)))
+    songs = {PurePosixPath(stem.path).parent: stem.song for stem in dataset.stems}
+    write_table(folder / TABLE_FILE, dataset, [_row(item, songs, taxonomy) for item in unknown])
     with written_aside(folder / CLASSES_FILE) as aside:
         aside.write_text(_classes_text(taxonomy, unknown), encoding="utf-8")
     return len(unknown)
+
+
+def _row(item: Skipped, songs: Mapping[PurePosixPath, str], taxonomy: Taxonomy) -> dict[str, str]:
+    """The row of a file that was not understood. songs: folder -> song, of the stems."""
+    folder, name = PurePosixPath(split_stem_name(item.path)[0]).parent, _name(item)
+    split, above = take_split(folder.parts)
+    song = songs.get(folder, "/".join(above))
+    facts = {"path": item.path, "labels": UNKNOWN, "song": song, "split": split, "instrument": name}
+    return {**facts, "guess": _guess(name, taxonomy)}
 
 
 def _classes_text(taxonomy: Taxonomy, unknown: list[Skipped]) -> str:

@@ -14,12 +14,13 @@ and `licence` are kept with the stem. Other columns are ignored.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from restem.dataset.splits import FOLDERS
-from restem.dataset.table import Stem, check_relative, nfc, split_stem_name
+from restem.dataset.table import STATED, Dataset, Stem, check_relative, nfc, split_stem_name
 from restem.errors import DatasetError, TaxonomyError
+from restem.files import written_aside
 from restem.taxonomy import UNKNOWN, Taxonomy
 
 TABLE_FILE = "stems.csv"
@@ -58,6 +59,21 @@ def read_table(path: Path, taxonomy: Taxonomy, root: Path | None = None) -> list
     if not stems:
         raise DatasetError(f"{path}: lists no stems; add one row per stem.")
     return stems
+
+
+def write_table(path: Path, dataset: Dataset, more: Iterable[Mapping[str, str]] = ()) -> None:
+    """Writes a table of the stems of `dataset`, with paths relative to its root, and of `more` rows, to `path`."""
+    stems = [
+        {"path": stem.name, "labels": dataset.given_text(stem), "song": stem.song}
+        | {name: getattr(stem, name) for name in STATED}
+        for stem in dataset.stems
+    ]
+    rows = [*stems, *more]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def find_table(folder: Path, names: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.layouts import opened_dataset
-from restem.dataset.table import Dataset, Stem, check_outside, check_relative, split_stem_name
+from restem.dataset.table import STATED, Dataset, Stem, check_outside, check_relative, split_stem_name
 from restem.errors import DatasetError, RestemError, RunError
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
@@ -162,15 +162,23 @@ class Run:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
 
-    def with_dataset(self, root: Path | str) -> Run:
-        """The run with its dataset at another place; raises DatasetError when what is there is not the same."""
-        described = self.description["dataset"]
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset as it was refined: the stems in `labels`, with their given labels."""
         stems = []
         for song, name, given in self.found.select("song", "stem", "given").rows():
             path, stream = split_stem_name(name)
-            stems.append(Stem(song, path, self.taxonomy.parse(given), stream, unknown=given == UNKNOWN))
+            facts: dict[str, Any] = {key: self.stated.get(name, {}).get(key, "") for key in STATED}
+            labels = self.taxonomy.parse(given)
+            stems.append(Stem(song, path, labels, stream, unknown=given == UNKNOWN, **facts))
+        layout = str(self.description["dataset"].get("layout", ""))
+        return Dataset(self.dataset_root, layout, self.taxonomy, tuple(stems))
+
+    def with_dataset(self, root: Path | str) -> Run:
+        """The run with its dataset at another place; raises DatasetError when what is there is not the same."""
+        described = self.description["dataset"]
         root = Path(root).expanduser().absolute()
-        there = Dataset(root, described.get("layout", ""), self.taxonomy, tuple(stems))
+        there = replace(self.dataset, root=root)
         if there.fingerprint() != described.get("fingerprint"):
             raise DatasetError(
                 f"{root}: is not the dataset that {self.path} was made of; give the place it was moved to."
