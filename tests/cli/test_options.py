@@ -25,6 +25,7 @@ from restem.labelling.network import SIZES
 from restem.labelling.options import RefineOptions, Size
 from restem.runs.export import EXPORT_LAYOUTS
 from restem.runs.links import LINKS
+from restem.runs.training_sets import TRAINING_LAYOUTS
 from restem.separation.options import TrainOptions
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -77,8 +78,9 @@ class TestOneListOfNamesAndDefaults:
 
     def test_choices_are_those_of_the_function(self, command: str) -> None:
         choices = {
-            ("corrupt", "kind"): KINDS, ("refine", "size"): tuple(SIZES), ("export", "layout"): EXPORT_LAYOUTS,
-            ("export", "link"): LINKS, ("scan", "layout"): tuple(LAYOUTS), ("train", "layout"): tuple(LAYOUTS),
+            ("corrupt", "kind"): KINDS, ("refine", "size"): tuple(SIZES),
+            ("export", "layout"): (*EXPORT_LAYOUTS, *TRAINING_LAYOUTS), ("export", "link"): LINKS,
+            ("scan", "layout"): tuple(LAYOUTS), ("train", "layout"): tuple(LAYOUTS),
         }  # fmt: skip
         for argument in app[command].assemble_argument_collection():
             if wanted := choices.get((command, argument.field_info.name)):

@@ -321,10 +321,12 @@ def export(
     /,
     *,
     layout: Annotated[
-        Literal["table", "classes", "songs"],
+        Literal[
+            "table", "classes", "songs", "musdb", "demucs", "open-unmix", "msst-1", "msst-2", "msst-3", "audiofolder"
+        ],
         Parameter(
-            help="table: all stems with their label sets, for restem. classes, songs: what MSST, Demucs and Open-Unmix "
-            "read, single-label stems only."
+            help="table: all stems with their label sets, for restem. classes, songs: the files of stems with one "
+            "label. The others: whole songs, as these programs read them."
         ),
     ] = _EXPORT["layout"],
     link: Annotated[Literal["symlink", "hard", "copy"], Parameter(help="How files get there.")] = _EXPORT["link"],

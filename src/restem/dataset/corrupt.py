@@ -42,6 +42,7 @@ from restem.resuming import WorkRecord
 from restem.taxonomy import Taxonomy
 
 DESCRIPTION_FILE = "corrupt.json"
+_BESIDE_SONGS = (DESCRIPTION_FILE, TRUTH_FILE, SEGMENTS_TRUTH_FILE)
 LOSSLESS_EXTENSIONS = ("flac", "wav")
 
 _PROGRESS_FOLDER = ".corrupt"
@@ -145,7 +146,7 @@ def corrupt(
 
     jobs = []
     splits = dataset.splits
-    for number, (song, name) in enumerate(song_folders(dataset.songs).items()):
+    for number, (song, name) in enumerate(song_folders(dataset.songs, _BESIDE_SONGS).items()):
         done = out / _PROGRESS_FOLDER / f"{number}.json"
         split = splits[song]
         folder = f"{split}/{name}" if split and not name.startswith(f"{split}/") else name

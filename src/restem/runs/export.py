@@ -67,7 +67,7 @@ class ExportSummary:
     """
 
     path: Path
-    layout: ExportLayout
+    layout: str
     written: int
     left_out: Mapping[str, int]
 
@@ -162,7 +162,7 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
     """The files to be exported, grouped by stem, and the number of stems left out for each reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
-    folders, splits_of_songs = song_folders(run.labels["song"]), run.splits
+    folders, splits_of_songs = song_folders(run.labels["song"], (TABLE_FILE, MANIFEST_FILE)), run.splits
     names = Names()
     for row in run.labels.iter_rows(named=True):
         labels = run.taxonomy.parse(row["given" if row["verdict"] == "unsure" else "refined"])
