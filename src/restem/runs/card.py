@@ -12,18 +12,19 @@ from restem._version import __version__
 from restem.runs.run import Run
 from restem.wording import counted, printable
 
+NOT_STATED = "not stated"
 _NON_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial|academic", re.IGNORECASE)
 
 
 def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licence: str = "") -> str:
     """The card. splits: stem name -> split, of the stems that were exported."""
     rows = {row["stem"]: row for row in run.labels.iter_rows(named=True) if row["stem"] in splits}
-    licences = Counter(run.stated.get(stem, {}).get("licence", "") or licence or "not stated" for stem in splits)
+    licences = Counter(run.stated.get(stem, {}).get("licence", "") or licence or NOT_STATED for stem in splits)
     hours = sum(row["seconds"] or 0.0 for row in rows.values()) / 3600
     per_class = Counter(row["refined"] for row in rows.values())
     changed = sum(row["verdict"] == "changed" for row in rows.values())
     head = {
-        "license": "other" if len(licences) > 1 else next(iter(licences)),
+        "license": _identifier(licences),
         "task_categories": ["audio-to-audio"],
         "tags": ["music", "source-separation", "stems"],
     }
@@ -47,6 +48,14 @@ def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], 
             *(f"| {printable(why)} | {n:,} |" for why, n in left_out.items()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _identifier(licences: Mapping[str, int]) -> str:
+    """The one licence as Hugging Face calls it (`CC BY 4.0` -> `cc-by-4.0`), or `other`, or `unknown`."""
+    one = next(iter(licences)) if len(licences) == 1 else ""
+    if one == NOT_STATED:
+        return "unknown"
+    return one.lower().replace(" ", "-") if re.fullmatch(r"cc[ -](by|0).*", one, re.IGNORECASE) else "other"
 
 
 def licence_warning(licences: Mapping[str, int]) -> str:

@@ -30,7 +30,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
         if path.suffix.lower() == ".json":
             content = json.loads(text)
         else:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
+            if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
                 raise DatasetError(f"{path}: uses YAML aliases, which are not read.")
             content = yaml.load(text, Loader=_LOADER)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -48,15 +48,17 @@ def count_fits(found: Found, taxonomy: Taxonomy) -> dict[str, int]:
     """Layout -> how many audio files it explains."""
     counts = dict.fromkeys((SONGS, TRACKS, SONG_FOLDERS, CLASSES, FLAT), 0)
     flat = in_flat_folders(found, taxonomy)
-    with_class_folders = {_song_of(folders[:index]) for folders, index in _class_folders(found, taxonomy) if index}
+    # The folders of each file without its split, and which of them, the deepest one first, names a class.
+    places = {folders: take_split(folders)[1] for folders in {file.folders for file in found.audio}}
+    classes = {folders: _class_index(folders, taxonomy) for folders in {*places.values()}}
+    with_class_folders = {_song_of(folders[:index]) for folders, index in classes.items() if index}
     for file in found.audio:
-        _, folders = take_split(file.folders)
+        folders = places[file.folders]
         if file.holds_song:
             counts[SONGS] += STREAMS_OF_A_SONG
-        elif folders and _class_of_folder(folders[0], taxonomy):
-            counts[CLASSES] += 1
-        elif _class_index(folders, taxonomy) is not None:
-            counts[SONG_FOLDERS] += 1
+        elif classes[folders] is not None:
+            first = classes[folders] == 0 or _class_of_folder(folders[0], taxonomy)
+            counts[CLASSES if first else SONG_FOLDERS] += 1
         elif file.path in flat:
             counts[FLAT] += 1
         elif file.folders and (taxonomy.match(file.base) or taxonomy.classify(file.base)):
@@ -136,14 +138,6 @@ def _read_tracks(files: list[AudioFile], song: str, split: str, taxonomy: Taxono
         else:
             given = frozenset({labels} if labels else ())
             yield Stem(nfc(song), file.path, given, split=split, instrument=name, unknown=unknown)
-
-
-def _class_folders(found: Found, taxonomy: Taxonomy) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The folders of each audio file without its split, and which of them names a class."""
-    for file in found.audio:
-        _, folders = take_split(file.folders)
-        if (index := _class_index(folders, taxonomy)) is not None:
-            yield folders, index
 
 
 def _class_index(folders: tuple[str, ...], taxonomy: Taxonomy) -> int | None:
