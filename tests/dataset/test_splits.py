@@ -48,6 +48,12 @@ def test_folders_of_splits() -> None:
     assert take_split(("training day", "b")) == ("", ("training day", "b"))
 
 
+def test_a_development_set_is_learned_from_where_there_is_no_other(tmp_path: Path, tree) -> None:
+    root = tree(tmp_path / "DSD100/Sources", ["Dev/A/vocals.wav", "Test/B/vocals.wav"])
+    assert open_dataset(root).splits == {"A": "train", "B": "test"}
+    assert open_dataset(tree(root, ["train/C/vocals.wav"])).splits == {"A": "valid", "B": "test", "C": "train"}
+
+
 def test_a_table_has_splits(tmp_path: Path, tree) -> None:
     tree(tmp_path, ["a.wav", "b.wav"])
     (tmp_path / "stems.csv").write_text(

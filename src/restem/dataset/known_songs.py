@@ -66,6 +66,11 @@ _KNOWN_SHARE = 0.25
 _SDXDB23 = re.compile(r"(?:sdxdb|moisesdb)[ _-]?23.*(?P<kind>label[ _-]?noise|bleeding).*", re.IGNORECASE)
 
 
+def kept_aside_in_musdb18(songs: Iterable[str]) -> set[str]:
+    """Those of the songs that MUSDB18's own tools validate on."""
+    return {song for song in songs if song.rpartition("/")[2] in MUSDB18_VALIDATION}
+
+
 def with_known_facts(stems: Iterable[Stem], folder: str) -> list[Stem]:
     """Stems with the licence, and for SDXDB23 the bleed, of the dataset that their songs or its folder tell.
 

@@ -22,7 +22,7 @@ from restem.dataset.reading.listed import MSST_COLUMNS, count_audiofolder, read_
 from restem.dataset.reading.medleydb import count_medleydb, read_medleydb
 from restem.dataset.reading.moisesdb import count_moisesdb, read_moisesdb
 from restem.dataset.reading.slakh import count_slakh, read_slakh
-from restem.dataset.splits import Purpose, choose_splits
+from restem.dataset.splits import Purpose, choose_splits, with_development_set
 from restem.dataset.stems_csv import REQUIRED_COLUMNS, find_table, header_of, read_table
 from restem.dataset.table import Dataset, Skipped, Stem, natural_order, split_stem_name
 from restem.dataset.walk import Found, walk
@@ -163,7 +163,7 @@ def _dataset(
         else:
             left_out.append(item)
     if layout not in _LISTED:
-        stems = _with_distinct_songs(stems)
+        stems = _with_distinct_songs(with_development_set(stems))
     if layout in (named.SONGS, "musdb18"):
         stems = with_known_facts(stems, root.name)
     stems.sort(key=_order)

@@ -6,9 +6,10 @@ A dataset names them by folders, which are not part of a song's name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from restem.dataset.table import Dataset
+from restem.dataset.table import Dataset, Stem
 from restem.errors import UsageError
 
 TRAIN, VALID, TEST, OMITTED = "train", "valid", "test", "omitted"
@@ -58,6 +59,13 @@ def choose_splits(dataset: Dataset, wanted: Sequence[str] | None, purpose: Purpo
         names = ", ".join(sorted(name or WITHOUT for name in missing))
         raise UsageError(f"{dataset.root}: no song is of the split {names}, only of {there}; choose with `splits`.")
     return dataset.in_splits(kept)
+
+
+def with_development_set(stems: Sequence[Stem]) -> list[Stem]:
+    """The stems; `dev` beside `test`, without `train`, is what is learned from, as in DSD100."""
+    no_train = {stem.split for stem in stems} == {VALID, TEST}
+    development = {stem.path for stem in stems if "dev" in stem.path.lower().split("/")[:-1]} if no_train else set()
+    return [replace(stem, split=TRAIN) if stem.path in development else stem for stem in stems]
 
 
 def take_split(folders: Sequence[str]) -> tuple[str, tuple[str, ...]]:

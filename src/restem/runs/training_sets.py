@@ -29,7 +29,7 @@ import numpy as np
 from restem._version import __version__
 from restem.audio.reader import BLOCK_FRAMES, probe
 from restem.audio.writer import write_blocks
-from restem.dataset.known_songs import MUSDB18_VALIDATION
+from restem.dataset.known_songs import kept_aside_in_musdb18
 from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.splits import TEST, TRAIN, VALID
 from restem.dataset.table import split_stem_name
@@ -153,10 +153,10 @@ def _splits(songs: Sequence[str], stated: Mapping[str, str], layout: TrainingLay
         return {song: TEST if split == TEST else TRAIN for song, split in splits.items()}
     learned = sorted(song for song, split in splits.items() if split == TRAIN)
     if VALID not in splits.values() and len(learned) > 1:
-        kept_aside = MUSDB18_VALIDATION.intersection(learned)
+        kept_aside = kept_aside_in_musdb18(learned)
         if not 0 < len(kept_aside) <= len(learned) / 2:
             count = max(1, round(_VALID_SHARE * len(learned)))
-            kept_aside = frozenset(np.random.default_rng(0).permutation(learned)[:count].tolist())
+            kept_aside = set(np.random.default_rng(0).permutation(learned)[:count].tolist())
         splits |= dict.fromkeys(kept_aside, VALID)
     return {song: str(split) for song, split in splits.items()}
 

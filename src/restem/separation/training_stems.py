@@ -20,7 +20,7 @@ import polars as pl
 from restem.audio.entries import Source
 from restem.audio.level import LEVEL_S, active_frames
 from restem.audio.pcm import PcmStore
-from restem.dataset.known_songs import MUSDB18_VALIDATION
+from restem.dataset.known_songs import kept_aside_in_musdb18
 from restem.dataset.splits import VALID
 from restem.dataset.table import Dataset, split_stem_name
 from restem.errors import DatasetError
@@ -180,7 +180,7 @@ def split_validation(
     are no validation stems.
     """
     songs = sorted({stem.song for stem in stems})
-    meant = {stem.song for stem in stems if stem.split == VALID} or MUSDB18_VALIDATION.intersection(songs)
+    meant = {stem.song for stem in stems if stem.split == VALID} or kept_aside_in_musdb18(songs)
     if share > 0 and 0 < len(meant) <= len(songs) / 2:
         return [stem for stem in stems if stem.song not in meant], [stem for stem in stems if stem.song in meant]
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
