@@ -15,44 +15,11 @@ from restem.taxonomy import Taxonomy, read_taxonomy
 
 WORDS = st.sampled_from(
     [
-        "vocals",
-        "Drums",
-        "bass",
-        "01",
-        "Kick",
-        "_",
-        " - ",
-        "(",
-        ")",
-        "train",
-        "Test",
-        "Song A",
-        "mix",
-        "MIX",
-        "Room",
-        "stems",
-        "chunk_0001",
-        "é",
-        "ß",
-        "²",
-        "STEM",
-        "RAW",
-        "_STEM_01",
-        "+",
-        "a\\b",
-        "AuSep_1_vn_x",
-        "source-01",
-        "Wavfile",
-        "Sources",
-        "Dev",
-        "#2",
-        "single_stems",
-        "audio_mono-mic",
-        "x.stem",
-        "Lead Vox",
-        "808",
+        "vocals", "Drums", "bass", "01", "Kick", "_", " - ", "(", ")", "train", "Test", "Song A", "mix", "MIX", "Room",
+        "stems", "chunk_0001", "é", "ß", "²", "STEM", "RAW", "_STEM_01", "AuSep_1_vn_x", "source-01", "Wavfile", "#2",
+        "Sources", "Dev", "single_stems", "audio_mono-mic", "x.stem", "Lead Vox", "808", "+", "a\\b",
     ]
-)
+)  # fmt: skip
 NAMES = st.lists(WORDS, min_size=1, max_size=4).map("".join).filter(lambda name: name.strip(" .") == name)
 FILES = st.lists(
     st.tuples(
