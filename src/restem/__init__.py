@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from restem.labelling.prediction import Prediction
     from restem.labelling.settings import RefineSettings
     from restem.runs.export import ExportSummary
+    from restem.runs.label_tracks import export_label_tracks, import_label_tracks
     from restem.runs.ledger import Decision
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
     from restem.separation.separator import Separator, load_separator
@@ -54,6 +55,8 @@ _HOMES = {
     "report": "restem.api",
     "serve_review": "restem.api",
     "export_decisions": "restem.runs.run",
+    "export_label_tracks": "restem.runs.label_tracks",
+    "import_label_tracks": "restem.runs.label_tracks",
     "import_decisions": "restem.runs.run",
     "export": "restem.api",
     "ExportSummary": "restem.runs.export",
@@ -99,7 +102,9 @@ __all__ = [
     "evaluate",
     "export",
     "export_decisions",
+    "export_label_tracks",
     "import_decisions",
+    "import_label_tracks",
     "load_classifier",
     "load_separator",
     "open_dataset",

@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 # What the command line has beside the function's arguments: how a dataset is opened, and files for what Python returns.
 OF_THE_COMMAND_LINE = {
     "layout", "metadata", "splits", "taxonomy", "csv", "draft", "as_json", "against", "paths", "export_decisions",
-    "import_decisions", "moved", "apply", "known_errors",
+    "import_decisions", "moved", "apply", "known_errors", "export_labels", "import_labels",
 }  # fmt: skip
 SETTINGS = {"refine": restem.RefineSettings, "train": restem.TrainSettings}
 

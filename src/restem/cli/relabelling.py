@@ -290,6 +290,12 @@ def review(
     import_decisions: Annotated[
         Path | None, Parameter(alias="--import", help="Add the decisions in this CSV, and do nothing else.")
     ] = None,
+    export_labels: Annotated[
+        Path | None, Parameter(help="Write what was found as label tracks, for Audacity or Reaper, to this folder.")
+    ] = None,
+    import_labels: Annotated[
+        Path | None, Parameter(help="Add the labels in this folder of label tracks that were added or moved.")
+    ] = None,
     person: Annotated[str, Parameter(help="Who decides; by default the user.", show_default=False)] = _REVIEW["person"],
     port: Annotated[int, Parameter(help="The port on this machine; 0 is any that is free.")] = _REVIEW["port"],
     browser: Annotated[bool, Parameter(help="Open the page in a browser.")] = _REVIEW["browser"],
@@ -304,13 +310,19 @@ def review(
     Example: `restem review run`
     """
     from restem.api import serve_review
+    from restem.runs import label_tracks
     from restem.runs import run as runs
 
     if import_decisions is not None:
         say(f"New decisions from {import_decisions}: {runs.import_decisions(run, import_decisions)}.")
     if export_decisions is not None:
         say(f"Decisions in {export_decisions}: {runs.export_decisions(run, export_decisions)}.")
-    if import_decisions is None and export_decisions is None:
+    if import_labels is not None:
+        count = label_tracks.import_label_tracks(run, import_labels, person=person)
+        say(f"New decisions from {import_labels}: {count}.")
+    if export_labels is not None:
+        say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
+    if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
         serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 

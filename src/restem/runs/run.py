@@ -318,7 +318,14 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
         When the run cannot be read.
     """
     run = opened_run(run)
-    decisions = read_decisions(Path(path), run.taxonomy)
+    return add_decisions(run, read_decisions(Path(path), run.taxonomy), path)
+
+
+def add_decisions(run: Run, decisions: Sequence[Decision], path: Path | str) -> int:
+    """Adds those of `decisions` that are new, and rewrites `labels.csv`; returns how many were new.
+
+    path: where they were read. Raises DatasetError when one is about a stem that the run lacks.
+    """
     stems = set(zip(run.found["song"], run.found["stem"], strict=True))
     if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:
         raise DatasetError(
