@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from restem.audio.pcm import PcmStore
 from restem.audio.reader import open_audio
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Stem, split_stem_name
@@ -74,6 +75,15 @@ def test_a_channel_of_a_file(tmp_path: Path) -> None:
             np.testing.assert_array_equal(audio.read(0.05), sound(3)[number : number + 1, round(0.05 * RATE_HZ) :])
     with pytest.raises(AudioError, match="has 3 channels"):
         open_audio(tmp_path / "x.wav", -4)
+
+
+def test_a_channel_in_the_store_of_samples(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", sound().T, RATE_HZ, subtype="PCM_16")
+    store = PcmStore(tmp_path / "cache", RATE_HZ, 1)
+    for number in range(2):
+        source = (tmp_path / "x.wav", -1 - number)
+        store.compute(source)
+        np.testing.assert_allclose(store.require(source).read(0, 5512)[0], sound()[number], atol=1e-4)
 
 
 def test_names_of_channels() -> None:

@@ -90,7 +90,8 @@ class PcmStore(EntryStore[Pcm]):
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         with open_audio(*source) as audio:
-            lies_ready = audio.info.container == "WAV" and audio.info.rate_hz == self.rate_hz
+            # One channel of a file (a stream below 0) does not lie there alone.
+            lies_ready = audio.info.container == "WAV" and audio.info.rate_hz == self.rate_hz and source[1] >= 0
         # Two passes, since the scale has to be known before the first sample is written.
         meter = LevelMeter(self.rate_hz)
         for block in self._blocks(source):
