@@ -48,3 +48,13 @@ def test_taken_names_are_numbered() -> None:
     assert [names.take("a", ".wav") for _ in range(3)] == ["a.wav", "a_2.wav", "a_3.wav"]
     assert names.take("A", ".wav") == "A_4.wav"
     assert names.take("a", ".flac") == "a.flac"
+
+
+def test_no_song_takes_the_name_of_a_file_beside_it() -> None:
+    folders = song_folders(["Stems.csv", "stems.csv/a", "stems", "_stems.csv"], ("stems.csv",))
+    assert folders == {
+        "Stems.csv": "_Stems.csv",
+        "stems.csv/a": "_stems.csv/a",
+        "stems": "stems",
+        "_stems.csv": "_stems.csv_2",
+    }

@@ -85,7 +85,9 @@ def test_unknown_labels(text: str) -> None:
         Taxonomy().parse(text)
 
 
-@pytest.mark.parametrize("classes", [(), ("a", "a"), ("Vocals",), ("a b",), ("song",), ("1",), ("",), ("a+b",), ("é",)])
+@pytest.mark.parametrize(
+    "classes", [(), ("a", "a"), ("Vocals",), ("a  b",), ("a ",), ("song",), ("1",), ("",), ("a+b",), ("é",)]
+)
 def test_unusable_classes(classes: tuple[str, ...]) -> None:
     with pytest.raises(TaxonomyError):
         Taxonomy(classes)

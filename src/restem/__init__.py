@@ -20,6 +20,7 @@ from restem.taxonomy import Taxonomy, read_taxonomy
 if TYPE_CHECKING:
     from restem.api import evaluate, export, refine, report, score, serve_review
     from restem.dataset.corrupt import corrupt
+    from restem.dataset.errata import errata
     from restem.dataset.layouts import open_dataset
     from restem.dataset.scan import ScanSummary, scan
     from restem.dataset.table import Dataset, Stem
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from restem.labelling.prediction import Prediction
     from restem.labelling.settings import RefineSettings
     from restem.runs.export import ExportSummary
+    from restem.runs.label_tracks import export_label_tracks, import_label_tracks
     from restem.runs.ledger import Decision
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
     from restem.separation.separator import Separator, load_separator
@@ -42,6 +44,7 @@ _HOMES = {
     "scan": "restem.dataset.scan",
     "ScanSummary": "restem.dataset.scan",
     "corrupt": "restem.dataset.corrupt",
+    "errata": "restem.dataset.errata",
     "refine": "restem.api",
     "RefineSettings": "restem.labelling.settings",
     "open_run": "restem.runs.run",
@@ -52,6 +55,8 @@ _HOMES = {
     "report": "restem.api",
     "serve_review": "restem.api",
     "export_decisions": "restem.runs.run",
+    "export_label_tracks": "restem.runs.label_tracks",
+    "import_label_tracks": "restem.runs.label_tracks",
     "import_decisions": "restem.runs.run",
     "export": "restem.api",
     "ExportSummary": "restem.runs.export",
@@ -93,10 +98,13 @@ __all__ = [
     "UsageError",
     "__version__",
     "corrupt",
+    "errata",
     "evaluate",
     "export",
     "export_decisions",
+    "export_label_tracks",
     "import_decisions",
+    "import_label_tracks",
     "load_classifier",
     "load_separator",
     "open_dataset",

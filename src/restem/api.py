@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from restem.progress import Progress
     from restem.runs.export import ExportLayout, ExportSummary
     from restem.runs.links import Link
+    from restem.runs.training_sets import TrainingLayout
     from restem.separation.separator import Separator
 
 _LARGEST_PORT = 65535
@@ -45,7 +46,7 @@ def refine(
     Parameters
     ----------
     dataset
-        A dataset, or its path.
+        A dataset, or its path; of one at a path, the splits `test` and `omitted` are left out.
     out
         The folder of the run.
     settings
@@ -93,7 +94,7 @@ def refine(
 
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
-    stems = opened_dataset(dataset)
+    stems = opened_dataset(dataset, "learn")
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
@@ -254,7 +255,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path. The sum of a song's stems is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
+        is what is taken apart.
     model
         A separator, or its folder.
     estimates
@@ -294,7 +296,7 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset)
+    dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
     if estimates is not None:
         return evaluate_estimates(dataset, estimates, out, progress=progress)
@@ -326,7 +328,7 @@ def export(
     run: Run | Path | str,
     out: Path | str,
     *,
-    layout: ExportLayout = "table",
+    layout: ExportLayout | TrainingLayout = "table",
     link: Link = "symlink",
     licence: str = "",
     split: Path | str | None = None,
@@ -344,10 +346,11 @@ def export(
     out
         The new folder.
     layout
-        `table`: all stems with their label sets, for restem. `classes`, `songs`: what MSST, Demucs and Open-Unmix read,
-        stems with one label only.
+        `table`: all stems with their label sets, for restem. `classes`, `songs`: the files of stems with one label.
+        `musdb`, `demucs`, `open-unmix`, `msst-1` to `msst-3`, `audiofolder`: whole songs as these programs read them.
     link
-        How files get there: `symlink`, `hard` or `copy`. What is written to a hard link changes the original, too.
+        How files get there: `symlink`, `hard` or `copy`. What is written to a hard link changes the original, too. In
+        the layouts of other programs, files are always written.
     licence
         The licence of the audio, for the manifest; by default the run's.
     split
@@ -378,12 +381,19 @@ def export(
     >>> summary.path.name, summary.layout
     ('my-stems-refined', 'table')
     """
+    from restem.runs.export import ExportSummary
     from restem.runs.export import export as export_run
+    from restem.runs.training_sets import export_training_set, is_training_layout
 
     run = opened_run(run)
+    if is_training_layout(layout):
+        if split is not None:
+            raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
+        count, left_out = export_training_set(run, out, layout, licence=licence, progress=progress)
+        return ExportSummary(Path(out).expanduser().absolute(), layout, count, left_out)
     splitter = None
     if split is not None:
         from restem.separation.splitting import make_split
 
         splitter = make_split(Path(split), run.taxonomy, device)
-    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)
+    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]

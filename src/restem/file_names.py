@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 # What Windows forbids in names, including control characters; a dataset made on one system is often copied to another.
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
@@ -48,7 +48,14 @@ class Names:
         return candidate
 
 
-def song_folders(songs: Iterable[str]) -> dict[str, str]:
-    """A folder for each song, as a relative path with `/`; the same songs get the same folders."""
-    names = Names()
-    return {song: names.take(safe_path(song)) for song in dict.fromkeys(songs)}
+def song_folders(songs: Iterable[str], reserved: Collection[str] = ()) -> dict[str, str]:
+    """A folder for each song, as a relative path with `/`; the same songs get the same folders.
+
+    reserved: names that lie beside the folders, which no song's folder gets.
+    """
+    names, folders = Names(), {}
+    for song in dict.fromkeys(songs):
+        path = safe_path(song)
+        taken = path.partition("/")[0].casefold() in {name.casefold() for name in reserved}
+        folders[song] = names.take(f"_{path}" if taken else path)
+    return folders

@@ -1,5 +1,10 @@
 """The classes stems are labelled with, their aliases, and label sets.
 
+Names of files and instruments are matched in this order: a class or an alias as it is written, a pattern such as
+`*kick*`, a class that is one of the words of the name, and last the family of the instrument that the words stand for
+(`restem.instruments`): its class is the family itself, if that is a class, or else the one of the four classes that the
+family belongs to. So `--classes vocals,drums,bass,guitar,other` takes guitars out of `other` and leaves the rest there.
+
 A *label set* is a `frozenset` of class names. It is written as the names joined with `+` in taxonomy order
 (`drums+bass`), and as the empty string when no class is present.
 """
@@ -7,18 +12,25 @@ A *label set* is a `frozenset` of class names. It is written as the names joined
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 from restem.content import check_ordinary
 from restem.errors import TaxonomyError, UsageError
+from restem.instruments import FAMILIES, family_of, words_of
 from restem.notebook import html_table
 
 LabelSet = frozenset[str]
 
 DEFAULT_CLASSES = ("vocals", "drums", "bass", "other")
+UNKNOWN = "?"
+"""How the label set of a stem is written of which nobody knows what it holds."""
+
+FAMILY_CLASSES = "family"  # what `read_taxonomy` takes for all families of `restem.instruments`
 
 # Common names of these classes in file and folder names. Only the aliases of classes that a taxonomy has are used.
 # `accompaniment` is a mixture of all the rest, not `other`, and a `beat` may be a whole track: neither is here.
@@ -37,7 +49,7 @@ KNOWN_ALIASES: Mapping[str, tuple[str, ...]] = {
     "synth": ("synths", "synthesizer", "pad", "pads"),
 }  # fmt: skip
 
-_CLASS_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_CLASS_NAME = re.compile(r"[a-z][a-z0-9_-]*( [a-z0-9_-]+)*")
 _RESERVED = {
     "song", "stem", "given", "refined", "true", "verdict", "quality", "seconds", "active_seconds",
     "start_s", "end_s", "level_db", "mixture", "mix",
@@ -46,9 +58,14 @@ _RESERVED = {
 
 @lru_cache(maxsize=1 << 14)
 def normalise(name: str) -> str:
-    """The form in which names are compared: lower case, words split by one space, no trailing digits."""
-    words = re.sub(r"[\s_.\-]+", " ", name.lower()).strip()
-    return re.sub(r"[ ]?\(?\d+\)?$", "", words).strip()
+    """The form in which names are compared: Unicode NFC, lower case, words split by one space.
+
+    Leading numbers with a separator (`01 Drums`) and trailing ones (`other_2`) are left out, unless nothing else is
+    left.
+    """
+    words = re.sub(r"[\s_.\-]+", " ", unicodedata.normalize("NFC", name).lower()).strip()
+    without = re.sub(r"^(\d+ )+", "", words)
+    return re.sub(r"[ ]?\(?\d+\)?$", "", without).strip() or words
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,17 +103,18 @@ class Taxonomy:
         for name in self.classes:
             if not _CLASS_NAME.fullmatch(name) or name in _RESERVED:
                 raise TaxonomyError(
-                    f"{name!r} cannot be a class name: use lower-case letters, digits, - and _, "
+                    f"{name!r} cannot be a class name: use lower-case letters, digits, -, _ and single blanks, "
                     "and none of the column names of a run."
                 )
         if len(set(self.classes)) != len(self.classes):
             raise TaxonomyError(f"A class is named twice in {','.join(self.classes)}.")
-        merged = {
-            normalise(alias): name
-            for name in self.classes
-            for alias in KNOWN_ALIASES.get(name, ())
-            if normalise(alias) not in self.classes
-        }
+        merged: dict[str, str] = {}
+        for name in self.classes:
+            for alias in KNOWN_ALIASES.get(name, ()):
+                # A word for a family that is a class itself stands for that class: `perc`, of drums and percussion.
+                if normalise(alias) not in self.classes:
+                    family = family_of(alias)
+                    merged[normalise(alias)] = family if family in self.classes else name
         for alias, name in self.aliases.items():
             if name not in self.classes:
                 raise TaxonomyError(f"The alias {alias!r} stands for {name!r}, which is not a class.")
@@ -133,15 +151,37 @@ class Taxonomy:
         for candidate in self.classes:
             if normalise(candidate) == key:
                 return candidate
-        return self.aliases.get(key)
+        if alias := self.aliases.get(key):
+            return alias
+        return next(
+            (one for pattern, one in self.aliases.items() if "*" in pattern and fnmatchcase(key, pattern)), None
+        )
+
+    def classify(self, name: str, family: str | None = None) -> str | None:
+        """The class that the name of a track or an instrument stands for (`01_KickIn` -> `drums`), or None.
+
+        family: that of the instrument, where it is known; by default the words of the name say it.
+        """
+        if exact := self.match(name):
+            return exact
+        words = f" {' '.join(words_of(name))} "
+        for candidate in self.classes:
+            if candidate not in FAMILIES and candidate not in FAMILIES.values() and f" {candidate} " in words:
+                return candidate
+        return self.of_family(family or family_of(name))
+
+    def of_family(self, family: str | None) -> str | None:
+        """The class of a family of instruments: itself, or the one of the four classes it belongs to, or None."""
+        candidates = (family, FAMILIES.get(family or ""))
+        return next((name for name in candidates if name in self.classes), None)
 
     def parse(self, text: str) -> LabelSet:
-        """Parses a label set such as `bass+drums`; aliases are accepted, in any order.
+        """Parses a label set such as `bass+drums`; aliases are accepted, in any order. `?` is the empty set.
 
         Raises TaxonomyError for a name that is not a class.
         """
         labels = set()
-        for part in text.split("+") if text.strip() else []:
+        for part in text.split("+") if text.strip() not in ("", UNKNOWN) else []:
             name = self.match(part)
             if name is None:
                 raise TaxonomyError(
@@ -180,15 +220,16 @@ def _meaning(name: str) -> str:
 def read_taxonomy(text_or_path: str) -> Taxonomy:
     """Reads a taxonomy from a list of classes or from a YAML file.
 
-    The YAML file maps each class to a list of aliases, which may be empty:
+    The YAML file maps each class to a list of aliases, which may be empty; an alias with `*` is a pattern:
 
         vocals: [lead, hook]
-        drums: []
+        drums: ["*loop*"]
 
     Parameters
     ----------
     text_or_path
-        Classes separated by commas, as `vocals,drums,bass`, or the path of a `.yaml` file.
+        Classes separated by commas, as `vocals,drums,bass`; `family` for all families of instruments; or the path of a
+        `.yaml` file.
 
     Returns
     -------
@@ -205,6 +246,8 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
     >>> restem.read_taxonomy("vocals, drums")
     Taxonomy('vocals,drums')
     """
+    if text_or_path.strip().lower() == FAMILY_CLASSES:
+        return Taxonomy(tuple(FAMILIES))
     if not text_or_path.lower().endswith((".yaml", ".yml")):
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
     from restem.plain_yaml import parse_yaml

@@ -361,3 +361,11 @@ class TestCommands:
         assert run_command(["scan", str(songs), "--classes", str(taxonomy), "--workers", "1"]) == 0
         output = capsys.readouterr().out
         assert "singing" in output and "rhythm" in output
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, write_songs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_songs(tmp_path / "set", songs=1)
+    assert run_command(["scan", str(root), "--csv", "/proc/table.csv", "--workers", "1"]) == 1
+    assert "restem: /proc/table.csv: no such file" in capsys.readouterr().err

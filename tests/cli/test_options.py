@@ -25,17 +25,19 @@ from restem.labelling.network import SIZES
 from restem.labelling.options import RefineOptions, Size
 from restem.runs.export import EXPORT_LAYOUTS
 from restem.runs.links import LINKS
+from restem.runs.training_sets import TRAINING_LAYOUTS
 from restem.separation.options import TrainOptions
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "demo": run_demo, "scan": restem.scan, "corrupt": restem.corrupt, "refine": restem.refine, "score": restem.score,
-    "report": restem.report, "review": restem.serve_review, "export": restem.export, "train": restem.train,
-    "separate": restem.separate, "evaluate": restem.evaluate,
+    "demo": run_demo, "scan": restem.scan, "errata": restem.errata, "corrupt": restem.corrupt, "refine": restem.refine,
+    "score": restem.score, "report": restem.report, "review": restem.serve_review, "export": restem.export,
+    "train": restem.train, "separate": restem.separate, "evaluate": restem.evaluate,
 }  # fmt: skip
 
 # What the command line has beside the function's arguments: how a dataset is opened, and files for what Python returns.
 OF_THE_COMMAND_LINE = {
-    "layout", "taxonomy", "csv", "as_json", "against", "paths", "export_decisions", "import_decisions",
+    "layout", "metadata", "splits", "taxonomy", "csv", "draft", "as_json", "against", "paths", "export_decisions",
+    "import_decisions", "moved", "apply", "known_errors", "export_labels", "import_labels",
 }  # fmt: skip
 SETTINGS = {"refine": restem.RefineSettings, "train": restem.TrainSettings}
 
@@ -76,8 +78,9 @@ class TestOneListOfNamesAndDefaults:
 
     def test_choices_are_those_of_the_function(self, command: str) -> None:
         choices = {
-            ("corrupt", "kind"): KINDS, ("refine", "size"): tuple(SIZES), ("export", "layout"): EXPORT_LAYOUTS,
-            ("export", "link"): LINKS, ("scan", "layout"): tuple(LAYOUTS), ("train", "layout"): tuple(LAYOUTS),
+            ("corrupt", "kind"): KINDS, ("refine", "size"): tuple(SIZES),
+            ("export", "layout"): (*EXPORT_LAYOUTS, *TRAINING_LAYOUTS), ("export", "link"): LINKS,
+            ("scan", "layout"): tuple(LAYOUTS), ("train", "layout"): tuple(LAYOUTS),
         }  # fmt: skip
         for argument in app[command].assemble_argument_collection():
             if wanted := choices.get((command, argument.field_info.name)):

@@ -175,7 +175,7 @@ def test_wav_and_nested_songs(tmp_path: Path, write_songs) -> None:
     source = write_songs(tmp_path / "clean/train", songs=1).parent
     out = corrupt(open_dataset(source), tmp_path / "out", kind="regroup", rate=0.0, format=".WAV")
     assert sorted(path.name for path in (out / "train/Song 1").iterdir()) == sorted(f"{name}.wav" for name in CLASSES)
-    assert open_dataset(out).songs == ("train/Song 1",)
+    assert open_dataset(out).splits == {"Song 1": "train"}
 
 
 def test_songs_of_a_table_cannot_lead_outside(tmp_path: Path, write_songs) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restem.dataset.layouts import open_dataset
+from restem.dataset.layouts import LAYOUTS, open_dataset
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, UsageError
 from restem.taxonomy import Taxonomy
@@ -54,21 +54,22 @@ def test_aliases_case_and_numbers(tmp_path: Path, tree) -> None:
 def test_stem_mp4_is_a_song_of_four_streams(tmp_path: Path, tree) -> None:
     tree(tmp_path, ["train/Artist - Title.stem.mp4", "Other One.STEM.MP4"])
     dataset = open_dataset(tmp_path)
-    assert dataset.layout == "songs"
-    assert contents(dataset)[:4] == [
+    assert dataset.layout == "musdb18"
+    assert contents(dataset)[4:] == [
         ("Other One", f"Other One.STEM.MP4#{number}", name)
         for number, name in enumerate(("drums", "bass", "other", "vocals"), start=1)
     ]
-    assert dataset.songs == ("Other One", "train/Artist - Title")
+    assert dataset.songs == ("Artist - Title", "Other One")
     two = open_dataset(tmp_path, taxonomy=Taxonomy(("vocals", "drums")))
     assert len(two) == 4
-    assert len(two.skipped) == 4
+    assert len(two.skipped) == 6
+    assert "MUSDB18's order" in reasons(two)["Other One.STEM.MP4#0"]
 
 
 def test_song_folders(tmp_path: Path, tree) -> None:
     tree(
         tmp_path,
-        ["a/Vocals/lead.wav", "a/Vocals/vocals.wav", "a/bass/x.wav", "a/mix.wav", "a/tuba/y.wav", "b/drums/1.wav"],
+        ["a/Vocals/lead.wav", "a/Vocals/vocals.wav", "a/bass/x.wav", "a/mix.wav", "a/thing/y.wav", "b/drums/1.wav"],
     )
     dataset = open_dataset(tmp_path)
     assert dataset.layout == "song-folders"
@@ -79,11 +80,11 @@ def test_song_folders(tmp_path: Path, tree) -> None:
         ("b", "b/drums/1.wav", "drums"),
     ]
     assert reasons(dataset)["a/mix.wav"] == "the mixture, not a stem"
-    assert "add it as a class" in reasons(dataset)["a/tuba/y.wav"]
+    assert "add it as a class" in reasons(dataset)["a/thing/y.wav"]
 
 
 def test_classes_share_songs_by_name(tmp_path: Path, tree) -> None:
-    tree(tmp_path, ["vocals/one.wav", "drums/one.flac", "drums/set/two.wav", "drums/vocals.wav", "tuba/x.wav"])
+    tree(tmp_path, ["vocals/one.wav", "drums/one.flac", "drums/set/two.wav", "drums/vocals.wav", "thing/x.wav"])
     dataset = open_dataset(tmp_path)
     assert dataset.layout == "classes"
     assert contents(dataset) == [
@@ -103,7 +104,7 @@ def test_a_song_called_like_a_class_is_still_a_song(tmp_path: Path, tree) -> Non
 def test_everything_skipped_has_a_reason(tmp_path: Path, tree) -> None:
     tree(
         tmp_path,
-        ["A/vocals.wav", "A/tuba.wav", "A/notes.txt", "A/.vocals.wav", ".git/vocals.wav", "vocals.wav", "README"],
+        ["A/vocals.wav", "A/thing.wav", "A/notes.txt", "A/.vocals.wav", ".git/vocals.wav", "vocals.wav", "README"],
     )
     (tmp_path / "A/drums.wav").symlink_to(tmp_path / "nowhere.wav")
     os.mkfifo(tmp_path / "A/bass.wav")
@@ -115,16 +116,16 @@ def test_everything_skipped_has_a_reason(tmp_path: Path, tree) -> None:
         "A/bass.wav": "neither a file nor a folder",
         "A/drums.wav": "a link that leads nowhere",
         "A/notes.txt": "not audio (.txt)",
-        "A/tuba.wav": "no class of the taxonomy; add it as a class or as an alias",
+        "A/thing.wav": "no class of the taxonomy; add it as a class or as an alias",
         "README": "not audio (no extension)",
         "vocals.wav": "lies outside of any song folder",
     }
 
 
 def test_custom_taxonomy(tmp_path: Path, tree) -> None:
-    tree(tmp_path, ["A/tuba.wav", "A/synth1.wav", "A/synth2.wav"])
-    dataset = open_dataset(tmp_path, taxonomy=Taxonomy(("tuba", "synth1", "synth2")))
-    assert [next(iter(stem.given)) for stem in dataset.stems] == ["synth1", "synth2", "tuba"]
+    tree(tmp_path, ["A/thing.wav", "A/synth1.wav", "A/synth2.wav"])
+    dataset = open_dataset(tmp_path, taxonomy=Taxonomy(("thing", "synth1", "synth2")))
+    assert [next(iter(stem.given)) for stem in dataset.stems] == ["synth1", "synth2", "thing"]
 
 
 def test_folder_links_are_followed_but_never_twice(tmp_path: Path, tree) -> None:
@@ -179,7 +180,7 @@ def test_a_name_that_is_no_text_is_skipped(tmp_path: Path, tree) -> None:
     [
         ([], "holds no audio files"),
         (["notes.txt"], "holds no audio files"),
-        (["A/tuba.wav", "B/flute.wav"], "holds 2 audio files, such as 'A/tuba.wav', but none is in a place named"),
+        (["A/thing.wav", "B/another.wav"], "holds 2 audio files, such as 'A/thing.wav', but none is in a place named"),
         (["vocals.wav", "drums.wav"], "holds the stems of one song"),
         (["A/vocals.wav", "drums/x.wav"], "is ambiguous"),
         (["A/vocals.wav", "B/drums/x.wav"], "choose a `layout`"),
@@ -262,3 +263,8 @@ def test_names_that_a_run_could_not_hold(tmp_path: Path, tree) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.songs == ("A: B", "AC\\DC")
     assert set(reasons(dataset).values()) == {"its path would lead elsewhere on Windows; rename it"}
+
+
+def test_the_documentation_names_every_layout() -> None:
+    text = (Path(__file__).parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
+    assert [name for name in LAYOUTS if f"`{name}`" not in text] == []

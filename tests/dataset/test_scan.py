@@ -26,7 +26,7 @@ def damaged(root: Path, write_songs) -> Path:
     soundfile.write(root / "Song 2/vocals.wav", np.full((RATE_HZ, 1), np.nan), RATE_HZ, subtype="FLOAT")
     soundfile.write(root / "Song 3/other.flac", 0.1 * np.ones(11025), 11025)
     (root / "Song 3/notes [draft].txt").touch()
-    (root / "Song 3/tuba.flac").touch()
+    (root / "Song 3/thing.flac").touch()
     return root
 
 
@@ -74,7 +74,7 @@ def test_the_summary_and_how_it_is_printed(tmp_path: Path, write_songs) -> None:
     print_scan(summary, table, dataset, Console(file=text, width=100))
     for expected in ("3 songs, 12 stems", "silent: 1", "failed: 2", "skipped: 2 files", "notes [draft].txt: not audio"):
         assert expected in text.getvalue()
-    assert "Song 3/tuba.flac: no class of the taxonomy; add it as a class" in text.getvalue()
+    assert "Song 3/thing.flac: no class of the taxonomy; add it as a class" in text.getvalue()
 
 
 def test_silence_is_what_nobody_hears(tmp_path: Path) -> None:

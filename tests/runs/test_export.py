@@ -254,3 +254,40 @@ def test_round_trip_with_nasty_names(stems: dict[tuple[str, str], frozenset[str]
             key: value for key, value in expected.items() if key[0] is not None
         }
         assert len(read) == len(stems)
+
+
+def test_what_the_dataset_states_is_carried_on(tmp_path: Path, run: Run) -> None:
+    labels = run.labels.with_columns(
+        given=pl.when(pl.col("stem") == "Song 1/other.flac").then(pl.lit("?")).otherwise(pl.col("given"))
+    )
+    stated = {"Song 1/vocals.flac": {"split": "valid", "instrument": "tenor", "bleed": "yes", "licence": "CC0"}}
+    dataset = {**run.description["dataset"], "stated": stated}
+    run = write_run(tmp_path / "stated", TAXONOMY, labels, run.segments, {"dataset": dataset})
+    summary = export(run, tmp_path / "table")
+    stems = {stem.path: stem for stem in open_dataset(summary.path).stems}
+    one = stems["Song 1/vocals.flac"]
+    assert (one.split, one.instrument, one.bleed, one.licence) == ("valid", "tenor", "yes", "CC0")
+    assert [path for path, stem in stems.items() if stem.unknown] == ["Song 1/other.flac"]
+    manifest = json.loads((summary.path / "restem.json").read_text())
+    assert [entry["instrument"] for entry in manifest["stems"] if "instrument" in entry] == ["tenor"]
+    songs = open_dataset(export(run, tmp_path / "songs", layout="songs").path)
+    assert songs.splits == {"Song 1": "valid", "Song 2": ""}
+    assert files(tmp_path / "songs")[-1] == "valid/Song 1/vocals_2.flac"
+    classes = open_dataset(export(run, tmp_path / "classes", layout="classes").path)
+    assert {stem.split for stem in classes.stems if "Song 1" in stem.path} == {"valid"}
+
+
+def test_a_dataset_that_has_moved(tmp_path: Path, write_songs) -> None:
+    root = write_songs(tmp_path / "here", songs=1)
+    dataset = open_dataset(root)
+    rows = [{"stem": stem.name, "given": TAXONOMY.format(stem.given), "refined": "bass"} for stem in dataset.stems]
+    run = make_run(tmp_path / "run", root, rows)
+    described = {**run.description["dataset"], "fingerprint": dataset.fingerprint()}
+    run = write_run(tmp_path / "moved", TAXONOMY, run.labels, run.segments, {"dataset": described})
+    root.rename(tmp_path / "there")
+    with pytest.raises(DatasetError, match="is not there"):
+        export(run, tmp_path / "out")
+    assert export(run.with_dataset(tmp_path / "there"), tmp_path / "out").written == 4
+    (tmp_path / "there/Song 1/bass.flac").write_bytes(b"another")
+    with pytest.raises(DatasetError, match="is not the dataset that"):
+        run.with_dataset(tmp_path / "there")

@@ -128,6 +128,15 @@ class TestPlaces:
         assert split_validation(stems, 0.0, 0) == (stems, [])
         assert split_validation(stems[:4], 0.5, 0)[1] == []
 
+    def test_validation_follows_the_split_or_musdb18(self, songs: Dataset) -> None:
+        stems = training_stems_of_dataset(songs)
+        first = stems[0].song
+        split = [replace(stem, split="valid" if stem.song == first else "train") for stem in stems]
+        assert {stem.song for stem in split_validation(split, 0.3, 0)[1]} == {first}
+        assert split_validation(split, 0.0, 0) == (split, [])
+        known = [replace(stem, song="x/Leaf - Summerghost" if stem.song == first else stem.song) for stem in stems]
+        assert {stem.song for stem in split_validation(known, 0.3, 0)[1]} == {"x/Leaf - Summerghost"}
+
 
 class TestRemixer:
     def make(self, songs: Dataset, store: PcmStore, **settings: float) -> Remixer:

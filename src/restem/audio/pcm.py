@@ -96,7 +96,9 @@ class PcmStore(EntryStore[Pcm]):
         meter = LevelMeter(self.rate_hz)
         with open_audio(*source) as audio:
             info = audio.info
-            lies_ready = info.container == "WAV" and info.rate_hz == self.rate_hz and not info.mended
+            # One channel of a file (a stream below 0) does not lie there alone.
+            alone = source[1] >= 0 and not info.mended
+            lies_ready = info.container == "WAV" and info.rate_hz == self.rate_hz and alone
             for block in self._blocks(audio):
                 meter.add(block)
         power, scale = meter.power.astype(np.float32), max(1.0, meter.peak) / _FULL_SCALE

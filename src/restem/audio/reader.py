@@ -1,9 +1,9 @@
 """Reads audio files block by block, from any start time, without holding a whole file in memory.
 
-WAV, FLAC, OGG and MP3 are decoded by libsndfile; M4A and MP4, with all their audio streams, by PyAV. Samples are
-float32, `(channel, sample)`. A file that lacks a large part, is empty, or holds samples that are not sound raises an
-`AudioError`; it never becomes silence. One that lacks a little at its end is read as far as it goes, and
-`AudioReader.note` says so.
+WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64 are decoded by libsndfile; M4A and MP4, with all their audio streams, and
+WavPack by PyAV. Samples are float32, `(channel, sample)`. A file that lacks a large part, is empty, or holds samples
+that are not sound raises an `AudioError`; it never becomes silence. One that lacks a little at its end is read as far
+as it goes, and `AudioReader.note` says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,10 @@ from restem.audio.ogg import last_page_start
 from restem.audio.structure import MendedFile, examine
 from restem.errors import AudioError, RestemError
 
-SOUNDFILE_EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4"})
+SOUNDFILE_EXTENSIONS = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
+)
+CONTAINER_EXTENSIONS = frozenset({".m4a", ".mp4", ".wv"})
 EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
 MP4 = "MP4"
 
@@ -91,8 +93,9 @@ class _Source(Protocol):
 
 
 def open_audio(path: Path | str, stream: int = 0) -> AudioReader:
-    """Opens `path` for reading; `stream` chooses the audio stream of an MP4.
+    """Opens `path` for reading.
 
+    stream: the audio stream of an MP4; or -1, -2, ... for the first, second, ... channel of a file alone.
     Raises AudioError when the file is missing, unreadable, empty, truncated or not audio.
     """
     return AudioReader(Path(path), stream)
@@ -115,8 +118,9 @@ class AudioReader:
         if _is_special(path):
             # To open a pipe would wait for ever for its other end.
             raise AudioError(f"{path}: is not an ordinary file; give an audio file.")
-        if path.suffix.lower() in CONTAINER_EXTENSIONS:
-            self._source: _Source = _ContainerSource(path, stream)
+        self._channels = slice(None) if stream >= 0 else slice(-1 - stream, -stream)
+        if path.suffix.lower() in CONTAINER_EXTENSIONS or _is_mp4(path):
+            self._source: _Source = _ContainerSource(path, max(0, stream))
         else:
             self._source = _SoundFileSource(path)
         self._short = ""
@@ -127,6 +131,13 @@ class AudioReader:
             raise AudioError(
                 f"{path}: has a sampling rate of {self.info.rate_hz} Hz, which music has not; correct its header."
             )
+        if stream < 0:
+            if self.info.channels < -stream:
+                self.close()
+                raise AudioError(
+                    f"{path}: has {self.info.channels} channels, not the {-stream} that its dataset needs."
+                )
+            self.info = replace(self.info, channels=1)
         if self.info.frames == 0:
             self.close()
             raise AudioError(f"{path}: holds no samples; replace the file or remove it.")
@@ -169,7 +180,7 @@ class AudioReader:
         self._source.seek(first)
         position = first
         while position < last:
-            block = self._source.read(min(block_frames, last - position))
+            block = self._source.read(min(block_frames, last - position))[self._channels]
             if block.shape[1] == 0:
                 break
             if (found := first_unusable(block)) is not None:
@@ -392,6 +403,15 @@ class _ContainerSource:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _is_mp4(path: Path) -> bool:
+    """Whether the content is an MP4, whatever its name says: a purchased M4A is often renamed to .mp3."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def _open_container(path: Path) -> Any:

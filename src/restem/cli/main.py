@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,11 +26,16 @@ app = App(
     suppress_keyboard_interrupt=False,  # it is answered below
 )
 for _command in (
-    relabelling.demo, relabelling.scan, relabelling.corrupt, relabelling.refine, relabelling.score, relabelling.report,
-    relabelling.review, relabelling.export, separation.train, separation.separate, separation.evaluate,
+    relabelling.demo, relabelling.scan, relabelling.errata, relabelling.corrupt, relabelling.refine, relabelling.score,
+    relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate,
+    separation.evaluate,
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)
+
+
+# What `files.written_aside` calls a file while it is written.
+_TEMPORARY = re.compile(r"\.([^/\\]+)\.[0-9a-f]{8}\.part$")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +67,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except OSError as error:
         if debug:
             raise
-        complain(f"{error.filename or 'restem'}: {(error.strerror or str(error)).lower()}.")
+        complain(_told(error))
         return 1
     except Exception as error:
         if debug:
@@ -69,6 +75,16 @@ def run_command(arguments: Sequence[str]) -> int:
         complain(f"A fault in restem itself: {type(error).__name__}: {error}\nAdd --debug to see where.")
         return 1
     return 0
+
+
+def _told(error: OSError) -> str:
+    """A system's error in one line, which names the file that was to be written, not the temporary one beside it."""
+    place, problem = error.filename, error.strerror
+    if not place:
+        # Of polars: "No such file or directory (os error 2): FILE".
+        problem, _, place = str(error).rpartition(": ")
+    named = _TEMPORARY.sub(r"\1", str(place))
+    return f"{named}: {(problem or str(error)).lower()}."
 
 
 @contextmanager

@@ -20,10 +20,27 @@ from restem.taxonomy import DEFAULT_CLASSES as CLASSES
 
 Converted = TypeVar("Converted")
 
-Layout = Literal["songs", "song-folders", "classes", "table"]
+Layout = Literal[
+    "songs", "tracks", "song-folders", "classes", "flat", "table", "msst-csv", "musdb18", "moisesdb", "medleydb",
+    "slakh", "audiofolder", "dsd100", "ccmixter", "ikala", "urmp", "guitarset", "stemgmd",
+]  # fmt: skip
 
 DatasetPath = Annotated[Path, Parameter(help="The folder of the dataset, or its CSV.")]
 RunPath = Annotated[Path, Parameter(help="The folder of the run.")]
+MetadataOption = Annotated[
+    Path | None,
+    Parameter(help="What describes the audio, if it lies elsewhere: a CSV of stems, or MedleyDB's folder of metadata."),
+]
+Moved = Annotated[
+    Path | None, Parameter(name="--dataset", help="Where the run's dataset is now, if it has moved since.")
+]
+Splits = Annotated[
+    str | None,
+    Parameter(
+        help="Which splits to use, as train,valid; `all`, or `none` for songs without one. By default test and omitted "
+        "are not learned from, and test is evaluated on."
+    ),
+]
 LayoutOption = Annotated[Layout | None, Parameter(help="How the dataset lies on disk; by default this is detected.")]
 Classes = Annotated[
     str,

@@ -16,15 +16,18 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    MetadataOption,
+    Moved,
     Only,
     RefineArguments,
     RunPath,
     Seed,
+    Splits,
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_stems, open_stems_aloud, progress_bars, say, terminal
-from restem.errors import RestemError
+from restem.cli.shared import open_run_at, open_stems, open_stems_aloud, progress_bars, say, terminal
+from restem.errors import RestemError, UsageError
 from restem.wording import counted
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
@@ -72,9 +75,16 @@ def scan(
     /,
     *,
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     csv: Annotated[
         Path | None, Parameter(help="Also write a table to this file: a row per stem or skipped file.")
+    ] = None,
+    draft: Annotated[
+        Path | None,
+        Parameter(
+            help="Also write classes.yaml and stems.csv, with what was not understood, to this folder; edit them."
+        ),
     ] = None,
     workers: Workers = None,
 ) -> None:
@@ -83,11 +93,18 @@ def scan(
     Example: `restem scan my-stems --csv stems.csv`
     """
     from restem.cli.terminal import print_scan
+    from restem.dataset.draft import write_draft
     from restem.dataset.scan import ScanSummary, with_skipped
     from restem.dataset.scan import scan as scan_dataset
     from restem.files import written_aside
+    from restem.taxonomy import read_taxonomy
+    from restem.wording import counted
 
-    opened = open_stems(dataset, layout, taxonomy)  # what it holds is what is printed at the end
+    if draft is not None:
+        unknown = write_draft(dataset, draft, layout=layout, taxonomy=read_taxonomy(taxonomy), metadata=metadata)
+        say(f"A draft is in {draft}; {counted(unknown, 'file')} could not be understood. Edit it, and go on with")
+        say(f"  --metadata {draft / 'stems.csv'} --classes {draft / 'classes.yaml'}\n")
+    opened = open_stems(dataset, layout, taxonomy, metadata)  # what it holds is what is printed at the end
     if csv is not None:
         opened.check_outside(csv)
     with progress_bars() as progress:
@@ -96,6 +113,41 @@ def scan(
         with written_aside(csv) as aside:
             with_skipped(table, opened).write_csv(aside, float_precision=6)
     print_scan(ScanSummary.of(opened, table), table, opened, terminal())
+
+
+def errata(
+    dataset: DatasetPath,
+    /,
+    *,
+    apply: Annotated[
+        Path | None,
+        Parameter(
+            help="Write a CSV of all stems to this file, with right labels where they are known; for --metadata."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, Parameter(help="Also write the list, with its sources, to this file.")] = None,
+    layout: LayoutOption = None,
+    metadata: MetadataOption = None,
+) -> None:
+    """List the published errors of a public dataset that concern the stems at hand.
+
+    Example: `restem errata musdb18hq --apply corrected.csv`
+    """
+    from restem.cli.terminal import print_errata
+    from restem.dataset.errata import errata as errata_of_dataset
+    from restem.dataset.errata import write_corrected
+    from restem.files import written_aside
+
+    opened = open_stems(dataset, layout, DEFAULT_CLASSES, metadata)
+    table = errata_of_dataset(opened)
+    print_errata(table, terminal())
+    if csv is not None:
+        opened.check_outside(csv)
+        with written_aside(csv) as aside:
+            table.write_csv(aside)
+    if apply is not None:
+        count = write_corrected(opened, apply)
+        say(f"{apply} holds all stems, {count} of them with other labels: --metadata {apply}")
 
 
 def corrupt(
@@ -120,6 +172,7 @@ def corrupt(
         Literal["flac", "wav"], Parameter(help="What to write, with 24 bits; both are lossless.")
     ] = _CORRUPT["format"],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _CORRUPT["only"],
     workers: Workers = None,
@@ -132,7 +185,7 @@ def corrupt(
     from restem.dataset.corrupt import corrupt as corrupt_dataset
     from restem.dataset.corrupt import failures_and_notes
 
-    opened = open_stems_aloud(dataset, layout, taxonomy)
+    opened = open_stems_aloud(dataset, layout, taxonomy, metadata)
     with progress_bars() as progress:
         corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
@@ -152,7 +205,9 @@ def refine(
     *,
     out: Annotated[Path, Parameter(help="The folder of the run; started again, an interrupted run goes on.")],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
+    splits: Splits = None,
     settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
     device: Device = "auto",
     workers: Workers = None,
@@ -175,7 +230,7 @@ def refine(
     chosen = RefineSettings(**vars(settings))
     if chosen_encoder(chosen.encoder) is None and chosen.encoder == "auto":
         say(NO_ENCODER)
-    opened = open_stems_aloud(dataset, layout, taxonomy)
+    opened = open_stems_aloud(dataset, layout, taxonomy, metadata, splits, "learn")
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
@@ -193,6 +248,9 @@ def score(
     decisions: Annotated[
         Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
     ] = None,
+    known_errors: Annotated[
+        bool, Parameter(name="--errata", negative="", help="Instead of a truth: where published label errors are put.")
+    ] = False,
     as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
 ) -> None:
     """Compare the labels of a run with the truth, where it is known.
@@ -205,6 +263,14 @@ def score(
     from restem.runs.run import open_run
 
     opened = open_run(run)
+    if known_errors:
+        if truth is not None or decisions is not None or as_json is not None:
+            raise UsageError("`--errata` stands alone.")
+        from restem.cli.terminal import print_errata_score
+        from restem.evaluation.errata import score_errata
+
+        print_errata_score(score_errata(opened), terminal())
+        return
     if as_json is not None:
         opened.check_outside(as_json)
     result = score_run(opened, truth, decisions=decisions)
@@ -219,6 +285,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
 
@@ -226,7 +293,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(run, out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
 
 
 def review(
@@ -239,12 +306,19 @@ def review(
     import_decisions: Annotated[
         Path | None, Parameter(alias="--import", help="Add the decisions in this CSV, and do nothing else.")
     ] = None,
+    export_labels: Annotated[
+        Path | None, Parameter(help="Write what was found as label tracks, for Audacity or Reaper, to this folder.")
+    ] = None,
+    import_labels: Annotated[
+        Path | None, Parameter(help="Add the labels in this folder of label tracks that were added or moved.")
+    ] = None,
     person: Annotated[str, Parameter(help="Who decides; by default the user.", show_default=False)] = _REVIEW["person"],
     port: Annotated[int, Parameter(help="The port on this machine; 0 is any that is free.")] = _REVIEW["port"],
     browser: Annotated[bool, Parameter(help="Open the page in a browser.")] = _REVIEW["browser"],
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    moved: Moved = None,
     cache: Cache = None,
 ) -> None:
     """Listen to the doubtful stems of a run on a local page, and confirm or correct their labels.
@@ -252,14 +326,21 @@ def review(
     Example: `restem review run`
     """
     from restem.api import serve_review
+    from restem.runs import label_tracks
     from restem.runs import run as runs
 
     if import_decisions is not None:
         say(f"New decisions from {import_decisions}: {runs.import_decisions(run, import_decisions)}.")
     if export_decisions is not None:
         say(f"Decisions in {export_decisions}: {runs.export_decisions(run, export_decisions)}.")
-    if import_decisions is None and export_decisions is None:
-        serve_review(run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+    if import_labels is not None:
+        count = label_tracks.import_label_tracks(run, import_labels, person=person)
+        say(f"New decisions from {import_labels}: {count}.")
+    if export_labels is not None:
+        say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
+    if not (import_decisions or export_decisions or import_labels or export_labels):
+        opened = run if moved is None else open_run_at(run, moved)
+        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
 
 
 def export(
@@ -268,10 +349,12 @@ def export(
     /,
     *,
     layout: Annotated[
-        Literal["table", "classes", "songs"],
+        Literal[
+            "table", "classes", "songs", "musdb", "demucs", "open-unmix", "msst-1", "msst-2", "msst-3", "audiofolder"
+        ],
         Parameter(
-            help="table: all stems with their label sets, for restem. classes, songs: what MSST, Demucs and Open-Unmix "
-            "read, single-label stems only."
+            help="table: all stems with their label sets, for restem. classes, songs: the files of stems with one "
+            "label. The others: whole songs, as these programs read them."
         ),
     ] = _EXPORT["layout"],
     link: Annotated[Literal["symlink", "hard", "copy"], Parameter(help="How files get there.")] = _EXPORT["link"],
@@ -280,6 +363,7 @@ def export(
         Path | None,
         Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
     ] = None,
+    moved: Moved = None,
     device: Device = "auto",
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -290,7 +374,7 @@ def export(
 
     with progress_bars() as progress:
         summary = export_run(
-            run, out, layout=layout, link=link, licence=licence, split=split, device=device,
+            open_run_at(run, moved), out, layout=layout, link=link, licence=licence, split=split, device=device,
             progress=progress,
         )  # fmt: skip
     say(str(summary))

@@ -15,10 +15,13 @@ from restem.cli.options import (
     Device,
     LayoutOption,
     Licence,
+    MetadataOption,
+    Moved,
     Only,
     Overlap,
     Seed,
     Shifts,
+    Splits,
     TrainArguments,
     Workers,
     parse_names,
@@ -43,8 +46,11 @@ def train(
         Parameter(alias="--set", negative="", help="A parameter of the model, as width=96; may be repeated."),
     ] = None,
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _TRAIN["only"],
+    splits: Splits = None,
+    moved: Moved = None,
     device: Device = "auto",
     devices: Annotated[int | None, Parameter(help="How many GPUs; by default all.")] = None,
     nodes: Annotated[int, Parameter(help="How many machines.")] = _TRAIN["nodes"],
@@ -67,7 +73,7 @@ def train(
     chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
     with progress_bars() as progress:
         train_separator(
-            open_data(data, layout, taxonomy), out, chosen, cache=cache, device=device,
+            open_data(data, layout, taxonomy, metadata, splits, moved), out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, only=only, progress=progress,
         )  # fmt: skip
@@ -126,8 +132,10 @@ def evaluate(
     shifts: Shifts = _EVALUATE["shifts"],
     seed: Seed = _EVALUATE["seed"],
     layout: LayoutOption = None,
+    metadata: MetadataOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _EVALUATE["only"],
+    splits: Splits = None,
     device: Device = "auto",
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -141,7 +149,7 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    opened = open_stems_aloud(paths[-1], layout, taxonomy)
+    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate")
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=None if estimates else paths[0], estimates=estimates, out=out,

@@ -3,46 +3,94 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from restem.cli.options import parse_names
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from restem.dataset.splits import Purpose
     from restem.dataset.table import Dataset
     from restem.progress import Progress
     from restem.runs.run import Run
 
 
-def open_stems(path: Path, layout: str | None, classes: str) -> Dataset:
+def open_stems(path: Path, layout: str | None, classes: str, metadata: Path | None = None) -> Dataset:
     from restem.dataset.layouts import open_dataset
     from restem.taxonomy import read_taxonomy
 
-    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes))
+    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes), metadata=metadata)
 
 
-def open_stems_aloud(path: Path, layout: str | None, classes: str) -> Dataset:
-    """Opens a dataset, and says what of it is used and what is left out."""
+def open_stems_aloud(
+    path: Path,
+    layout: str | None,
+    classes: str,
+    metadata: Path | None = None,
+    splits: str | None = None,
+    purpose: Purpose | None = None,
+) -> Dataset:
+    """Opens a dataset, and says what of it is used and what is left out.
+
+    purpose: what the stems are wanted for, if that depends on their splits. splits: the splits that are wanted.
+    """
     from restem.dataset.usage import classes_without_stems, usage_lines
 
-    dataset = open_stems(path, layout, classes)
+    dataset = open_stems(path, layout, classes, metadata)
+    if purpose is not None:
+        dataset = _of_splits(dataset, splits, purpose)
     for line in usage_lines(dataset):
         say(line)
     if without := classes_without_stems(dataset):
         complain(f"No stem is labelled {' or '.join(without)}; `restem scan` lists what was left out.")
+    for note in dataset.notes:
+        complain(note)
     return dataset
 
 
-def open_data(path: Path, layout: str | None, classes: str) -> Dataset | Run:
-    """A run, if the folder holds one, or else a dataset; says what is in it."""
-    from restem.runs.run import DESCRIPTION_FILE, open_run
+def _of_splits(dataset: Dataset, splits: str | None, purpose: Purpose) -> Dataset:
+    """The stems of the splits that are wanted; says how many others there are."""
+    from restem.dataset.splits import choose_splits
+    from restem.wording import counted
+
+    chosen = choose_splits(dataset, parse_names(splits), purpose)
+    others = {
+        name: count for name, count in Counter(dataset.splits.values()).items() if name not in chosen.splits.values()
+    }
+    if others:
+        parts = ", ".join(f"{name or 'none'} ({counted(count, 'song')})" for name, count in others.items())
+        complain(f"Left out by split: {parts}; --splits chooses.")
+    return chosen
+
+
+def open_run_at(path: Path, moved: Path | None) -> Run:
+    """A run, and its dataset where it has been moved to."""
+    from restem.runs.run import open_run
+
+    run = open_run(path)
+    return run if moved is None else run.with_dataset(moved)
+
+
+def open_data(
+    path: Path,
+    layout: str | None,
+    classes: str,
+    metadata: Path | None = None,
+    splits: str | None = None,
+    moved: Path | None = None,
+) -> Dataset | Run:
+    """A run, if the folder holds one, or else what is to be learned of a dataset; says what is in it."""
+    from restem.runs.run import DESCRIPTION_FILE
     from restem.verdicts import count_verdicts
 
     if not (path / DESCRIPTION_FILE).exists():
-        return open_stems_aloud(path, layout, classes)
-    run = open_run(path)
+        return open_stems_aloud(path, layout, classes, metadata, splits, "learn")
+    run = open_run_at(path, moved)
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in count_verdicts(run.labels["verdict"]).items())
     say(f"{path}: the refined labels of {len(run.labels):,} stems ({verdicts}).")
     return run

@@ -29,6 +29,7 @@ from restem.wording import counted, decimal, label_set_text, printable, shortene
 if TYPE_CHECKING:
     from restem.dataset.scan import ScanSummary
     from restem.demo.demo import DemoResult
+    from restem.evaluation.errata import ErrataScore
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
     from restem.labelling.encoders.interface import EncoderCard
@@ -72,17 +73,24 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
     console.print(classes)
     console.print()
     for title, counts in (
+        ("splits", summary.splits),
+        ("bleed, by the metadata", summary.bleed),
+        ("licences", summary.licences),
         ("rates (Hz)", summary.rates_hz),
         ("channels", summary.channels),
         ("encodings", summary.encodings),
     ):
-        _line(console, f"{title}: " + ", ".join(f"{value} ({counted(n, 'stem')})" for value, n in counts.items()))
+        values = ", ".join(f"{printable(str(value))} ({counted(n, 'stem')})" for value, n in counts.items())
+        if values:
+            _line(console, f"{title}: {values}")
     noted = [f"{stem}: {note}" for stem, note in table.filter(pl.col("note") != "").select("stem", "note").iter_rows()]
     _line(
         console,
         f"silent: {summary.silent}   failed: {summary.failed}   used with a note: {len(noted)}   "
         f"skipped: {counted(len(dataset.skipped), 'file')}",
     )
+    for note in summary.notes:
+        _line(console, printable(note), "yellow")
     failed = table.filter(pl.col("error") != "")["error"].to_list()
     problems = [f"{item.path}: {item.reason}" for item in problems_first(dataset) if not item.expected]
     for title, lines in (("failed", failed), ("used with a note", noted), ("skipped", problems)):
@@ -285,6 +293,38 @@ def _difference(before: float, after: float) -> Text:
     change = round(after - before, 3)
     style = Style(color="green" if change > 0 else "red" if change < 0 else None, dim=change == 0)
     return Text(f"{change:+.3f}" if change else "0.000", style)
+
+
+def print_errata(table: pl.DataFrame, console: Console) -> None:
+    """Prints the published errors of a dataset's stems."""
+    if not len(table):
+        _line(console, "No error of these stems is known.")
+        return
+    shown = bare_table(f"{counted(len(table), 'published error')}, from {', '.join(table['dataset'].unique().sort())}")
+    for name in ("stem", "kind", "really holds", "when", "note"):
+        shown.add_column(name, overflow="fold")
+    for row in table.iter_rows(named=True):
+        holds = label_set_text(row["labels"]) if row["kind"] == "label" else ""
+        note = row["note"] + ("" if row["certain"] else " (not certain)")
+        shown.add_row(*(Text(printable(text)) for text in (row["stem"], row["kind"], holds, row["time"], note.strip())))
+    console.print(shown)
+
+
+def print_errata_score(score: ErrataScore, console: Console) -> None:
+    """Prints where known label errors are among the stems of a run, sorted by quality."""
+    table = bare_table(f"Stems whose labels are known to be wrong, of {counted(score.stems, 'stem')}")
+    table.add_column("place", justify="right")
+    table.add_column("quality", justify="right")
+    for name in ("verdict", "stem", "given", "true", "refined"):
+        table.add_column(name, overflow="fold")
+    for row in score.found.iter_rows(named=True):
+        sets = (label_set_text(row[name]) for name in ("given", "true", "refined"))
+        stem = Text(printable(row["stem"]))
+        table.add_row(f"{row['place']:,}", f"{row['quality']:.3f}", row["verdict"], stem, *sets)
+    console.print(table)
+    _line(
+        console, f"Corrected: {score.corrected} of {len(score.found)}.   AUROC of 1 - quality: {decimal(score.auroc)}"
+    )
 
 
 def print_evaluation(evaluation: Evaluation, console: Console, against: pl.DataFrame | None = None) -> None:

@@ -1,6 +1,6 @@
 """Makes a noisy copy of a clean dataset, with the true label sets of its stems.
 
-    OUT/<song>/<class>.<ext>   the corrupted stems (layout `songs`)
+    OUT/<song>/<class>.<ext>   the corrupted stems (layout `songs`), below a folder for the split if there is one
     OUT/truth.csv              song,stem,given,true: `true` is the set of classes that sound in the stem
     OUT/truth_segments.csv     kind `partial` only: song,stem,class,start_s,end_s, one row per stretch of a source in a
                                stem that it does not belong to (sources that sound throughout are not listed)
@@ -45,6 +45,7 @@ from restem.taxonomy import Taxonomy
 from restem.working import alone_in
 
 DESCRIPTION_FILE = "corrupt.json"
+_BESIDE_SONGS = (DESCRIPTION_FILE, TRUTH_FILE, SEGMENTS_TRUTH_FILE)
 LOSSLESS_EXTENSIONS = ("flac", "wav")
 
 _PROGRESS_FOLDER = ".corrupt"
@@ -156,9 +157,12 @@ def corrupt(
             return out  # another process has finished it meanwhile
         record.note()
         jobs = []
-        for number, (song, folder) in enumerate(song_folders(dataset.songs).items()):
+        splits = dataset.splits
+        for number, (song, name) in enumerate(song_folders(dataset.songs, _BESIDE_SONGS).items()):
             done = out / _PROGRESS_FOLDER / f"{number}.json"
-            jobs.append(_Job(dataset.root, dataset.taxonomy, out, folder, plan[song], extension, done))
+            split = splits[song]
+            folder = f"{split}/{name}" if split and not name.startswith(f"{split}/") else name
+            jobs.append(_Job(dataset.root, dataset.taxonomy, out, name, folder, plan[song], extension, done))
         results: list[dict[str, Any]] = [{}] * len(jobs)
         report = stage(progress, "corrupting")
         for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
@@ -178,11 +182,12 @@ def failures_and_notes(out: Path | str) -> tuple[dict[str, str], dict[str, str]]
 
 @dataclass(frozen=True)
 class _Job:
-    """One song to be written: `folder` is its path below `out`, `record` the file that marks it finished."""
+    """One song to be written: `folder` is its path below `out`, with its split; `record` marks it as finished."""
 
     root: Path
     taxonomy: Taxonomy
     out: Path
+    song: str
     folder: str
     stems: tuple[NoisyStem, ...]
     extension: str
@@ -243,16 +248,16 @@ def _written(job: _Job) -> dict[str, Any]:
                 true |= part.source.given
             sounds.append(Sound(job.root / part.source.path, part.source.stream, found.info, part.gain, span_s))
             if span_s:
-                stretches.append((job.folder, path, next(iter(part.source.given)), *span_s))
+                stretches.append((job.song, path, next(iter(part.source.given)), *span_s))
         check_summable(sounds)
         sums.append((job.out / path, sounds))
-        truth.append((job.folder, path, stem.given, job.taxonomy.format(true)))
+        truth.append((job.song, path, stem.given, job.taxonomy.format(true)))
 
     # Lossy sources may decode above full scale on their own; knowing it beforehand saves writing the song twice.
     alone = [measured[stem.parts[0].source].peak for stem in job.stems if len(stem.parts) == 1]
     gain = _write_sums(sums, _gain_for(max(alone, default=0.0)))
     notes = {source.name: found.note for source, found in measured.items() if found.note}
-    return {"song": job.folder, "gain": gain, "truth": truth, "stretches": stretches, "notes": notes}
+    return {"song": job.song, "gain": gain, "truth": truth, "stretches": stretches, "notes": notes}
 
 
 def _earlier_result(job: _Job) -> dict[str, Any] | None:

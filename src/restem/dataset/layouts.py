@@ -1,50 +1,80 @@
-"""Opens a folder or CSV as a dataset: detects which of the four layouts it has, and lists its stems.
+"""Opens a folder or CSV as a dataset: detects how it lies on disk, and lists its stems.
 
-    songs           root/Song A/vocals.wav                 MUSDB18-HQ, SDXDB23, MSST type 1
-                    root/train/Song A/vocals.wav           songs may lie deeper
-                    root/train/Song A.stem.mp4             MUSDB18: one file per song, one stream per stem
-    song-folders    root/Song A/vocals/lead.wav            MoisesDB
-    classes         root/vocals/anything.wav               MSST type 2
-    table           root/stems.csv                         path,labels[,song]
-
-A song is named after the path of its folder (`train/Song A`). The layout `classes` has no songs: there, files that have
-the same path below their class folders (`vocals/a.wav`, `drums/a.flac`) are taken as one song, `a`, because that is
-what a dataset of songs becomes when it is sorted by class; if two unrelated stems are taken as one song, they only stay
-together in a fold.
+`LAYOUTS` holds all layouts that are known, those of public datasets first. What a file holds is decided in
+`restem.dataset.reading`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from restem.dataset.stems_csv import find_table, read_table
-from restem.dataset.table import UNKNOWN_CLASS, Dataset, Skipped, Stem, natural_order
-from restem.dataset.walk import AudioFile, Found, walk
+from restem.dataset.known_songs import with_known_facts
+from restem.dataset.notes import notes_on
+from restem.dataset.reading import named
+from restem.dataset.reading.containers import count_containers, read_containers
+from restem.dataset.reading.conventions import CONVENTIONS
+from restem.dataset.reading.flat import read_flat
+from restem.dataset.reading.interface import Item, Layout
+from restem.dataset.reading.listed import MSST_COLUMNS, count_audiofolder, read_audiofolder, read_msst_csv
+from restem.dataset.reading.medleydb import count_medleydb, read_medleydb
+from restem.dataset.reading.moisesdb import count_moisesdb, read_moisesdb
+from restem.dataset.reading.slakh import count_slakh, read_slakh
+from restem.dataset.splits import Purpose, choose_splits, with_development_set
+from restem.dataset.stems_csv import REQUIRED_COLUMNS, find_table, header_of, read_table
+from restem.dataset.table import Dataset, Skipped, Stem, natural_order, split_stem_name
+from restem.dataset.walk import Found, walk
 from restem.errors import DatasetError, UsageError
-from restem.taxonomy import Taxonomy, normalise
+from restem.taxonomy import Taxonomy
 
-LAYOUTS: Mapping[str, str] = {
-    "songs": "song/<class>.<ext>",
-    "song-folders": "song/<class>/<anything>.<ext>",
-    "classes": "<class>/<anything>.<ext>",
-    "table": "a CSV with the columns path,labels[,song]",
+TABLE, MSST_CSV = "table", "msst-csv"
+
+# How stems lie on disk, in the layouts whose names say the classes: one of these is chosen by the number of files.
+_NAMED: Mapping[str, str] = {
+    named.SONGS: "song/<class>.<ext>",
+    named.TRACKS: "song/<track name>.<ext>",
+    named.SONG_FOLDERS: "song/<class>/<anything>.<ext>",
+    named.CLASSES: "<class>/<anything>.<ext>",
+    named.FLAT: "song - <class>.<ext>, or song_<class>.<ext>, all in one folder",
+}
+_LISTED: Mapping[str, str] = {
+    TABLE: "a CSV with the columns path,labels[,song]",
+    MSST_CSV: "a CSV with the columns instrum,path",
+}
+# Layouts of public datasets: the first that explains most of the audio files is chosen.
+_PUBLIC: Mapping[str, Layout] = {
+    "musdb18": Layout("song.stem.mp4, one audio stream per stem", count_containers, read_containers),
+    "moisesdb": Layout("song/data.json, song/<stem>/<id>.wav", count_moisesdb, read_moisesdb),
+    "medleydb": Layout("song/song_STEMS/song_STEM_01.wav, song_METADATA.yaml", count_medleydb, read_medleydb),
+    "slakh": Layout("song/metadata.yaml, song/stems/S00.flac", count_slakh, read_slakh),
+    "audiofolder": Layout("metadata.csv or .jsonl with file_name and a class", count_audiofolder, read_audiofolder),
+    **{name: Layout(one.tree, one.count, one.read) for name, one in CONVENTIONS.items()},
+}
+_READERS: Mapping[str, Callable[[Found, Taxonomy], Iterable[Item]]] = {
+    named.SONGS: named.read_songs,
+    named.TRACKS: named.read_songs,
+    named.SONG_FOLDERS: named.read_song_folders,
+    named.CLASSES: named.read_classes,
+    named.FLAT: read_flat,
+    **{name: layout.read for name, layout in _PUBLIC.items()},
 }
 
-# Stream 0 of a MUSDB18 `.stem.mp4` is the mixture; https://sigsep.github.io/datasets/musdb.html
-MUSDB_STREAMS: Mapping[int, str] = {1: "drums", 2: "bass", 3: "other", 4: "vocals"}
-
-MIXTURE = "the mixture, not a stem"
-
-_MIXTURE_NAMES = frozenset(
-    {"mixture", "mix", "accompaniment", "instrumental", "instrumentals", "no vocals", "karaoke", "minus one"}
-)
+LAYOUTS: Mapping[str, str] = {**_NAMED, **_LISTED, **{name: layout.tree for name, layout in _PUBLIC.items()}}
+"""Layout -> where its stems lie."""
 
 # The layout with the second most files is ignored up to this share of the first one's; above it, the user must choose.
 _AMBIGUOUS_SHARE = 0.5
 
 
-def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxonomy | None = None) -> Dataset:
+def open_dataset(
+    path: Path | str,
+    *,
+    layout: str | None = None,
+    taxonomy: Taxonomy | None = None,
+    metadata: Path | str | None = None,
+) -> Dataset:
     """Lists the stems of a dataset. Nothing is decoded, and nothing is written.
 
     Parameters
@@ -52,9 +82,12 @@ def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxon
     path
         A folder, or a CSV with the columns `path,labels`.
     layout
-        `songs`, `song-folders`, `classes` or `table`; by default it is detected.
+        One of `LAYOUTS`, as `songs`; by default it is detected.
     taxonomy
         The classes and their aliases; by default vocals, drums, bass and other.
+    metadata
+        What describes the audio, if it lies elsewhere: a CSV of stems whose paths are relative to `path`, or the folder
+        of MedleyDB's metadata.
 
     Returns
     -------
@@ -64,7 +97,7 @@ def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxon
     Raises
     ------
     DatasetError
-        When `path` is missing, holds no stems or could be read in two ways, and for a table with a fault.
+        When `path` or `metadata` is missing, holds no stems or could be read in two ways, and for a table with a fault.
     UsageError
         For a layout that does not exist.
 
@@ -80,55 +113,127 @@ def open_dataset(path: Path | str, *, layout: str | None = None, taxonomy: Taxon
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"There is no layout {layout!r}; use one of {', '.join(LAYOUTS)}.")
     if root.suffix.lower() == ".csv" and root.is_file():
-        if layout not in (None, "table"):
-            raise DatasetError(f"{root}: is a table, not a folder of the layout {layout!r}; leave out `layout`.")
-        return Dataset(root.parent, "table", taxonomy, _in_order(read_table(root, taxonomy)))
+        return _open_list(root.parent, root, layout, taxonomy)
     if not root.is_dir():
         what = "is neither a folder nor a CSV" if root.exists() else "no such folder"
         raise DatasetError(f"{root}: {what}; give the folder that holds the songs, or a CSV with path,labels.")
+    described_in = Path(metadata).expanduser().absolute() if metadata is not None else None
+    if described_in is not None and not described_in.exists():
+        raise DatasetError(f"{described_in}: no such metadata; give a CSV or a folder.")
+    if described_in is not None and described_in.is_file():
+        return _open_list(root, described_in, layout, taxonomy)
 
-    found = walk(root)
-    if layout == "table" or layout is None:
-        table = find_table(root, found.tables)
-        if table is not None:
-            return Dataset(root, "table", taxonomy, _in_order(read_table(root / table, taxonomy)))
-        if layout == "table":
-            raise DatasetError(f"{root}: holds no CSV with the columns path,labels; give the CSV's own path.")
+    found = walk(root, described_in)
+    if layout in (None, *_LISTED):
+        listing = _find_list(root, found, layout)
+        if listing is not None:
+            return _open_list(root, listing, layout, taxonomy, found)
     if not found.audio:
         raise DatasetError(f"{root}: holds no audio files; give the folder that holds the songs.")
     layout = layout or _detect(root, found, taxonomy)
-    stems, skipped = _read_layout(layout, found, taxonomy)
-    if not stems:
+    dataset = _dataset(root, layout, taxonomy, _READERS[layout](found, taxonomy), found.skipped)
+    if not dataset.stems:
         raise DatasetError(_nothing_recognised(root, found, taxonomy, layout))
-    if layout == "songs":
-        _check_extensions(root, stems)
-    skipped.sort(key=lambda item: (natural_order(item.path), item.path))
-    return Dataset(root, layout, taxonomy, _in_order(stems), tuple(skipped))
+    if layout in (named.SONGS, named.TRACKS):
+        _check_extensions(root, dataset.stems)
+    return dataset
 
 
-def opened_dataset(dataset: Dataset | Path | str) -> Dataset:
-    """`dataset` itself, or the one at this path; raises as `open_dataset` does."""
+def opened_dataset(dataset: Dataset | Path | str, purpose: Purpose | None = None) -> Dataset:
+    """`dataset` itself, or the one at this path; raises as `open_dataset` does.
+
+    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`.
+    """
     if isinstance(dataset, Path | str):
-        return open_dataset(dataset)
+        opened = open_dataset(dataset)
+        return choose_splits(opened, None, purpose) if purpose else opened
     if not isinstance(dataset, Dataset):
         raise UsageError(f"`dataset` must be a dataset or the path of one, not {dataset!r}.")
     return dataset
 
 
+def _dataset(
+    root: Path, layout: str, taxonomy: Taxonomy, items: Iterable[Item], skipped: Iterable[Skipped] = ()
+) -> Dataset:
+    """The dataset of what a reader says; stems are in dataset order, skipped files by name."""
+    stems, left_out = [], list(skipped)
+    for item in items:
+        if isinstance(item, Stem):
+            stems.append(item)
+        else:
+            left_out.append(item)
+    if layout not in _LISTED:
+        stems = _with_distinct_songs(with_development_set(stems))
+    if layout in (named.SONGS, "musdb18"):
+        stems = with_known_facts(stems, root.name)
+    stems.sort(key=_order)
+    left_out.sort(key=lambda item: (natural_order(item.path), item.path))
+    return Dataset(root, layout, taxonomy, tuple(stems), tuple(left_out), tuple(notes_on(stems)))
+
+
+def _order(stem: Stem) -> tuple:
+    """By song, then path, numbers by value, ignoring case except to break ties."""
+    return natural_order(stem.song), stem.song, natural_order(stem.path), stem.path, abs(stem.stream or 0)
+
+
+def _with_distinct_songs(stems: list[Stem]) -> list[Stem]:
+    """The stems; where songs of two splits have the same name, all songs are named after their split as well."""
+    splits: dict[str, str] = {}
+    if all(splits.setdefault(stem.song, stem.split) == stem.split for stem in stems):
+        return stems
+    return [replace(stem, song=f"{stem.split}/{stem.song}" if stem.split else stem.song) for stem in stems]
+
+
+def _find_list(root: Path, found: Found, layout: str | None) -> Path | None:
+    """The CSV in the dataset's own folder that lists its stems; raises DatasetError where `layout` needs one."""
+    names = [path for path in found.metadata if path.lower().endswith(".csv") and "/" not in path]
+    table = find_table(root, names) if layout != MSST_CSV else None
+    if table is None and layout != TABLE:
+        table = next((name for name in sorted(names) if set(MSST_COLUMNS) <= header_of(root / name)), None)
+    if table is None and layout is not None:
+        columns = ",".join(REQUIRED_COLUMNS if layout == TABLE else MSST_COLUMNS)
+        raise DatasetError(f"{root}: holds no CSV with the columns {columns}; give the CSV's own path.")
+    return root / table if table is not None else None
+
+
+def _open_list(root: Path, path: Path, layout: str | None, taxonomy: Taxonomy, found: Found | None = None) -> Dataset:
+    """The dataset below `root` that a CSV lists; audio that was found and is not listed is skipped."""
+    if layout not in (None, *_LISTED):
+        raise DatasetError(f"{path}: is a table, not a folder of the layout {layout!r}; leave out `layout`.")
+    columns = header_of(path)
+    if layout is None:
+        layout = MSST_CSV if set(MSST_COLUMNS) <= columns and "labels" not in columns else TABLE
+    if layout == TABLE:
+        items: list[Item] = [*read_table(path, taxonomy, root)]
+    else:
+        items = list(read_msst_csv(path, root, taxonomy))
+    listed = {split_stem_name(item.path)[0] for item in items}
+    others: list[Skipped] = []
+    if found is not None:
+        unlisted = (Skipped(file.path, f"not listed in {path.name}") for file in found.audio if file.path not in listed)
+        others = [*unlisted, *(item for item in found.skipped if root / item.path != path)]
+    dataset = _dataset(root, layout, taxonomy, items, others)
+    if not dataset.stems:
+        raise DatasetError(
+            f"{path}: lists no stem of the classes {','.join(taxonomy.classes)}; name others with `taxonomy`."
+        )
+    return dataset
+
+
 def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
     """The layout that most audio files fit; raises DatasetError when none fits, or two fit about equally well."""
-    counts = dict.fromkeys(("songs", "song-folders", "classes"), 0)
-    for file in found.audio:
-        if file.holds_song:
-            counts["songs"] += len(MUSDB_STREAMS)
-        elif file.folders and taxonomy.match(file.folders[-1]) and len(file.folders) > 1:
-            # In `Song A/vocals/vocals.wav` the folder names the class: no song is called `vocals`.
-            counts["song-folders" if not taxonomy.match(file.folders[0]) else "classes"] += 1
-        elif file.folders and taxonomy.match(file.folders[0]):
-            counts["classes"] += 1
-        elif file.folders and taxonomy.match(file.base):
-            counts["songs"] += 1
-    (best, most), (second, fewer), _ = sorted(counts.items(), key=lambda item: -item[1])
+    if any(Path(path).name.startswith("openmic-2018") for path in found.metadata):
+        raise DatasetError(
+            f"{root}: is OpenMIC-2018, which holds mixtures with the instruments heard in them, not stems; "
+            "restem needs stems."
+        )
+    for name, layout in _PUBLIC.items():
+        if 2 * layout.fits(found, taxonomy) > len(found.audio):
+            return name
+    counts = Counter(named.count_fits(found, taxonomy))
+    by_name = named.SONGS if counts[named.SONGS] >= counts[named.TRACKS] else named.TRACKS
+    per_song = counts.pop(named.SONGS) + counts.pop(named.TRACKS)
+    (best, most), (second, fewer), *_ = Counter({by_name: per_song, **counts}).most_common()
     if most == 0:
         raise DatasetError(_nothing_recognised(root, found, taxonomy, None))
     if fewer > _AMBIGUOUS_SHARE * most:
@@ -139,67 +244,7 @@ def _detect(root: Path, found: Found, taxonomy: Taxonomy) -> str:
     return best
 
 
-def _read_layout(layout: str, found: Found, taxonomy: Taxonomy) -> tuple[list[Stem], list[Skipped]]:
-    readers: dict[str, Callable[[AudioFile, Taxonomy], Iterator[Stem | Skipped]]] = {
-        "songs": _in_songs,
-        "song-folders": _in_song_folders,
-        "classes": _in_classes,
-    }
-    stems: list[Stem] = []
-    skipped = list(found.skipped)
-    for file in found.audio:
-        for item in readers[layout](file, taxonomy):
-            if isinstance(item, Stem):
-                stems.append(item)
-            else:
-                skipped.append(item)
-    return stems, skipped
-
-
-def _in_songs(file: AudioFile, taxonomy: Taxonomy) -> Iterator[Stem | Skipped]:
-    if file.holds_song:
-        song = "/".join((*file.folders, file.base))
-        for stream, class_name in MUSDB_STREAMS.items():
-            name = taxonomy.match(class_name)
-            if name is None:
-                yield Skipped(f"{file.path}#{stream}", f"{class_name}: {UNKNOWN_CLASS}")
-            else:
-                yield Stem(song, file.path, frozenset({name}), stream)
-    elif not file.folders:
-        yield Skipped(file.path, "lies outside of any song folder")
-    elif name := taxonomy.match(file.base):
-        yield Stem("/".join(file.folders), file.path, frozenset({name}))
-    else:
-        yield Skipped(file.path, MIXTURE if _is_mixture(file) else UNKNOWN_CLASS)
-
-
-def _in_song_folders(file: AudioFile, taxonomy: Taxonomy) -> Iterator[Stem | Skipped]:
-    name = taxonomy.match(file.folders[-1]) if len(file.folders) > 1 else None
-    if name and not file.holds_song:
-        yield Stem("/".join(file.folders[:-1]), file.path, frozenset({name}))
-    elif _is_mixture(file):
-        yield Skipped(file.path, MIXTURE)
-    elif len(file.folders) < 2:
-        yield Skipped(file.path, "lies outside of any class folder of a song")
-    else:
-        yield Skipped(file.path, f"the folder {file.folders[-1]!r} is {UNKNOWN_CLASS}")
-
-
-def _in_classes(file: AudioFile, taxonomy: Taxonomy) -> Iterator[Stem | Skipped]:
-    name = taxonomy.match(file.folders[0]) if file.folders else None
-    if name and not file.holds_song:
-        yield Stem("/".join((*file.folders[1:], file.base)), file.path, frozenset({name}))
-    elif not file.folders:
-        yield Skipped(file.path, "lies outside of any class folder")
-    else:
-        yield Skipped(file.path, f"the folder {file.folders[0]!r} is {UNKNOWN_CLASS}")
-
-
-def _is_mixture(file: AudioFile) -> bool:
-    return normalise(file.base) in _MIXTURE_NAMES
-
-
-def _check_extensions(root: Path, stems: list[Stem]) -> None:
+def _check_extensions(root: Path, stems: Iterable[Stem]) -> None:
     """Raises DatasetError when a stem exists in two formats, as `vocals.wav` and `vocals.flac`.
 
     `vocals.wav` beside `vox.wav` or `vocals_2.wav` is fine: two stems of one class.
@@ -216,19 +261,11 @@ def _check_extensions(root: Path, stems: list[Stem]) -> None:
 
 def _nothing_recognised(root: Path, found: Found, taxonomy: Taxonomy, layout: str | None) -> str:
     audio = sorted(found.audio, key=lambda file: natural_order(file.path))
-    if layout != "classes" and all(not file.folders for file in audio) and any(taxonomy.match(f.base) for f in audio):
+    flat = all(not file.folders for file in audio)
+    if layout != named.CLASSES and flat and any(taxonomy.classify(file.base) for file in audio):
         return f"{root}: holds the stems of one song; give the folder that holds this song's folder."
     wanted = f"fits the layout {layout} ({LAYOUTS[layout]})" if layout else "is in a place named after a class"
     return (
         f"{root}: holds {len(audio)} audio files, such as {audio[0].path!r}, but none {wanted}.\n"
         f"The classes are {','.join(taxonomy.classes)}: add to them with `taxonomy`, or name aliases in its file."
     )
-
-
-def _in_order(stems: list[Stem]) -> tuple[Stem, ...]:
-    """The stems in dataset order: by song, then path, numbers by value, ignoring case except to break ties."""
-
-    def key(stem: Stem) -> tuple:
-        return natural_order(stem.song), stem.song, natural_order(stem.path), stem.path, stem.stream or 0
-
-    return tuple(sorted(stems, key=key))

@@ -25,6 +25,10 @@ SCAN_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "song": pl.String,
     "stem": pl.String,
     "given": pl.String,
+    "split": pl.String,
+    "instrument": pl.String,
+    "bleed": pl.String,
+    "licence": pl.String,
     "seconds": pl.Float64,
     "rate_hz": pl.Int64,
     "channels": pl.Int64,
@@ -54,11 +58,12 @@ def scan(
     Returns
     -------
     polars.DataFrame
-        One row per stem, in dataset order: `song,stem,given,seconds,rate_hz,channels,encoding,peak_db,level_db,silent,
-        note,error`. `peak_db` and `level_db` are the largest sample and the mean square relative to full scale;
-        `silent` says that no frame is above -70 dB. `note` says what is wrong with a stem that can be used all the
-        same, as `its last 0.50 s are missing`. `error` says why a stem cannot be decoded; all that would be measured is
-        null then. See `ScanSummary.of` for what it says about the whole.
+        One row per stem, in dataset order: `song,stem,given,split,instrument,bleed,licence,seconds,rate_hz,channels,
+        encoding,peak_db,level_db,silent,note,error`. `split` to `licence` are what the dataset states. `peak_db` and
+        `level_db` are the largest sample and the mean square relative to full scale; `silent` says that no frame is
+        above -70 dB. `note` says what is wrong with a stem that can be used all the same, as `its last 0.50 s are
+        missing`. `error` says why a stem cannot be decoded; all that would be measured is null then. See
+        `ScanSummary.of` for what it says about the whole.
 
     Raises
     ------
@@ -77,7 +82,10 @@ def scan(
     report = stage(progress, "decoding")
     for done, (index, found) in enumerate(Processes.of(workers).map_unordered(_look_at, jobs), start=1):
         stem = dataset.stems[index]
-        names = {"song": stem.song, "stem": stem.name, "given": dataset.taxonomy.format(stem.given)}
+        names = {
+            "song": stem.song, "stem": stem.name, "given": dataset.given_text(stem), "split": stem.split,
+            "instrument": stem.instrument, "bleed": stem.bleed, "licence": stem.licence,
+        }  # fmt: skip
         rows[index] = {**dict.fromkeys(SCAN_SCHEMA), **names, **found}
         report(done, len(jobs))
     return pl.DataFrame(rows, schema=SCAN_SCHEMA)
@@ -122,12 +130,16 @@ class ScanSummary:
         The duration of all stems.
     stems_per_class, seconds_per_class
         For each class, how many stems' given labels hold it, and their duration.
+    splits, bleed, licences
+        For each value that the dataset states, how many stems have it.
     rates_hz, channels, encodings
         For each value, how many stems have it.
     silent, failed
         How many stems hold no sound, and how many cannot be decoded.
     skipped
         For each reason, how many files are not stems.
+    notes
+        What should be known about the whole, see `Dataset.notes`.
 
     Examples
     --------
@@ -143,12 +155,16 @@ class ScanSummary:
     seconds: float
     stems_per_class: Mapping[str, int]
     seconds_per_class: Mapping[str, float]
+    splits: Mapping[str, int]
+    bleed: Mapping[str, int]
+    licences: Mapping[str, int]
     rates_hz: Mapping[int, int]
     channels: Mapping[int, int]
     encodings: Mapping[str, int]
     silent: int
     failed: int
     skipped: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -169,12 +185,16 @@ class ScanSummary:
             seconds=sum(seconds),
             stems_per_class=stems_per_class(dataset),
             seconds_per_class={name: sum(s for other, s in pairs if name == other) for name in classes},
+            splits=_counted(table["split"]),
+            bleed=_counted(table["bleed"]),
+            licences=_counted(table["licence"]),
             rates_hz=_counted(table["rate_hz"]),
             channels=_counted(table["channels"]),
             encodings=_counted(table["encoding"]),
             silent=int(table["silent"].sum()),
             failed=int((table["error"] != "").sum()),
             skipped=left_out(dataset),
+            notes=dataset.notes,
         )
 
     def __repr__(self) -> str:
@@ -187,4 +207,5 @@ class ScanSummary:
 
 
 def _counted(column: pl.Series) -> dict[Any, int]:
-    return dict(Counter(column.drop_nulls().to_list()).most_common())
+    """The values of a column that say something, with their number, the most frequent first."""
+    return dict(Counter(value for value in column.drop_nulls() if value != "").most_common())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 from restem.content import sample_digest
 from restem.errors import DatasetError
 from restem.notebook import html_table
-from restem.taxonomy import LabelSet, Taxonomy
+from restem.taxonomy import UNKNOWN, LabelSet, Taxonomy
 from restem.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+STATED = ("split", "instrument", "bleed", "licence")
+"""What a dataset may state about a stem: fields of `Stem`, which every table carries on."""
+
+
 @dataclass(frozen=True)
 class Stem:
-    """One audio stream of a song, with the labels it was given.
+    """One audio stream or channel of a song, with the labels it was given and what the dataset says about it.
 
     Attributes
     ----------
@@ -31,25 +36,49 @@ class Stem:
     path
         The file, relative to the dataset's root, with `/`.
     given
-        The classes it was given as labels.
+        The classes it was given as labels; none where nobody knows what it holds.
     stream
-        The audio stream, for a file that holds several.
+        The audio stream, for a file that holds several; -1, -2, ... is the first, second, ... channel of a file of
+        which each channel is a stem.
+    split
+        `train`, `valid`, `test`, another part of the dataset, or empty.
+    instrument
+        What the dataset's metadata or the file's name call it.
+    bleed
+        Whether other instruments can be heard in it, as the metadata say: `yes`, `no` or empty.
+    licence
+        As the dataset states it, or empty.
+    unknown
+        Whether nobody knows what it holds: it is scored, but not learned from.
 
     Examples
     --------
-    >>> restem.open_dataset("my-stems").stems[0]
-    Stem(song='Song 1', path='Song 1/bass.wav', given=frozenset({'bass'}), stream=None)
+    >>> stem = restem.open_dataset("my-stems").stems[0]
+    >>> stem.song, stem.path, set(stem.given)
+    ('Song 1', 'Song 1/bass.wav', {'bass'})
     """
 
     song: str
     path: str
     given: LabelSet
     stream: int | None = None
+    split: str = ""
+    instrument: str = ""
+    bleed: str = ""
+    licence: str = ""
+    unknown: bool = False
 
     @property
     def name(self) -> str:
-        """What the column `stem` of every table holds: the path, and `#2` for stream 2 of a file with several."""
-        return self.path if self.stream is None else f"{self.path}#{self.stream}"
+        """What the column `stem` of every table holds: the path, then `#2` for stream 2, `:L` for the left channel."""
+        if self.stream is None:
+            return self.path
+        return f"{self.path}#{self.stream}" if self.stream >= 0 else f"{self.path}:{channel_name(self.stream)}"
+
+    @property
+    def channel(self) -> str:
+        """`L` or `R` (`3`, `4`, ... for further ones) where one channel of the file is the stem, else empty."""
+        return channel_name(self.stream) if self.stream is not None and self.stream < 0 else ""
 
 
 UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
@@ -83,13 +112,15 @@ class Dataset:
     root
         The folder; it is never written to.
     layout
-        How the stems lie in it: `songs`, `song-folders`, `classes` or `table`.
+        How the stems lie in it, as `songs` or `moisesdb`.
     taxonomy
         The classes that stems are labelled with.
     stems
         The stems, in dataset order.
     skipped
         The files that are not stems, and why.
+    notes
+        What should be known about the whole, one sentence each.
 
     Examples
     --------
@@ -105,6 +136,7 @@ class Dataset:
     taxonomy: Taxonomy
     stems: tuple[Stem, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.stems)
@@ -119,11 +151,15 @@ class Dataset:
 
     @property
     def table(self) -> pl.DataFrame:
-        """The stems as a data frame `song,stem,given`, one row per stem; `given` is a label set as `bass+drums`."""
+        """The stems as a data frame `song,stem,given`, one row per stem; `given` is as `bass+drums`, `?` if unknown."""
         import polars as pl
 
-        rows = [(stem.song, stem.name, self.taxonomy.format(stem.given)) for stem in self.stems]
+        rows = [(stem.song, stem.name, self.given_text(stem)) for stem in self.stems]
         return pl.DataFrame(rows, schema=dict.fromkeys(("song", "stem", "given"), pl.String), orient="row")
+
+    def given_text(self, stem: Stem) -> str:
+        """The labels of a stem as they are written in tables."""
+        return UNKNOWN if stem.unknown else self.taxonomy.format(stem.given)
 
     def file(self, stem: Stem) -> Path:
         """The file of a stem."""
@@ -134,13 +170,39 @@ class Dataset:
         """The songs, each once, in dataset order."""
         return tuple(dict.fromkeys(stem.song for stem in self.stems))
 
+    @property
+    def splits(self) -> dict[str, str]:
+        """Song -> its split, empty where it has none."""
+        return {stem.song: stem.split for stem in self.stems}
+
+    def stated(self) -> dict[str, dict[str, str]]:
+        """Stem name -> what the dataset states about it, `STATED`; without what is empty."""
+        return {
+            stem.name: facts
+            for stem in self.stems
+            if (facts := {name: value for name in STATED if (value := getattr(stem, name))})
+        }
+
+    def in_splits(self, splits: Collection[str]) -> Dataset:
+        """The dataset with the stems of these splits alone; the empty name stands for stems without a split."""
+        stems = tuple(stem for stem in self.stems if stem.split in splits)
+        others = tuple(
+            Skipped(stem.name, f"of the split {stem.split or 'none'}")
+            for stem in self.stems
+            if stem.split not in splits
+        )
+        return replace(self, stems=stems, skipped=(*self.skipped, *others))
+
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset, which is never written to."""
         check_outside(self.root, *paths)
 
     def with_labels(self, labels: Mapping[str, LabelSet]) -> Dataset:
         """The dataset with other given labels; `labels` maps stem names to label sets, stems it lacks stay."""
-        stems = tuple(replace(stem, given=labels.get(stem.name, stem.given)) for stem in self.stems)
+        stems = tuple(
+            replace(stem, given=labels[stem.name], unknown=False) if stem.name in labels else stem
+            for stem in self.stems
+        )
         return replace(self, stems=stems)
 
     def fingerprint(self) -> str:
@@ -206,10 +268,22 @@ def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def split_stem_name(name: str) -> tuple[str, int | None]:
-    """The path and the audio stream of a `Stem.name`: the inverse of that property."""
+    """The path and the audio stream or channel of a `Stem.name`: the inverse of that property."""
     if match := re.fullmatch(r"(.+\.(?:mp4|m4a))#(\d+)", name, re.IGNORECASE | re.DOTALL):
         return match[1], int(match[2])
+    if match := re.fullmatch(r"(.+\.\w+):(L|R|[3-9])", name, re.DOTALL):
+        return match[1], -1 - "LR3456789".index(match[2])
     return name, None
+
+
+def channel_name(stream: int) -> str:
+    """How the channel of the stream -1, -2, ... is written: L, R, 3, 4, ... up to 9."""
+    return "LR3456789"[-1 - stream]
+
+
+def nfc(text: str) -> str:
+    """`text` in Unicode NFC, in which names are compared: a Mac writes `é` in file names as two characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def check_outside(root: Path, *paths: Path | str) -> None:

@@ -55,7 +55,9 @@ def problems_first(dataset: Dataset) -> list[Skipped]:
 
 
 def _rank(item: Skipped) -> int:
-    return 2 if item.expected else int(item.reason.startswith("not audio"))
+    if item.expected or item.reason.startswith("of the split"):
+        return 2
+    return int(item.reason.startswith("not audio"))
 
 
 def check_mixtures(dataset: Dataset, only: bool) -> None:

@@ -11,7 +11,13 @@ from restem.audio.reader import EXTENSIONS
 from restem.dataset.table import Skipped, check_relative
 from restem.errors import DatasetError
 
-STEM_CONTAINER = ".stem.mp4"
+STEM_CONTAINERS = (".stem.mp4", ".stem.m4a")
+METADATA_EXTENSIONS = frozenset({".csv", ".json", ".jsonl", ".yaml", ".yml"})
+
+# Audio that is not decoded, so that its reason says what to do. Raw AAC states no length.
+_OTHER_AUDIO = frozenset(
+    {".aac", ".ac3", ".amr", ".ape", ".dsf", ".mka", ".mkv", ".mov", ".mpc", ".ra", ".tta", ".webm", ".wma"}
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class AudioFile:
     """An audio file found by `walk`.
 
     path: relative to the walked folder, with `/`. folders: the names of the folders above it. base: the file name
-    without its extension (without `.stem.mp4` where it ends with that).
+    without its extension (without all of `.stem.mp4` where it ends with that).
     """
 
     path: str
@@ -28,20 +34,26 @@ class AudioFile:
 
     @property
     def holds_song(self) -> bool:
-        """Whether the file is a whole song, its stems being audio streams (MUSDB18's `.stem.mp4`)."""
-        return self.path.lower().endswith(STEM_CONTAINER)
+        """Whether the file is a whole song, its stems being audio streams (`.stem.mp4`, `.stem.m4a`)."""
+        return self.path.lower().endswith(STEM_CONTAINERS)
 
 
 @dataclass
 class Found:
-    """What `walk` found; tables are the CSV files that lie directly in the folder."""
+    """What `walk` found in the folder `root`.
 
+    metadata: the paths of files that may describe the audio, see `METADATA_EXTENSIONS`; they are in `skipped` as well.
+    described_in: a folder or file elsewhere that describes it, if one was named.
+    """
+
+    root: Path
+    described_in: Path | None = None
     audio: list[AudioFile] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
+    metadata: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def walk(root: Path) -> Found:
+def walk(root: Path, described_in: Path | None = None) -> Found:
     """Visits every file below `root` once.
 
     Links to files and folders are followed, but no folder is entered twice, so a link that leads back up is not
@@ -49,7 +61,7 @@ def walk(root: Path) -> Found:
     `Skipped`.
     Raises DatasetError when `root` itself cannot be read.
     """
-    found = Found()
+    found = Found(root, described_in)
     entered: dict[tuple[int, int], str] = {}
     waiting: list[tuple[str, ...]] = [()]
     linked: list[tuple[str, ...]] = []
@@ -103,12 +115,16 @@ def _sort_in(
         if ("\\" in path or ":" in path) and not _usable_in_tables(path):
             found.skipped.append(Skipped(path, "its path would lead elsewhere on Windows; rename it"))
             return
-        cut = len(STEM_CONTAINER) if entry.name.lower().endswith(STEM_CONTAINER) else len(extension)
+        cut = len(STEM_CONTAINERS[0]) if entry.name.lower().endswith(STEM_CONTAINERS) else len(extension)
         found.audio.append(AudioFile(path, folders, entry.name[:-cut]))
     else:
-        if extension == ".csv" and not folders:
-            found.tables.append(path)
-        found.skipped.append(Skipped(path, f"not audio ({extension or 'no extension'})"))
+        if extension in METADATA_EXTENSIONS:
+            found.metadata.append(path)
+        if extension in _OTHER_AUDIO:
+            reason = f"audio that is not read ({extension}); convert it to WAV, FLAC or M4A"
+        else:
+            reason = f"not audio ({extension or 'no extension'})"
+        found.skipped.append(Skipped(path, reason))
 
 
 def _usable_in_tables(path: str) -> bool:

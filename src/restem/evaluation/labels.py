@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from restem.dataset.table import nfc
 from restem.dataset.truth import read_truth
 from restem.errors import DatasetError, RunError
 from restem.evaluation.metrics import Agreement, Flags, agreement, auroc, average_precision, ratio
@@ -169,9 +170,11 @@ def _finding(given: Flags, refined: Flags, true: Flags, quality: pl.Series) -> F
 
 def _in_order_of(labels: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     """The rows of `truth` in the order of `labels`, one for one."""
-    rows_of_run = {key: row for row, key in enumerate(zip(labels["song"], labels["stem"], strict=True))}
+    keys = ((nfc(song), nfc(stem)) for song, stem in zip(labels["song"], labels["stem"], strict=True))
+    rows_of_run = {key: row for row, key in enumerate(keys)}
     rows_of_truth: dict[int, int] = {}
     for truth_row, (song, stem) in enumerate(zip(truth["song"], truth["stem"], strict=True)):
+        song, stem = nfc(song), nfc(stem)
         run_row = rows_of_run.get((song, stem), rows_of_run.get((song, f"{song}/{stem}")))
         if run_row is None:
             raise RunError(

@@ -21,6 +21,7 @@ import polars as pl
 from scipy.stats import bootstrap
 
 from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
+from restem.dataset.stems_csv import as_spelled
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.sdr import SdrMeter
@@ -239,14 +240,17 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
     """Reads estimates from `folder/<song>/<class>.<ext>`; a `/` in a song's name is a subfolder, or was replaced."""
 
     def estimate(song: str, mixture: Blocks, rate_hz: int, channels: int) -> Blocks:
-        places = [folder / song, folder / safe_name(song), folder / song.replace("/", "_")]
+        names = [song, safe_name(song), song.replace("/", "_")]
+        places = [folder / (as_spelled(folder, name) or name) for name in names]
         place = next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
         if place is None:
             raise DatasetError(f"{folder / song}: no such folder of estimates.")
         found = _estimates_of_classes(place, dataset.taxonomy)
         needed = {name for stem in dataset.stems if stem.song == song for name in stem.given}
         if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
-            raise DatasetError(f"{place}: holds no estimate of {missing[0]}.")
+            raise DatasetError(
+                f"{place}: holds no estimate of {missing[0]}; to measure the others alone, name them with `taxonomy`."
+            )
         with ExitStack() as files:
             audio = {name: files.enter_context(open_audio(path)) for name, path in found.items()}
             for name, one in audio.items():

@@ -28,7 +28,7 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
     active_seconds = (features.segments.active_frames * features.store.settings.hop_s).tolist()
     rows: list[tuple[object, ...]] = []
     for index, stem in enumerate(dataset.stems):
-        given = taxonomy.format(stem.given)
+        given = dataset.given_text(stem)
         row = position.get(index)
         if row is None:
             rows.append((stem.song, stem.name, given, given, "failed", None, *([None] * (len(taxonomy) + 2))))
@@ -43,6 +43,8 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
         scores = outcome.probabilities[row].tolist()
         quality = float(outcome.quality[row])
         verdict = outcome.verdicts[row]
+        if stem.unknown:
+            verdict = "changed" if refined else "unsure"
         rows.append((stem.song, stem.name, given, refined, verdict, quality, *scores, seconds[row], active_s))
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 
@@ -93,6 +95,7 @@ def describe_run(
             "stems": len(dataset),
             "left_out": left_out(dataset),
             "unclassed": sum(item.unclassed for item in dataset.skipped),
+            "stated": dataset.stated(),
         },
         "versions": {
             "restem": __version__,

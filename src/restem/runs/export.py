@@ -5,6 +5,8 @@
     songs     OUT/<song>/<class>.<ext>                  Demucs, Open-Unmix, MSST type 1
     classes   OUT/<class>/<song>__<name>.<ext>          MSST type 2
 
+Where songs have a split, `songs` and `classes` lie below a folder for it.
+
 In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered; only a stem that is one
 stream of a `.stem.mp4` has to be decoded, to WAV.
 
@@ -30,14 +32,14 @@ import polars as pl
 from restem._version import __version__
 from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
-from restem.dataset.table import split_stem_name
+from restem.dataset.table import STATED, channel_name, split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.runs.links import LINKS, Link, decode_stream, link_file
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
-from restem.taxonomy import LabelSet
+from restem.taxonomy import UNKNOWN, LabelSet
 
 ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
@@ -67,7 +69,7 @@ class ExportSummary:
     """
 
     path: Path
-    layout: ExportLayout
+    layout: str
     written: int
     left_out: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -181,7 +183,7 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
     """The files to be exported, grouped by stem, and the number of stems left out for each reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
-    folders = song_folders(run.labels["song"])
+    folders, splits_of_songs = song_folders(run.labels["song"], (TABLE_FILE, MANIFEST_FILE)), run.splits
     names = Names()
     for row in run.labels.iter_rows(named=True):
         labels = run.taxonomy.parse(row["given" if row["verdict"] == "unsure" else "refined"])
@@ -192,15 +194,20 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
         path, stream = split_stem_name(row["stem"])
         base, extension = PurePosixPath(path).stem, PurePosixPath(path).suffix
         if stream is not None:
-            base, extension = f"{base.removesuffix('.stem')}-{stream}", ".wav"
+            part_name = str(stream) if stream >= 0 else channel_name(stream)
+            base, extension = f"{base.removesuffix('.stem')}-{part_name}", ".wav"
+        song, in_split = folders[row["song"]], splits_of_songs.get(row["song"], "")
+        # A song that is called like one of another split has the split in its name.
+        in_split = f"{safe_name(in_split)}/" if in_split else ""
+        below_split = song.removeprefix(in_split)
         # An estimate is a new file, whatever the format of its stem.
         for part in [frozenset({name}) for name in run.taxonomy.classes if name in labels] if splits else [labels]:
             class_name = run.taxonomy.format(part)
             own = f"{base}.{class_name}.estimate" if splits else base
             name = {
-                "table": f"{folders[row['song']]}/{safe_name(own)}",
-                "songs": f"{folders[row['song']]}/{class_name}",
-                "classes": f"{class_name}/{safe_name(row['song'] + '__' + own)}",
+                "table": f"{song}/{safe_name(own)}",
+                "songs": f"{in_split}{below_split}/{class_name}",
+                "classes": f"{in_split}{class_name}/{safe_name(below_split + '__' + own)}",
             }[layout]
             target = _take(names, layout, name, ".wav" if splits else extension)
             items.append(_Item(row, part, root / path, stream, target, estimate=splits))
@@ -223,13 +230,22 @@ def _why_not(verdict: str, labels: LabelSet, layout: ExportLayout) -> str:
     return "" if len(labels) == 1 else "several labels" if labels else "no label"
 
 
+def _labels_text(run: Run, item: _Item) -> str:
+    """The labels of a file in `stems.csv`: unknown ones of which nothing was found stay so."""
+    unknown = item.row["given"] == UNKNOWN and item.row["verdict"] == "unsure"
+    return UNKNOWN if unknown else run.taxonomy.format(item.labels)
+
+
 def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
     """The content of `stems.csv` in the layout `table`."""
     kept = ("song", "given", "verdict", "quality", *run.taxonomy.classes)
+    facts = [run.stated.get(item.row["stem"], {}) for item in items]
+    stated = [name for name in STATED if any(name in one for one in facts)]
     rows = [
-        {"path": item.target, "labels": run.taxonomy.format(item.labels), **{name: item.row[name] for name in kept}}
+        {"path": item.target, "labels": _labels_text(run, item), **{name: item.row[name] for name in kept}}
+        | {name: one.get(name, "") for name in stated}
         | ({"estimate": "yes" if item.estimate else ""} if any(item.estimate for item in items) else {})
-        for item in items
+        for item, one in zip(items, facts, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -254,6 +270,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
                 **({"estimate": run.taxonomy.format(item.labels)} if item.estimate else {}),
                 **{name: item.row[name] for name in ("song", "stem", "given", "refined", "verdict", "quality")},
                 "scores": {name: item.row[name] for name in run.taxonomy.classes},
+                **run.stated.get(item.row["stem"], {}),
             }
             for item in items
         ],

@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from restem.dataset.layouts import open_dataset
-from restem.dataset.table import Dataset, check_outside, content_hash
+from restem.dataset.layouts import opened_dataset
+from restem.dataset.table import STATED, Dataset, Stem, check_outside, content_hash, split_stem_name
 from restem.dataset.usage import missing_sound
 from restem.errors import DatasetError, RunError, TaxonomyError
 from restem.files import write_json, written_aside
@@ -34,7 +34,7 @@ from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
 from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions, wrong_range
 from restem.runs.tables import labels_schema, read_description, read_labels, read_segments, segments_schema
-from restem.taxonomy import Taxonomy
+from restem.taxonomy import UNKNOWN, Taxonomy
 from restem.verdicts import MEANINGS, count_verdicts
 from restem.wording import counted
 
@@ -118,6 +118,17 @@ class Run:
         return Path(self.description["dataset"]["root"])
 
     @property
+    def splits(self) -> Mapping[str, str]:
+        """Song -> its split, for the songs that have one."""
+        songs = zip(self.labels["song"], self.labels["stem"], strict=True)
+        return {song: facts["split"] for song, stem in songs if "split" in (facts := self.stated.get(stem, {}))}
+
+    @property
+    def stated(self) -> Mapping[str, Mapping[str, str]]:
+        """Stem name -> what the dataset states about it, see `Dataset.stated`."""
+        return self.description["dataset"].get("stated", {})
+
+    @property
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
@@ -140,6 +151,29 @@ class Run:
         count = int(self.description["dataset"].get("unclassed", 0))
         if count and not only:
             raise DatasetError(missing_sound(str(self.dataset_root), count))
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset as it was refined: the stems in `labels`, with their given labels."""
+        stems = []
+        for song, name, given in self.found.select("song", "stem", "given").rows():
+            path, stream = split_stem_name(name)
+            facts: dict[str, Any] = {key: self.stated.get(name, {}).get(key, "") for key in STATED}
+            labels = self.taxonomy.parse(given)
+            stems.append(Stem(song, path, labels, stream, unknown=given == UNKNOWN, **facts))
+        layout = str(self.description["dataset"].get("layout", ""))
+        return Dataset(self.dataset_root, layout, self.taxonomy, tuple(stems))
+
+    def with_dataset(self, root: Path | str) -> Run:
+        """The run with its dataset at another place; raises DatasetError when what is there is not the same."""
+        described = self.description["dataset"]
+        root = Path(root).expanduser().absolute()
+        there = replace(self.dataset, root=root)
+        if there.fingerprint() != described.get("fingerprint"):
+            raise DatasetError(
+                f"{root}: is not the dataset that {self.path} was made of; give the place it was moved to."
+            )
+        return replace(self, description={**self.description, "dataset": {**described, "root": str(root)}})
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""
@@ -192,9 +226,12 @@ def opened_run(run: Run | Path | str) -> Run:
 
 
 def opened_data(data: Dataset | Run | Path | str) -> Dataset | Run:
-    """`data` itself, or the run or dataset at this path; raises as `open_run` and `open_dataset` do."""
+    """`data` itself, or the run or dataset at this path; raises as `open_run` and `open_dataset` do.
+
+    Of a dataset at a path, the splits `test` and `omitted` are left out.
+    """
     if isinstance(data, Path | str):
-        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else open_dataset(data)
+        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else opened_dataset(data, "learn")
     return data
 
 
@@ -272,7 +309,14 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
         When the run cannot be read.
     """
     run = opened_run(run)
-    decisions = read_decisions(Path(path), run.taxonomy)
+    return add_decisions(run, read_decisions(Path(path), run.taxonomy), path)
+
+
+def add_decisions(run: Run, decisions: Sequence[Decision], path: Path | str) -> int:
+    """Adds those of `decisions` that are new, and rewrites `labels.csv`; returns how many were new.
+
+    path: where they were read. Raises DatasetError when one is about a stem that the run lacks.
+    """
     stems = {(song, stem): seconds for song, stem, seconds in run.found.select("song", "stem", "seconds").iter_rows()}
     if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:
         raise DatasetError(

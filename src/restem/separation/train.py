@@ -148,7 +148,9 @@ def train(
     Parameters
     ----------
     data
-        A dataset, with its given labels, or a run, with its refined ones; or the path of either.
+        A dataset, with its given labels, or a run, with its refined ones; or the path of either. Of a dataset at a
+        path, the splits `test` and `omitted` are left out. Songs of the split `valid`, or else those that MUSDB18 keeps
+        aside, are the ones to validate on, if there are any.
     out
         The folder of the separator.
     settings

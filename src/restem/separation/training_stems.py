@@ -12,7 +12,7 @@ makes the supervision less specific; a set with a class too few makes it wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,8 @@ import polars as pl
 from restem.audio.entries import Source
 from restem.audio.level import LEVEL_S, active_frames
 from restem.audio.pcm import PcmStore
+from restem.dataset.known_songs import kept_aside_in_musdb18
+from restem.dataset.splits import VALID
 from restem.dataset.table import Dataset, split_stem_name
 from restem.errors import DatasetError
 from restem.runs.run import Run
@@ -55,6 +57,7 @@ class TrainingStem:
     start_s: np.ndarray | None = None
     stop_s: np.ndarray | None = None
     scores: np.ndarray | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ def training_stems_of_dataset(dataset: Dataset) -> list[TrainingStem]:
             stem.song,
             stem.name,
             np.array(dataset.taxonomy.to_flags(stem.given)),
+            split=stem.split,
         )
         for stem in dataset.stems
         if stem.given
@@ -92,7 +96,7 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
 
     unsure: whether to include `unsure` stems. Raises DatasetError when the dataset of the run is missing.
     """
-    root = run.dataset_root
+    root, splits = run.dataset_root, run.splits
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
@@ -104,14 +108,16 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
         if not labels.any():
             continue
         path, stream = split_stem_name(row["stem"])
-        stem = TrainingStem((root / path, stream or 0), row["song"], row["stem"], labels)
+        stem = TrainingStem(
+            (root / path, stream or 0), row["song"], row["stem"], labels, split=splits.get(row["song"], "")
+        )
         # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used.
         part = segments.get(row["stem"]) if row["verdict"] != "unsure" else None
         if part is not None:
             times = part.select("start_s", "end_s").to_numpy()
             possible = labels | (np.array([row[name] for name in classes]) >= _STEM_RULED_OUT_BELOW)
             scores = part.select(classes).to_numpy() * possible
-            stem = TrainingStem(stem.source, stem.song, stem.name, labels, times[:, 0], times[:, 1], scores)
+            stem = replace(stem, start_s=times[:, 0], stop_s=times[:, 1], scores=scores)
         stems.append(stem)
     return stems
 
@@ -167,11 +173,16 @@ def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.n
 def split_validation(
     stems: Sequence[TrainingStem], share: float, seed: int
 ) -> tuple[list[TrainingStem], list[TrainingStem]]:
-    """Splits stems by song into training stems, and validation stems from about `share` of the songs.
+    """Splits stems by song into training stems and validation stems.
 
-    With fewer than two songs, or a share of 0, there are no validation stems.
+    The latter are those of the split `valid`, or else of the songs that MUSDB18 keeps aside; where there are neither,
+    or they are more than half of all, of about `share` of the songs. With fewer than two songs, or a share of 0, there
+    are no validation stems.
     """
     songs = sorted({stem.song for stem in stems})
+    meant = {stem.song for stem in stems if stem.split == VALID} or kept_aside_in_musdb18(songs)
+    if share > 0 and 0 < len(meant) <= len(songs) / 2:
+        return [stem for stem in stems if stem.song not in meant], [stem for stem in stems if stem.song in meant]
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
     chosen = set(np.random.default_rng([seed, 0x5E1F]).permutation(songs)[:count]) if count > 0 else set()
     return (

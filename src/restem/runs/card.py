@@ -1,0 +1,67 @@
+"""The dataset card of an export: README.md with the head that Hugging Face reads, counts, licences, and changes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import yaml
+
+from restem._version import __version__
+from restem.runs.run import Run
+from restem.wording import counted, printable
+
+NOT_STATED = "not stated"
+_NON_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial|academic", re.IGNORECASE)
+
+
+def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licence: str = "") -> str:
+    """The card. splits: stem name -> split, of the stems that were exported."""
+    rows = {row["stem"]: row for row in run.labels.iter_rows(named=True) if row["stem"] in splits}
+    licences = Counter(run.stated.get(stem, {}).get("licence", "") or licence or NOT_STATED for stem in splits)
+    hours = sum(row["seconds"] or 0.0 for row in rows.values()) / 3600
+    per_class = Counter(row["refined"] for row in rows.values())
+    changed = sum(row["verdict"] == "changed" for row in rows.values())
+    head = {
+        "license": _identifier(licences),
+        "task_categories": ["audio-to-audio"],
+        "tags": ["music", "source-separation", "stems"],
+    }
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n",
+        f"# {printable(run.dataset_root.name)}, with labels refined by restem {__version__}\n",
+        f"{counted(len(splits), 'stem')}, {hours:.2f} h. The labels of {changed} were changed; the sound was not, but "
+        "for sums of several stems of one class.\n",
+        "| class | stems |\n|---|---|",
+        *(f"| {name} | {count:,} |" for name, count in sorted(per_class.items())),
+        "\n| split | stems |\n|---|---|",
+        *(f"| {name} | {count:,} |" for name, count in sorted(Counter(splits.values()).items())),
+        "\n| licence | stems |\n|---|---|",
+        *(f"| {printable(name)} | {count:,} |" for name, count in licences.most_common()),
+    ]
+    if warning := licence_warning(licences):
+        lines.append(f"\n{warning}")
+    if left_out:
+        lines += [
+            "\n| left out | stems |\n|---|---|",
+            *(f"| {printable(why)} | {n:,} |" for why, n in left_out.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _identifier(licences: Mapping[str, int]) -> str:
+    """The one licence as Hugging Face calls it (`CC BY 4.0` -> `cc-by-4.0`), or `other`, or `unknown`."""
+    one = next(iter(licences)) if len(licences) == 1 else ""
+    if one == NOT_STATED:
+        return "unknown"
+    return one.lower().replace(" ", "-") if re.fullmatch(r"cc[ -](by|0).*", one, re.IGNORECASE) else "other"
+
+
+def licence_warning(licences: Mapping[str, int]) -> str:
+    """What to say where stems for non-commercial use are mixed with others; else empty."""
+    closed = [name for name in licences if _NON_COMMERCIAL.search(name)]
+    if not closed or len(closed) == len(licences):
+        return ""
+    stems = counted(sum(licences[name] for name in closed), "stem")
+    return f"Mixed licences: {stems} may not be used commercially, and what is made from all of this may not either."

@@ -1,0 +1,242 @@
+"""Exports a run as the training set of another program: whole songs, one WAV per class, all of equal length.
+
+    musdb        OUT/train|test/SONG/<class>.wav, mixture.wav           musdb, museval, Demucs --musdb
+    demucs       OUT/train|valid|test/SONG/<class>.wav, mixture.wav     Demucs' `dset.wav`
+    open-unmix   OUT/train|valid|test/SONG/<class>.wav                  its `trackfolder_fix` and `trackfolder_var` take
+                                                                        every other file for an interferer
+    msst-1       OUT/train/SONG/<class>.wav; OUT/valid/SONG/... also with mixture.wav, as in msst-2 and msst-3
+    msst-2       OUT/train/<class>/SONG.wav
+    msst-3       OUT/train.csv: instrum,path; files as in msst-2
+    audiofolder  OUT/train|valid|test/<class>/SONG.wav, OUT/<split>/metadata.csv: file_name,label,song,license
+
+Several stems of one class are summed, and the mixture is the sum of all that is exported. A class that a song does not
+hold is silence where the program needs the file, and not there where it does not. Files are 32-bit float, which a sum
+cannot clip. Songs without a split are `train`; where no song is `valid`, those that MUSDB18 keeps aside are, or a
+tenth. Stems with several labels or none, unsure and failed ones are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeGuard, get_args
+
+import numpy as np
+
+from restem._version import __version__
+from restem.audio.reader import BLOCK_FRAMES, probe
+from restem.audio.writer import write_blocks
+from restem.dataset.known_songs import kept_aside_in_musdb18
+from restem.dataset.mixdown import Sound, check_summable, sum_blocks
+from restem.dataset.splits import TEST, TRAIN, VALID
+from restem.dataset.table import split_stem_name
+from restem.errors import AudioError, DatasetError, UsageError
+from restem.file_names import Names, safe_name
+from restem.files import folder_written_aside, write_json
+from restem.progress import Progress, stage
+from restem.runs.card import card_text
+from restem.runs.run import Run
+from restem.taxonomy import DEFAULT_CLASSES
+
+TrainingLayout = Literal["musdb", "demucs", "open-unmix", "msst-1", "msst-2", "msst-3", "audiofolder"]
+TRAINING_LAYOUTS: tuple[TrainingLayout, ...] = get_args(TrainingLayout)
+
+MIXTURE = "mixture"
+MANIFEST_FILE = "restem.json"
+CARD_FILE = "README.md"
+_VALID_SHARE = 0.1
+_BY_CLASS = ("msst-2", "msst-3", "audiofolder")
+
+
+@dataclass(frozen=True, eq=False)
+class _Song:
+    """A song to be written. classes: class -> the stems that are summed to it, as names and as sounds."""
+
+    name: str
+    folder: str
+    split: str
+    stems: Mapping[str, Sequence[str]]
+    classes: Mapping[str, Sequence[Sound]]
+
+    @property
+    def sounds(self) -> list[Sound]:
+        return [sound for sounds in self.classes.values() for sound in sounds]
+
+
+def is_training_layout(layout: str) -> TypeGuard[TrainingLayout]:
+    """Whether a layout of an export is one of these."""
+    return layout in TRAINING_LAYOUTS
+
+
+def export_training_set(
+    run: Run, out: Path | str, layout: TrainingLayout, *, licence: str = "", progress: Progress | None = None
+) -> tuple[int, dict[str, int]]:
+    """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
+
+    Returns the number of stems that are in it, and for each reason the number of those that are not.
+    Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
+    missing, `out` holds something or lies in the dataset, or nothing is left to export.
+    """
+    out = Path(out).expanduser().absolute()
+    if not run.dataset_root.is_dir():
+        raise DatasetError(f"{run.dataset_root}: the dataset that {run.path} refined is not there; name its new place.")
+    run.check_outside(out)
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    if layout == "musdb" and set(run.taxonomy.classes) != set(DEFAULT_CLASSES):
+        raise UsageError(
+            f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
+        )
+    songs, left_out = _songs(run, layout)
+    report, written = stage(progress, "exporting"), list[_Song]()
+    try:
+        with folder_written_aside(out) as folder:
+            for done, song in enumerate(songs, start=1):
+                try:
+                    _write_song(song, run, layout, folder)
+                    written.append(song)
+                except AudioError as error:
+                    left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
+                report(done, len(songs))
+            if not written:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+                raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
+            _write_lists(written, run, layout, folder, out)
+            write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
+            stems = {name: song.split for song in written for names in song.stems.values() for name in names}
+            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licence), encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+    return len(stems), dict(left_out)
+
+
+def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]:
+    """The songs to be written, and why stems are left out."""
+    left_out: Counter[str] = Counter()
+    chosen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in run.labels.iter_rows(named=True):
+        labels = run.taxonomy.parse(row["refined"])
+        if row["verdict"] not in ("kept", "changed"):
+            left_out[row["verdict"]] += 1
+        elif len(labels) != 1:
+            left_out["several labels" if labels else "no label"] += 1
+        else:
+            chosen[row["song"]][next(iter(labels))].append(row["stem"])
+    splits, names = _splits(list(chosen), run.splits, layout), Names()
+    songs = []
+    for song, stems in chosen.items():
+        folder = names.take(safe_name(song.removeprefix(f"{splits[song]}/")))
+        classes: dict[str, list[Sound]] = {}
+        try:
+            for name, members in stems.items():
+                classes[name] = [_sound(run, stem) for stem in members]
+        except AudioError as error:
+            left_out[f"in songs that cannot be mixed ({error})"] += sum(map(len, stems.values()))
+            continue
+        songs.append(_Song(song, folder, splits[song], stems, classes))
+    return songs, left_out
+
+
+def _sound(run: Run, stem: str) -> Sound:
+    path, stream = split_stem_name(stem)
+    return Sound(run.dataset_root / path, stream, probe(run.dataset_root / path, stream or 0))
+
+
+def _splits(songs: Sequence[str], stated: Mapping[str, str], layout: TrainingLayout) -> dict[str, str]:
+    """Song -> `train`, `valid` or `test`."""
+    splits = {song: stated.get(song) if stated.get(song) in (VALID, TEST) else TRAIN for song in songs}
+    if layout == "musdb":
+        # musdb knows the songs to validate on by name.
+        return {song: TEST if split == TEST else TRAIN for song, split in splits.items()}
+    learned = sorted(song for song, split in splits.items() if split == TRAIN)
+    if VALID not in splits.values() and len(learned) > 1:
+        kept_aside = kept_aside_in_musdb18(learned)
+        if not 0 < len(kept_aside) <= len(learned) / 2:
+            count = max(1, round(_VALID_SHARE * len(learned)))
+            kept_aside = set(np.random.default_rng(0).permutation(learned)[:count].tolist())
+        splits |= dict.fromkeys(kept_aside, VALID)
+    return {song: str(split) for song, split in splits.items()}
+
+
+def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path) -> None:
+    """Writes the files of one song; raises AudioError when its stems cannot be summed or decoded."""
+    check_summable(song.sounds)
+    frames = max(sound.info.frames for sound in song.sounds)
+    channels = max(sound.info.channels for sound in song.sounds)
+
+    def write(path: Path, sounds: Sequence[Sound]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_blocks(path, _padded(sounds, channels, frames), song.sounds[0].info.rate_hz, channels, "FLOAT")
+
+    if layout in _BY_CLASS and (song.split != VALID or layout == "audiofolder"):
+        for name, sounds in song.classes.items():
+            write(folder / song.split / name / f"{song.folder}.wav", sounds)
+        return
+    for name in run.taxonomy.classes:
+        write(folder / song.split / song.folder / f"{name}.wav", song.classes.get(name, ()))
+    if layout in ("musdb", "demucs") or (layout.startswith("msst") and song.split != TRAIN):
+        write(folder / song.split / song.folder / f"{MIXTURE}.wav", song.sounds)
+
+
+def _padded(sounds: Sequence[Sound], channels: int, frames: int) -> Iterator[np.ndarray]:
+    """The sum of `sounds` as (channel, sample) blocks of `frames` samples in all; silence if there are none."""
+    position = 0
+    for block in sum_blocks(sounds) if sounds else ():
+        block = np.broadcast_to(block[:, : frames - position], (channels, min(block.shape[1], frames - position)))
+        position += block.shape[1]
+        yield block
+    while position < frames:
+        length = min(BLOCK_FRAMES, frames - position)
+        position += length
+        yield np.zeros((channels, length), np.float32)
+
+
+def _write_lists(songs: Sequence[_Song], run: Run, layout: TrainingLayout, folder: Path, out: Path) -> None:
+    """Writes the tables that MSST type 3 and AudioFolder need. out: where `folder` will be."""
+    if layout == "msst-3":
+        rows = [
+            {"instrum": name, "path": str(out / song.split / name / f"{song.folder}.wav")}
+            for song in songs
+            if song.split == TRAIN
+            for name in song.classes
+        ]
+        _write_csv(folder / "train.csv", rows)
+    if layout == "audiofolder":
+        by_split: dict[str, list[dict[str, str]]] = defaultdict(list)
+        for song in songs:
+            for name, stems in song.stems.items():
+                licences = {run.stated.get(stem, {}).get("licence", "") for stem in stems}
+                by_split[song.split].append(
+                    {
+                        "file_name": f"{name}/{song.folder}.wav", "label": name, "song": song.name,
+                        "license": "; ".join(sorted(filter(None, licences))),
+                    }
+                )  # fmt: skip
+        for split, rows in by_split.items():
+            _write_csv(folder / split / "metadata.csv", rows)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["instrum", "path"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _manifest(
+    run: Run, songs: Sequence[_Song], layout: str, licence: str, left_out: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "restem": __version__,
+        "licence": licence or str(run.description.get("licence", "")),
+        "layout": layout,
+        "source": str(run.dataset_root.absolute()),
+        "fingerprint": run.description["dataset"].get("fingerprint"),
+        "run": str(run.path.absolute()),
+        "classes": list(run.taxonomy.classes),
+        "left_out": dict(left_out),
+        "songs": {song.name: {"split": song.split, "folder": song.folder, "stems": dict(song.stems)} for song in songs},
+    }

@@ -1,0 +1,201 @@
+"""Exports for other programs, read by their own code where it can be imported, else by their rules."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import torch
+import yaml
+
+import restem
+from restem.dataset.layouts import open_dataset
+from restem.errors import DatasetError, UsageError
+from restem.runs.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.training_sets import TRAINING_LAYOUTS
+from restem.taxonomy import Taxonomy
+
+CLASSES = ("vocals", "drums", "bass", "other")
+RATE_HZ = 8000
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Songs A (two vocals, no bass, a stem that is longer than the others), B and C (test), and D, which is unsure."""
+    root, rows, stated = tmp_path / "set", [], {}
+    songs = {
+        "A": {"vocals": 1.0, "vocals_2": 1.0, "drums": 1.5, "other": 1.0},
+        "B": dict.fromkeys(CLASSES, 1.0),
+        "C": dict.fromkeys(CLASSES, 1.0),
+        "D": {"vocals": 1.0},
+    }
+    for number, (song, stems) in enumerate(songs.items()):
+        for name, seconds in stems.items():
+            rng = np.random.default_rng([number, *name.encode()])
+            sound = 0.5 * rng.uniform(-1, 1, (round(seconds * RATE_HZ), 1 if name == "drums" else 2))
+            path = f"{song}/{name}.wav"
+            (root / song).mkdir(parents=True, exist_ok=True)
+            soundfile.write(root / path, sound, RATE_HZ, subtype="FLOAT")
+            label, verdict = name.removesuffix("_2"), "unsure" if song == "D" else "kept"
+            row = {"song": song, "stem": path, "given": label, "refined": label, "verdict": verdict, "seconds": seconds}
+            rows.append({**dict.fromkeys(labels_schema(Taxonomy()), 0.5), **row})
+            stated[path] = {
+                "split": "test" if song == "C" else "train",
+                "licence": "CC BY-NC 4.0" if song == "B" else "CC0",
+            }
+    described = {"root": str(root), "classes": list(CLASSES), "aliases": {}, "stated": stated}
+    labels = pl.DataFrame(rows, schema=labels_schema(Taxonomy()))
+    segments = pl.DataFrame(schema=segments_schema(Taxonomy()))
+    return write_run(tmp_path / "run", Taxonomy(), labels, segments, {"dataset": described})
+
+
+def wavs(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.wav")}
+
+
+def read(path: Path) -> np.ndarray:
+    return soundfile.read(path, always_2d=True)[0]
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stands in for what these programs import beside their own code, and what needs more than Python."""
+    torchaudio, stempeg, distrib = ModuleType("torchaudio"), ModuleType("stempeg"), ModuleType("demucs.distrib")
+
+    def load(path: Any, frame_offset: int = 0, num_frames: int = -1) -> tuple[torch.Tensor, int]:
+        sound, rate_hz = soundfile.read(path, start=frame_offset, frames=num_frames, dtype="float32", always_2d=True)
+        return torch.from_numpy(sound.T), rate_hz
+
+    def info(path: Any) -> SimpleNamespace:
+        found = soundfile.info(str(path))
+        return SimpleNamespace(num_frames=found.frames, sample_rate=found.samplerate)
+
+    torchaudio.load, torchaudio.info = load, info  # type: ignore[attr-defined]
+    stempeg.Info = lambda path: SimpleNamespace(  # type: ignore[attr-defined]
+        samples=lambda _: soundfile.info(path).frames, duration=lambda _: soundfile.info(path).duration,
+        rate=lambda _: soundfile.info(path).samplerate, sample_rate=lambda _: soundfile.info(path).samplerate,
+    )  # fmt: skip
+    distrib.rank, distrib.world_size = 0, 1  # type: ignore[attr-defined]
+    stempeg.read_stems = lambda filename, **_: soundfile.read(filename, always_2d=True)  # type: ignore[attr-defined]
+    for name, module in (("torchaudio", torchaudio), ("stempeg", stempeg), ("demucs.distrib", distrib)):
+        monkeypatch.setitem(sys.modules, name, module)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ("musdb", "demucs"):
+            del sys.modules[name]
+
+
+def imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"{name} cannot be imported ({error})")
+
+
+def test_complete_songs_of_equal_length(tmp_path: Path, run: Run) -> None:
+    summary = restem.export(run, tmp_path / "out", layout="demucs")
+    assert (summary.written, summary.left_out) == (12, {"unsure": 1})
+    splits = json.loads((summary.path / "restem.json").read_text())["songs"]
+    assert sorted(song["split"] for song in splits.values()) == ["test", "train", "valid"]
+    for song, described in splits.items():
+        folder = summary.path / described["split"] / song
+        assert wavs(folder) == {"mixture.wav", *(f"{name}.wav" for name in CLASSES)}
+        sounds = {path.stem: read(path) for path in folder.iterdir()}
+        assert {sound.shape for sound in sounds.values()} == {(12000 if song == "A" else 8000, 2)}
+        np.testing.assert_allclose(sounds["mixture"], sum(sounds[name] for name in CLASSES), atol=1e-6)
+    one = summary.path / splits["A"]["split"] / "A"
+    assert not read(one / "bass.wav").any()
+    both = sum(read(run.dataset_root / f"A/{name}.wav") for name in ("vocals", "vocals_2"))
+    np.testing.assert_allclose(read(one / "vocals.wav")[:8000], both, atol=1e-6)
+    assert not read(one / "vocals.wav")[8000:].any()
+
+
+@pytest.mark.usefixtures("others")
+def test_demucs_reads_it(tmp_path: Path, run: Run) -> None:
+    wav = imported("demucs.wav")
+    out = restem.export(run, tmp_path / "out", layout="demucs").path
+    settings = SimpleNamespace(
+        wav=str(out), metadata=str(tmp_path / "metadata"), sources=list(CLASSES), full_cv=True, segment=0.5, shift=0.5,
+        samplerate=RATE_HZ, channels=2, normalize=True,
+    )  # fmt: skip
+    learned, checked = wav.get_wav_datasets(settings)
+    assert (len(learned.metadata), len(checked.metadata)) == (1, 1)
+    assert learned[0].shape == (4, 2, 4000)
+    mixture, *sources = checked[0]
+    assert torch.isfinite(mixture).all()
+    assert len(sources) == 4
+
+
+@pytest.mark.usefixtures("others")
+def test_musdb_reads_it(tmp_path: Path, run: Run) -> None:
+    musdb = imported("musdb")
+    out = restem.export(run, tmp_path / "out", layout="musdb").path
+    tracks = musdb.DB(root=str(out), is_wav=True).load_mus_tracks()
+    assert {(track.name, track.subset) for track in tracks} == {("A", "train"), ("B", "train"), ("C", "test")}
+    for track in tracks:
+        assert set(track.sources) == set(CLASSES)
+        total = sum(source.audio for source in track.sources.values())
+        np.testing.assert_allclose(track.audio, total, atol=1e-6)
+
+
+def test_open_unmix_finds_no_other_file_than_its_targets(tmp_path: Path, run: Run) -> None:
+    out = restem.export(run, tmp_path / "out", layout="open-unmix").path
+    for song in (folder for split in ("train", "valid", "test") for folder in (out / split).iterdir()):
+        assert wavs(song) == {f"{name}.wav" for name in CLASSES}
+
+
+def test_msst(tmp_path: Path, run: Run) -> None:
+    first = restem.export(run, tmp_path / "1", layout="msst-1").path
+    (learned,), (checked,) = (list((first / split).iterdir()) for split in ("train", "valid"))
+    assert wavs(learned) == {f"{name}.wav" for name in CLASSES}
+    assert wavs(checked) == {f"{name}.wav" for name in (*CLASSES, "mixture")}
+    second = restem.export(run, tmp_path / "2", layout="msst-2").path
+    held = {f"{name}/{learned.name}.wav" for name in CLASSES if read(learned / f"{name}.wav").any()}
+    assert wavs(second / "train") == held
+    assert wavs(second / "valid") == {f"{checked.name}/{name}.wav" for name in (*CLASSES, "mixture")}
+    third = restem.export(run, tmp_path / "3", layout="msst-3").path
+    with (third / "train.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["path"] for row in rows} == {str(third / "train" / path) for path in held}
+    assert all(Path(row["path"]).is_file() and row["instrum"] == Path(row["path"]).parent.name for row in rows)
+
+
+def test_audiofolder_and_its_card(tmp_path: Path, run: Run) -> None:
+    out = restem.export(run, tmp_path / "out", layout="audiofolder").path
+    dataset = open_dataset(out)
+    assert dataset.layout == "audiofolder"
+    assert {stem.split for stem in dataset.stems} == {"train", "valid", "test"}
+    assert all(stem.given == {Path(stem.path).parent.name} for stem in dataset.stems)
+    assert {stem.licence for stem in dataset.stems if stem.song == "B"} == {"CC BY-NC 4.0"}
+    head, text = (out / "README.md").read_text().split("---\n")[1:]
+    assert yaml.safe_load(head)["license"] == "other"
+    assert "| CC BY-NC 4.0 | 4 |" in text
+    assert "4 stems may not be used commercially" in text
+
+
+@pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
+def test_refusals(tmp_path: Path, run: Run, layout: Any, snapshot) -> None:
+    before = snapshot(run.dataset_root)
+    with pytest.raises(DatasetError, match="lies in the dataset"):
+        restem.export(run, run.dataset_root / "out", layout=layout)
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    with pytest.raises(DatasetError, match="is there already"):
+        restem.export(run, out, layout=layout)
+    with pytest.raises(UsageError, match="does not go with"):
+        restem.export(run, tmp_path / "other", layout=layout, split="separator")
+    assert snapshot(run.dataset_root) == before
+    (run.dataset_root / "B/bass.wav").write_bytes(b"damaged")
+    summary = restem.export(run, tmp_path / "without", layout=layout)
+    assert summary.written == 8
+    assert any("cannot be mixed" in reason and "bass.wav" in reason for reason in summary.left_out)
