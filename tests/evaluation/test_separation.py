@@ -152,6 +152,22 @@ def test_what_is_not_a_file_is_not_an_estimate(songs: Dataset, estimates: Path) 
     assert all("holds no estimate of drums" in reason for reason in failed.values())
 
 
+def test_a_class_without_any_estimate_is_not_measured(songs: Dataset, estimates: Path, tmp_path: Path) -> None:
+    """As where only vocals were separated; the figures of the others stay."""
+    expected = evaluate(songs, estimates)
+    for song in songs.songs:
+        (estimates / song / "drums.wav").unlink()
+        (estimates / song / "bass.wav").unlink()
+    found = evaluate(songs, estimates, tmp_path / "out")
+    assert not found.failed and list(found.notes.values()) == [
+        "there are no estimates of drums, bass; only the others are measured"
+    ]
+    left = pl.col("class").is_in(["vocals", "other"])
+    assert found.songs.filter(left).equals(expected.songs.filter(left))
+    assert found.songs.filter(~left)["sdr"].is_null().all()
+    assert found.summary()["drums"]["songs"] == 0
+
+
 def test_compared_song_by_song(songs: Dataset, estimates: Path, tmp_path: Path) -> None:
     result = evaluate(songs, estimates, tmp_path / "out")
     assert (

@@ -59,8 +59,9 @@ def open_writer(
             most = 1.0 if extension in (".mp3", ".ogg") else np.inf
             yield lambda block: file.write(np.ascontiguousarray(block.T).clip(-most, most))
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:  # it does not say which
+            raise RestemError(f"{path}: cannot be written; is the disk full, or the file too large for it?") from error
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
-        kind = RestemError if error.code == _SYSTEM_ERROR else AudioError
-        raise kind(f"{path}: cannot be written ({reason}).") from error
+        raise AudioError(f"{path}: cannot be written ({reason}).") from error
     except OSError as error:
         raise RestemError(f"{path}: cannot be written ({error.strerror or error}).") from error

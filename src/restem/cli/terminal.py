@@ -131,18 +131,18 @@ def print_summary(run: Run, console: Console) -> None:
 
 
 def print_notes(notes: Mapping[str, str], console: Console) -> None:
-    """Prints what was used although something is wrong with it; notes: name -> what is wrong."""
-    _print_some("Used with a note", [f"{name}: {note}" for name, note in notes.items()], console)
+    """Prints what was used although something is wrong with it; notes: name of a stem or folder -> what is wrong."""
+    _print_some("Notes", [f"{name}: {note}" for name, note in notes.items()], console)
 
 
 def print_left_out(failed: Mapping[str, str], console: Console) -> None:
     """Prints the stems that could not be used; failed: name -> why, which names the file."""
-    _print_some("Left out", list(failed.values()), console)
+    _print_some(f"Left out: {counted(len(failed), 'stem')}", list(failed.values()), console)
 
 
 def _print_some(title: str, lines: list[str], console: Console) -> None:
     if lines:
-        _line(console, f"\n{title}: {counted(len(lines), 'stem')}", "yellow")
+        _line(console, f"\n{title}", "yellow")
     for line in lines[:SHOWN_FILES]:
         _line(console, f"  {printable(line)}")
     if len(lines) > SHOWN_FILES:

@@ -36,7 +36,8 @@ from restem.working import alone_in
 
 Blocks = Iterator[np.ndarray]
 Estimate = Callable[[str, Blocks, int, int], Blocks]
-"""(song, (channel, sample) blocks of its mixture, rate_hz, channels) -> (class, channel, sample) blocks of stems."""
+"""(song, (channel, sample) blocks of its mixture, rate_hz, channels) -> (class, channel, sample) blocks of stems, of
+classes that are not to be measured NaN."""
 
 SONGS_FILE = "songs.csv"
 SUMMARY_FILE = "summary.json"
@@ -111,7 +112,8 @@ def evaluate(
 ) -> Evaluation:
     """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
 
-    estimates: a folder with `<song>/<class>.<ext>`, whatever made it, or a function that separates, see `Estimate`.
+    estimates: a folder with `<song>/<class>.<ext>`, whatever made it, or a function that separates, see `Estimate`. A
+    class of which the folder has no estimate at all is not measured, and that is noted.
     made_by: all that such a function's estimates depend on, as JSON; interrupted and called again with the same, an
     evaluation goes on after the songs that were measured. Files are measured again.
     A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song, or when
@@ -119,25 +121,34 @@ def evaluate(
     """
     if not dataset.songs:
         raise DatasetError(f"{dataset.root}: holds no song to measure on.")
+    notes: dict[str, str] = {}
     if not callable(estimates):
         folder = Path(estimates)
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder of estimates.")
-        estimates = _estimates_in(folder, dataset)
+        offered = _offered(folder, dataset)
+        if absent := [name for name in dataset.taxonomy.classes if name not in offered]:
+            notes[str(folder)] = f"there are no estimates of {', '.join(absent)}; only the others are measured"
+        estimates = _estimates_in(folder, dataset, offered)
     if out is None:
-        return _evaluate(dataset, estimates, None, made_by, progress)
+        return _evaluate(dataset, estimates, None, made_by, notes, progress)
     dataset.check_outside(out)
     with alone_in(Path(out)):
-        return _evaluate(dataset, estimates, Path(out), made_by, progress)
+        return _evaluate(dataset, estimates, Path(out), made_by, notes, progress)
 
 
 def _evaluate(
-    dataset: Dataset, estimate: Estimate, out: Path | None, made_by: Mapping[str, Any] | None, progress: Progress | None
+    dataset: Dataset,
+    estimate: Estimate,
+    out: Path | None,
+    made_by: Mapping[str, Any] | None,
+    notes: dict[str, str],
+    progress: Progress | None,
 ) -> Evaluation:
     by_song: dict[str, list[Stem]] = {}
     for stem in dataset.stems:
         by_song.setdefault(stem.song, []).append(stem)
-    rows, failed, notes = [], {}, {}
+    rows, failed = [], {}
     file = out / _MEASURED_FILE if out is not None and made_by is not None else None
     measured = ResumableRows(file, {"rows": 2, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
     for done, (song, stems) in enumerate(by_song.items()):
@@ -222,35 +233,51 @@ def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Esti
 
         meter, baseline = SdrMeter(rate_hz, len(measured)), SdrMeter(rate_hz, len(measured))
         chosen = [classes.index(name) for name in measured]
+        missing = np.zeros(len(measured), bool)
         for outputs in estimate(song, mixture(), rate_hz, channels):
+            missing |= np.isnan(outputs[chosen]).any(axis=(1, 2))
             joined = np.concatenate(waiting, axis=2)
             waiting[:] = [joined[:, :, outputs.shape[2] :]]
             sounds = joined[:, :, : outputs.shape[2]]
             references = np.einsum("ks,scn->kcn", members, sounds)
-            # A separator with another rate may return one sample more at the end.
-            meter.add(references, outputs[chosen][:, :, : sounds.shape[2]])
+            # A separator with another rate may return one sample more at the end. What is not to be measured must not
+            # be silent: frames in which anything is are left out of the median of all.
+            estimated = outputs[chosen][:, :, : sounds.shape[2]]
+            meter.add(references, np.where(np.isnan(estimated), references, estimated))
             baseline.add(references, np.broadcast_to(sounds.sum(axis=0), references.shape))
     figures = np.stack([meter.global_sdr(), meter.median_sdr(), meter.si_sdr(), baseline.global_sdr()], axis=1)
+    figures[missing] = np.nan
     found = dict(zip(measured, figures.tolist(), strict=True))
     notes = {stem.name: one.note for stem, one in zip(stems, audio, strict=True) if one.note}
     return [[(song, name, *found.get(name, [np.nan] * len(FIGURES))) for name in classes], notes]
 
 
-def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
-    """Reads estimates from `folder/<song>/<class>.<ext>`; a `/` in a song's name is a subfolder, or was replaced."""
+def _place_of(folder: Path, song: str) -> Path | None:
+    """The folder of a song among estimates; a `/` in a song's name is a subfolder, or was replaced."""
+    places = [folder / (as_spelled(folder, name) or name) for name in (song, safe_name(song), song.replace("/", "_"))]
+    return next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
+
+
+def _offered(folder: Path, dataset: Dataset) -> set[str]:
+    """The classes of which any song has an estimate: the others are not what was separated."""
+    found = set()
+    for song in dataset.songs:
+        if (place := _place_of(folder, song)) is not None:
+            found |= set(_claims(place, dataset.taxonomy))
+    return found
+
+
+def _estimates_in(folder: Path, dataset: Dataset, offered: set[str]) -> Estimate:
+    """Reads estimates from `folder/<song>/<class>.<ext>`; of classes that are not `offered` they are NaN."""
 
     def estimate(song: str, mixture: Blocks, rate_hz: int, channels: int) -> Blocks:
-        names = [song, safe_name(song), song.replace("/", "_")]
-        places = [folder / (as_spelled(folder, name) or name) for name in names]
-        place = next((one for one in places if one.is_dir() and one.resolve().is_relative_to(folder.resolve())), None)
+        place = _place_of(folder, song)
         if place is None:
             raise DatasetError(f"{folder / song}: no such folder of estimates.")
         found = _estimates_of_classes(place, dataset.taxonomy)
-        needed = {name for stem in dataset.stems if stem.song == song for name in stem.given}
+        needed = {name for stem in dataset.stems if stem.song == song for name in stem.given} & offered
         if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
-            raise DatasetError(
-                f"{place}: holds no estimate of {missing[0]}; to measure the others alone, name them with `taxonomy`."
-            )
+            raise DatasetError(f"{place}: holds no estimate of {missing[0]}, though other songs have one.")
         with ExitStack() as files:
             audio = {name: files.enter_context(open_audio(path)) for name, path in found.items()}
             for name, one in audio.items():
@@ -262,9 +289,10 @@ def _estimates_in(folder: Path, dataset: Dataset) -> Estimate:
             readers = {name: one.blocks() for name, one in audio.items()}
             frames = 0
             for block in mixture:
-                outputs = np.zeros((len(dataset.taxonomy), *block.shape), np.float32)
+                outputs = np.full((len(dataset.taxonomy), *block.shape), np.nan, np.float32)
                 for name, reader in readers.items():
                     piece = next(reader, None)
+                    outputs[dataset.taxonomy.classes.index(name)] = 0.0
                     if piece is not None:
                         width = min(piece.shape[1], block.shape[1])
                         outputs[dataset.taxonomy.classes.index(name), :, :width] = piece[:, :width]
@@ -284,18 +312,23 @@ def _estimates_of_classes(place: Path, taxonomy: Taxonomy) -> dict[str, Path]:
 
     Raises DatasetError when two files claim one class.
     """
-    claims: dict[str, list[Path]] = {}
-    for path in sorted(place.iterdir()):
-        if path.suffix.lower() in EXTENSIONS and path.is_file() and (name := taxonomy.match(path.stem)):
-            claims.setdefault(name, []).append(path)
     found = {}
-    for name, paths in claims.items():
+    for name, paths in _claims(place, taxonomy).items():
         exact = [path for path in paths if path.stem.lower() == name]
         first, *others = exact or paths
         if others:
             raise DatasetError(f"{first}: claims to be {name}, as {others[0].name} does; remove or rename one of them.")
         found[name] = first
     return found
+
+
+def _claims(place: Path, taxonomy: Taxonomy) -> dict[str, list[Path]]:
+    """The files in the folder of a song that claim to be the estimate of each class."""
+    claims: dict[str, list[Path]] = {}
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and (name := taxonomy.match(path.stem)):
+            claims.setdefault(name, []).append(path)
+    return claims
 
 
 def _mean(values: list[float | None]) -> float | None:
