@@ -1,3 +1,5 @@
+"""The lock of an output folder: one process at a time, whose end, however it comes, frees it."""
+
 from __future__ import annotations
 
 import threading
