@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from restem.audio.reader import AudioInfo
-from restem.review.session import ReviewSession, UnreachableError, doubts, order
+from restem.review.queue import RANDOM_EVERY, Queue, doubts, why
+from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.review.stretch import stretch
 from restem.runs.run import Run
@@ -34,8 +35,36 @@ def test_doubt_is_that_the_refined_set_is_wrong() -> None:
     np.testing.assert_allclose(doubts(labels, TAXONOMY), [1 - likely[2], 1 - even[3], 1 - likely[0], 0.0])
 
 
+def test_the_queue_has_doubtful_stems_first_and_one_in_ten_at_random() -> None:
+    doubt = np.random.default_rng(0).random(1000)
+    listen = np.ones(1000, bool)
+    listen[::7] = False
+    queue = Queue.of(doubt, listen)
+    assert sorted(queue.rows.tolist()) == np.flatnonzero(listen).tolist()
+    drawn = [place for place, row in enumerate(queue.rows.tolist()) if row in queue.drawn]
+    assert drawn == list(range(RANDOM_EVERY - 1, len(queue.rows), RANDOM_EVERY))
+    doubtful = [row for row in queue.rows.tolist() if row not in queue.drawn]
+    assert (np.diff(doubt[doubtful]) <= 0).all()
+    # Those that are drawn are a random sample of all: their mean doubt is that of all, within three standard errors.
+    first = list(queue.rows[drawn[:40]])
+    assert abs(doubt[first].mean() - doubt[listen].mean()) < 3 * doubt.std() / np.sqrt(40)
+
+
 def test_the_order() -> None:
-    assert order(np.array([0.1, 0.9, 0.9, 0.5]), np.array([0, 0, 0, 1])).tolist() == [1, 2, 0, 3]
+    queue = Queue.of(np.array([0.1, 0.9, 0.9, 0.5, 0.0]), np.array([True, True, True, True, False]))
+    assert queue.arranged(np.array([0, 0, 0, 1, 2])) == [1, 2, 0, 3, 4]
+
+
+def test_why_a_stem_comes_next(run: Run) -> None:
+    rows = run.found.to_dicts()
+    other, song = rows[2], [rows[0], rows[1], rows[3]]
+    said = why(other, song, run.taxonomy, drawn=False)
+    assert said == "The label vocals may be missing: it is in this stem with probability 0.50."
+    bass = {**rows[0], "bass": 0.3, "drums": 0.99}
+    said = why(bass, [{**rows[1], "bass": 0.4}, {**rows[3], "bass": 0.05}], run.taxonomy, drawn=False)
+    assert "The label bass may not be in it" in said and "in doubt in 1 other stem of its song" in said
+    assert "Drawn at random" in why(other, song, run.taxonomy, drawn=True)
+    assert why({**other, "verdict": "silent"}, song, run.taxonomy, drawn=False) == ""
 
 
 @pytest.mark.parametrize(

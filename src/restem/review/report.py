@@ -11,6 +11,7 @@ import base64
 import hashlib
 from pathlib import Path
 
+import polars as pl
 from markupsafe import Markup
 
 from restem.files import written_aside
@@ -19,7 +20,17 @@ from restem.review.cards import cards, lines, select
 from restem.review.previews import previews
 from restem.review.rendering import environment, package_data
 from restem.review.timeline import SIZES
-from restem.runs.findings import REST, class_findings, confusion, songs_to_look_at, trust, verdict_counts, wrong_shares
+from restem.runs.findings import (
+    REST,
+    class_findings,
+    confusion,
+    exchange,
+    failure_reason,
+    songs_to_look_at,
+    trust,
+    verdict_counts,
+    wrong_shares,
+)
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS
 
@@ -45,8 +56,10 @@ def render(run: Run, audio: bool = False) -> str:
     """The report as HTML. audio: with previews."""
     selection = select(run.labels)
     script = package_data("report.js")
+    failed = selection.others.filter(pl.col("verdict") == "failed")
     songs = songs_to_look_at(run.labels)
     confused = confusion(run.labels, run.taxonomy)
+    exchanged = exchange(run.labels, run.taxonomy) if REST in (*confused.rows, *confused.columns) else None
     template = environment().get_template("report.html")
     return template.render(
         # What this package has made or ships is not data, and stays as it is.
@@ -67,14 +80,15 @@ def render(run: Run, audio: bool = False) -> str:
         per_class=class_findings(run.labels, run.taxonomy),
         wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
         confusion=confused,
-        most_frequent_change=sections.most_frequent_change(confused),
-        rest=REST,
+        exchange=exchanged,
+        most_frequent_change=sections.most_frequent_change(exchanged or confused),
         bins=sections.histogram(run.labels),
         songs=songs[:MOST_SONGS],
         suspects=sections.suspects(run, songs[:MOST_SONGS]),
         song_count=len(songs),
         cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
         others=lines(selection.others, run.taxonomy),
+        reasons={row: failure_reason(run, stem) for row, stem in failed.select("row", "stem").iter_rows()},
     )
 
 

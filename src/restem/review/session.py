@@ -7,7 +7,7 @@ session may be used from several threads, and beside other processes that decide
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,38 +20,23 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.labelling.label_sets import set_probability
+from restem.review.queue import RANDOM_EVERY, Queue, doubts, why
+from restem.review.remaining import outcomes, remaining
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
 from restem.runs.ledger import Decision, Ledger
 from restem.runs.run import Run, record, write_decided
-from restem.taxonomy import Taxonomy
 from restem.verdicts import WITHOUT_SOUND
 from restem.wording import printable
 
+_SOUNDING = 0.01  # 20 dB below the loudest segment: what is quieter does not count for a stem's level
+_LEAST_POWER = 1e-8
 _COLUMNS = ("given", "refined", "verdict", "quality")
 
 
 class UnreachableError(RestemError):
     """A stem whose file may not be given out, or is not there."""
-
-
-def doubts(labels: pl.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
-    """(stem,) P(the refined label set is wrong), for rows of `labels.csv`; 0 for silent and failed stems."""
-    flags = np.array([taxonomy.to_flags(taxonomy.parse(text)) for text in labels["refined"]], bool)
-    flags = flags.reshape(len(labels), len(taxonomy))
-    scores = labels.select(pl.col(list(taxonomy.classes)).fill_null(0.0)).to_numpy()
-    without_sound = labels["verdict"].is_in(WITHOUT_SOUND).to_numpy()
-    return np.where(without_sound, 0.0, 1.0 - set_probability(scores, flags))
-
-
-def order(doubt: np.ndarray, settled: np.ndarray) -> np.ndarray:
-    """(stem,) the rows of the stems, most doubtful first; the higher a stem's number in `settled`, the later it comes.
-
-    doubt, settled: (stem,).
-    """
-    return np.lexsort((np.arange(len(doubt)), -doubt, settled))
 
 
 class ReviewSession:
@@ -82,6 +67,10 @@ class ReviewSession:
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
         self._decided = settle(self.ledger.standing(), run.taxonomy)
+        self._without_sound = run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+        known = np.array([row["stem"] in self._known for row in self.found], bool)
+        self._doubt = doubts(run.found, run.taxonomy)
+        self._queue = Queue.of(self._doubt, ~known & ~self._without_sound)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -97,18 +86,19 @@ class ReviewSession:
     def stems(self) -> dict[str, Any]:
         """All stems as columns, in the order of the run, and the queue as their row numbers.
 
-        The most doubtful stem comes first; stems that were decided about come late, those without sound last.
+        The most doubtful stem comes first, and among them are stems drawn at random (see `queue`); stems that were
+        decided about come late, those without sound last.
         """
         self._catch_up()
         with self._lock:
             decided, last = self._decided, self._last
         labels = decided_labels(self.run.found, decided, self.run.taxonomy)
         doubt = doubts(labels, self.run.taxonomy)
-        judged = [row["stem"] in decided or row["stem"] in self._known for row in self.found]
-        settled = np.array(judged, int) + 2 * self.run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+        settled = np.array([row["stem"] in decided or row["stem"] in self._known for row in self.found], int)
         return {
             "last": last,
-            "queue": order(doubt, settled).tolist(),
+            "queue": self._queue.arranged(settled + 2 * self._without_sound),
+            "drawn": sorted(self._queue.drawn),
             **self._names,
             **{name: labels[name].to_list() for name in _COLUMNS},
             "doubt": np.round(doubt, 3).tolist(),
@@ -122,6 +112,24 @@ class ReviewSession:
         with self._lock:
             rows = {self._row_of[name]: self._queue_entry(self._row_of[name]) for name in names if name in self._row_of}
         return {"last": last, "stems": rows}
+
+    def remaining(self) -> dict[str, Any]:
+        """How many labels may still be wrong (see `restem.review.remaining`), and what the stems drawn at random told.
+
+        drawn, drawn_wrong: of those that were decided about, how many there are and how many were wrong.
+        """
+        self._catch_up()
+        with self._lock:
+            decided = self._decided
+        outcome = outcomes(self.run.found, decided, self.run.taxonomy)
+        left = remaining(self._doubt[self._queue.rows], outcome[self._queue.rows])
+        drawn = outcome[sorted(self._queue.drawn)]
+        return {
+            **asdict(left),
+            "random_every": RANDOM_EVERY,
+            "drawn": int(np.isfinite(drawn).sum()),
+            "drawn_wrong": int(np.nansum(drawn)),
+        }
 
     def stem(self, index: int) -> dict[str, Any]:
         """Everything about one stem except its pictures. Raises UnreachableError when there is no such stem."""
@@ -140,7 +148,10 @@ class ReviewSession:
             }
         history = [one for one in self.ledger.standing() if one.stem == row["stem"]]
         with self._lock:
-            decided = self._decided.get(row["stem"], Decided())
+            all_decided = self._decided
+        decided = all_decided.get(row["stem"], Decided())
+        song = self._songs[row["song"]]
+        open_ones = [i for i in song if i != index and self.found[i]["stem"] not in all_decided]
         return {
             "index": index,
             "song": printable(row["song"]),
@@ -149,17 +160,19 @@ class ReviewSession:
             "seconds": row["seconds"],
             **self._queue_entry(index),
             **found,
+            "why": why(row, [self.found[i] for i in open_ones], taxonomy, index in self._queue.drawn),
+            "levels": {i: self._level_db(i) for i in song},
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
             "history": [_history_entry(one) for one in history],
-            "others": [other for other in self._songs[row["song"]] if other != index],
+            "others": [other for other in song if other != index],
         }
 
-    def spectra(self, index: int) -> dict[str, Any]:
-        """The pictures of a stem.
+    def spectra(self, index: int, start_s: float = 0.0, end_s: float | None = None) -> dict[str, Any]:
+        """The pictures of a stem, or of a part of it.
 
         Raises UnreachableError as `source` does, and AudioError when the stem has to be decoded and cannot be.
         """
-        return spectra(self.store, self.source(index))
+        return spectra(self.store, self.source(index), start_s, end_s)
 
     def source(self, index: int) -> Source:
         """The file of a stem and the stream in it.
@@ -212,7 +225,7 @@ class ReviewSession:
     def undo(self, person: str, number: int | None) -> dict[str, Any] | None:
         """Takes back the decision with a number, or else the person's last one.
 
-        Returns the number and the stem it was about; None when there is nothing to take back.
+        Returns the number, the stem and the time range it was about; None when there is nothing to take back.
         """
         undone = self.ledger.undo(person, number)
         if undone is None:
@@ -220,7 +233,8 @@ class ReviewSession:
         write_decided(self.run)
         self._catch_up()
         index = self._row_of[undone.stem]
-        return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
+        span = None if undone.start_s is None else [undone.start_s, undone.end_s]
+        return {"number": undone.number, "index": index, "stem": self._queue_entry(index), "range": span}
 
     def _catch_up(self) -> None:
         """Reads the decisions made since the last time, here or by other processes."""
@@ -257,6 +271,15 @@ class ReviewSession:
             "song": [number[row["song"]] for row in self.found],
             "stem": [printable(within_song(row["song"], row["stem"])) for row in self.found],
         }
+
+    def _level_db(self, index: int) -> float | None:
+        """The mean level of a stem where it sounds; None where that is unknown."""
+        segments = self._segments_of(self.found[index]["stem"])
+        if segments is None:
+            return None
+        power = 10.0 ** (segments["level_db"].to_numpy().astype(float) / 10.0)
+        loud = power >= _SOUNDING * power.max()
+        return round(float(10.0 * np.log10(max(power[loud].mean(), _LEAST_POWER))), 1)
 
     def _segments_of(self, stem: str) -> pl.DataFrame | None:
         """The rows of `segments.parquet` about a stem, in the order of time; None where there are none."""
