@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import restem
 from common import DATA, HERE, parse, publish, song_folders
 from restem.dataset.truth import read_truth
 from restem.evaluation.labels import score_labels
-from restem.review.queue import Queue, doubts
+from restem.review.queue import Queue, doubts, flags_of, informed, scores_of
 from restem.review.remaining import remaining
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet
@@ -59,30 +60,62 @@ def accuracies(run: Run, right: Truth, rows: list[int]) -> list[float]:
     return (1 - (wrong.sum() - left) / true.size).tolist()
 
 
-def queue_order(run: Run) -> list[int]:
-    """The rows in the order in which the page asks."""
-    silent = run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
-    return Queue.of(doubts(run.found, run.taxonomy), ~silent).arranged(silent.astype(int))
+@dataclass(frozen=True, eq=False)
+class Reviewed:
+    """What a simulated review needs. scores, given, true: (stem, class). doubt, song, wrong, sounds: (stem,)."""
+
+    run: Run
+    scores: np.ndarray
+    given: np.ndarray
+    true: np.ndarray
+    doubt: np.ndarray
+    song: np.ndarray
+    wrong: np.ndarray
+    sounds: np.ndarray
+
+    @classmethod
+    def of(cls, run: Run, right: Truth) -> Reviewed:
+        found, taxonomy = run.found, run.taxonomy
+        true = np.array([taxonomy.to_flags(right[stem]) for stem in found["stem"]], bool)
+        return cls(
+            run,
+            scores_of(found, taxonomy),
+            flags_of(found["given"], taxonomy),
+            true,
+            doubts(found, taxonomy),
+            np.unique(found["song"].to_numpy(), return_inverse=True)[1],
+            (flags_of(found["refined"], taxonomy) != true).any(axis=1),
+            ~found["verdict"].is_in(WITHOUT_SOUND).to_numpy(),
+        )
+
+    def order(self, queue: Queue, most: int) -> list[int]:
+        """The first rows in the order in which the page asks a person who decides as the truth says."""
+        rows: list[int] = []
+        doubt, settled = self.doubt.copy(), np.zeros(len(self.doubt), bool)
+        while len(rows) < most:
+            row, _ = queue.first(doubt, settled)
+            if row is None:
+                break
+            rows.append(row)
+            settled[row] = True
+            scores = informed(self.scores, self.given, self.song, np.array(rows), self.true[rows])
+            mates = self.song == self.song[row]
+            doubt[mates] = doubts(self.run.found.filter(mates), self.run.taxonomy, scores[mates])
+        return rows
 
 
-def stopping(run: Run, right: Truth, simulations: int) -> dict[str, Any]:
+def stopping(data: Reviewed, simulations: int) -> dict[str, Any]:
     """What the page says is left against what is left: the share of reviews in which the bound holds, and the means."""
-    doubt = doubts(run.found, run.taxonomy)
-    sounds = ~run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
-    refined = [run.taxonomy.parse(text) for text in run.found["refined"]]
-    wrong = np.array([found != right[stem] for found, stem in zip(refined, run.found["stem"], strict=True)])
-    songs = run.found["song"].to_numpy()
-    names = np.unique(songs)
+    songs = data.song.max() + 1
     found = []
     for seed in range(simulations):
         generator = np.random.default_rng(seed)
-        chosen = generator.permutation(names)[: -(-2 * len(names) // 3)]
-        rows = Queue.of(doubt, sounds & np.isin(songs, chosen), seed).rows
-        decided = rows[: generator.integers(len(rows) // 2 + 1)]
-        outcome = np.full(len(doubt), np.nan)
-        outcome[decided] = wrong[decided]
-        left = remaining(doubt[rows], outcome[rows])
-        found.append((int(wrong[rows].sum() - wrong[decided].sum()), left.wrong, left.at_most))
+        listen = data.sounds & np.isin(data.song, generator.permutation(songs)[: -(-2 * songs // 3)])
+        decided = data.order(Queue(listen, seed), int(generator.integers(listen.sum() // 2 + 1)))
+        outcome = np.full(len(listen), np.nan)
+        outcome[decided] = data.wrong[decided]
+        left = remaining(data.doubt[listen], outcome[listen])
+        found.append((int(data.wrong[listen].sum() - data.wrong[decided].sum()), left.wrong, left.at_most))
     truth, estimate, bound = np.array(found, float).T
     return {
         "covered": float((truth <= bound).mean()),
@@ -124,7 +157,9 @@ def measure(run: Run, truth_path: Path, picture: Path, simulations: int) -> dict
     pairs = zip(run.found["song"], run.found["stem"], strict=True)
     right = {stem: run.taxonomy.parse(known[song, stem.removeprefix(f"{song}/")]) for song, stem in pairs}
     score = score_labels(run.found, table, run.taxonomy)
-    queue = accuracies(run, right, queue_order(run))
+    data = Reviewed.of(run, right)
+    listened = data.order(Queue(data.sounds), len(right))
+    queue = accuracies(run, right, [*listened, *np.flatnonzero(~data.sounds).tolist()])
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(right)).tolist() for _ in range(RANDOM_ORDERS)]
     random = np.array([accuracies(run, right, rows) for rows in orders])
@@ -134,7 +169,7 @@ def measure(run: Run, truth_path: Path, picture: Path, simulations: int) -> dict
         "given": score.given.label_accuracy,
         "random order": random.mean(axis=0).round(4).tolist(),
         "queue": [round(value, 4) for value in queue],
-        "stopping": stopping(run, right, simulations),
+        "stopping": stopping(data, simulations),
     }
 
 

@@ -7,6 +7,7 @@ session may be used from several threads, and beside other processes that decide
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.review.queue import RANDOM_EVERY, Queue, doubts, why
+from restem.review.queue import RANDOM_EVERY, Queue, doubts, flags_of, informed, scores_of, why
 from restem.review.remaining import outcomes, remaining
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
@@ -69,8 +70,9 @@ class ReviewSession:
         self._decided = settle(self.ledger.standing(), run.taxonomy)
         self._without_sound = run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
         known = np.array([row["stem"] in self._known for row in self.found], bool)
+        self._queue = Queue(~known & ~self._without_sound)
         self._doubt = doubts(run.found, run.taxonomy)
-        self._queue = Queue.of(self._doubt, ~known & ~self._without_sound)
+        self._scores, self._given = scores_of(run.found, run.taxonomy), flags_of(run.found["given"], run.taxonomy)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -87,18 +89,20 @@ class ReviewSession:
         """All stems as columns, in the order of the run, and the queue as their row numbers.
 
         The most doubtful stem comes first, and among them are stems drawn at random (see `queue`); stems that were
-        decided about come late, those without sound last.
+        decided about come late, those without sound last. next: the row to listen to first, or None.
         """
         self._catch_up()
         with self._lock:
             decided, last = self._decided, self._last
         labels = decided_labels(self.run.found, decided, self.run.taxonomy)
-        doubt = doubts(labels, self.run.taxonomy)
-        settled = np.array([row["stem"] in decided or row["stem"] in self._known for row in self.found], int)
+        doubt, settled = self._outlook(decided)
+        late = np.array([row["stem"] in self._known for row in self.found], bool) | settled
+        queue, drawn = self._queue.arranged(doubt, settled, late + 2 * self._without_sound)
         return {
             "last": last,
-            "queue": self._queue.arranged(settled + 2 * self._without_sound),
-            "drawn": sorted(self._queue.drawn),
+            "queue": queue,
+            "drawn": drawn,
+            "next": self._queue.first(doubt, settled)[0],
             **self._names,
             **{name: labels[name].to_list() for name in _COLUMNS},
             "doubt": np.round(doubt, 3).tolist(),
@@ -111,7 +115,7 @@ class ReviewSession:
         last, names = self.ledger.changed_since(since)
         with self._lock:
             rows = {self._row_of[name]: self._queue_entry(self._row_of[name]) for name in names if name in self._row_of}
-        return {"last": last, "stems": rows}
+        return {"last": last, "stems": rows, "next": self._next()[0]}
 
     def remaining(self) -> dict[str, Any]:
         """How many labels may still be wrong (see `restem.review.remaining`), and what the stems drawn at random told.
@@ -122,14 +126,34 @@ class ReviewSession:
         with self._lock:
             decided = self._decided
         outcome = outcomes(self.run.found, decided, self.run.taxonomy)
-        left = remaining(self._doubt[self._queue.rows], outcome[self._queue.rows])
-        drawn = outcome[sorted(self._queue.drawn)]
+        left = remaining(self._doubt[self._queue.listen], outcome[self._queue.listen])
+        drawn = self._queue.sample(outcome)
         return {
             **asdict(left),
             "random_every": RANDOM_EVERY,
-            "drawn": int(np.isfinite(drawn).sum()),
-            "drawn_wrong": int(np.nansum(drawn)),
+            "drawn": len(drawn),
+            "drawn_wrong": int(drawn.sum()),
         }
+
+    def _outlook(self, decided: Mapping[str, Decided]) -> tuple[np.ndarray, np.ndarray]:
+        """(stem,) the doubt about each stem in view of the decisions about others, and whether it was decided about."""
+        settled = np.zeros(len(self.found), bool)
+        settled[[self._row_of[stem] for stem in decided]] = True
+        certain = {self._row_of[stem]: one.labels for stem, one in decided.items() if one.labels is not None}
+        taxonomy = self.run.taxonomy
+        heard = np.array([taxonomy.to_flags(labels) for labels in certain.values()], bool)
+        rows, song = np.array(list(certain), int), np.array(self._names["song"], int)
+        scores = informed(self._scores, self._given, song, rows, heard.reshape(len(rows), len(taxonomy)))
+        doubt = self._doubt.copy()
+        changed = (scores != self._scores).any(axis=1)
+        doubt[changed] = doubts(self.run.found.filter(changed), taxonomy, scores[changed])
+        return doubt, settled
+
+    def _next(self) -> tuple[int | None, bool]:
+        """The row to listen to next, or None, and whether it is drawn at random."""
+        with self._lock:
+            decided = self._decided
+        return self._queue.first(*self._outlook(decided))
 
     def stem(self, index: int) -> dict[str, Any]:
         """Everything about one stem except its pictures. Raises UnreachableError when there is no such stem."""
@@ -160,7 +184,7 @@ class ReviewSession:
             "seconds": row["seconds"],
             **self._queue_entry(index),
             **found,
-            "why": why(row, [self.found[i] for i in open_ones], taxonomy, index in self._queue.drawn),
+            "why": why(row, [self.found[i] for i in open_ones], taxonomy, self._next() == (index, True)),
             "levels": {i: self._level_db(i) for i in song},
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
             "history": [_history_entry(one) for one in history],
@@ -220,7 +244,7 @@ class ReviewSession:
         one = Decision(row["song"], row["stem"], old, written, person, start_s=start_s, end_s=end_s)
         (number,) = record(self.run, [one])
         self._catch_up()
-        return {"number": number, "index": index, "stem": self._queue_entry(index)}
+        return {"number": number, "index": index, "stem": self._queue_entry(index), "next": self._next()[0]}
 
     def undo(self, person: str, number: int | None) -> dict[str, Any] | None:
         """Takes back the decision with a number, or else the person's last one.
@@ -234,7 +258,8 @@ class ReviewSession:
         self._catch_up()
         index = self._row_of[undone.stem]
         span = None if undone.start_s is None else [undone.start_s, undone.end_s]
-        return {"number": undone.number, "index": index, "stem": self._queue_entry(index), "range": span}
+        entry = self._queue_entry(index)
+        return {"number": undone.number, "index": index, "stem": entry, "range": span, "next": self._next()[0]}
 
     def _catch_up(self) -> None:
         """Reads the decisions made since the last time, here or by other processes."""

@@ -39,7 +39,7 @@ async function start() {
   queue.load(await api.stems(), about.classes);
   listen(actions, about.classes.length);
   showRemaining();
-  if (queue.shown.length) await select(queue.neighbour(1, true) ?? queue.shown[0]);
+  if (queue.shown.length) await select(queue.following() ?? queue.shown[0]);
   setInterval(() => document.hidden || inTurn(look), LOOK_EVERY_MS);
   document.documentElement.dataset.ready = "true";
 }
@@ -77,7 +77,7 @@ async function select(index, at_s) {
 async function draw(index) {
   const picture = await attempt(api.spectra(index));
   if (picture && stem.index === index) plot.picture(picture);
-  const after = queue.neighbour(1, true);
+  const after = queue.following();
   if (after !== null && after !== index) api.spectra(after).catch(() => {});
 }
 
@@ -135,6 +135,7 @@ async function showRemaining() {
 async function send(request, then) {
   const answer = await attempt(request());
   if (!answer) return false;
+  queue.stems.next = answer.next;
   queue.update(answer.index, answer.stem);
   await then(answer);
   showRemaining();
@@ -154,6 +155,7 @@ async function look() {
   const news = await api.changes(queue.stems.last).catch(() => null);
   if (!news) return;
   queue.stems.last = news.last;
+  queue.stems.next = news.next;
   for (const [index, row] of Object.entries(news.stems)) queue.update(Number(index), row);
   if (Object.keys(news.stems).length) showRemaining();
   if (stem && news.stems[stem.index]) await refresh();
@@ -189,11 +191,11 @@ const actions = {
     const labels = shownLabels().join("+");
     if ((stem.decided === "decided" && !ofRange()) || (await decide(labels))) {
       say(`${labelSet(labels)}: accepted.`);
-      await select(queue.neighbour(1, true));
+      await select(queue.following());
     }
   },
   unsure: async () => {
-    if (await decide(null)) await select(queue.neighbour(1, true));
+    if (await decide(null)) await select(queue.following());
   },
   undo: () => undo(),
   loop: () => {

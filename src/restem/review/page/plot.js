@@ -85,9 +85,8 @@ export class Plot {
   }
 
   get gutter() {
-    if (this.box.clientWidth < 560) return 54;
     const longest = Math.max(0, ...(this.classes ?? []).map((name) => name.length));
-    return Math.min(160, Math.max(76, 7 * longest + 12));
+    return this.box.clientWidth < 560 ? Math.min(104, Math.max(54, 6.5 * longest + 8)) : Math.min(160, Math.max(76, 7 * longest + 12));
   }
 
   get width() {

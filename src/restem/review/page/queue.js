@@ -103,7 +103,7 @@ export class Queue {
       element("span", { className: "doubt", ariaHidden: "true", title: `doubt ${s.doubt[i].toFixed(2)}` }, element("i")),
       element("span", { className: "what" },
         element("b", {}, s.stem[i]), element("small", {}, this.drawn.has(i) ? `drawn at random · ${s.songs[s.song[i]]}` : s.songs[s.song[i]])),
-      element("span", { className: "labels" },
+      element("span", { className: "labels", title: `${labelSet(s.given[i])} → ${labelSet(s.refined[i])}` },
         element("span", { className: changed ? "new" : "" }, changed ? `${labelSet(s.given[i])} → ${labelSet(s.refined[i])}` : labelSet(s.given[i])),
         element("small", { className: `verdict ${s.verdict[i]}` }, s.verdict[i])),
       element("span", { className: "mark", title: words }, element("span", { className: "hidden" }, words), element("span", { ariaHidden: "true" }, mark)));
@@ -126,6 +126,13 @@ export class Queue {
       else if (top + ROW_HEIGHT > scrollTop + clientHeight) this.list.scrollTop = top + ROW_HEIGHT - clientHeight;
     }
     this.draw();
+  }
+
+  // The stem to listen to next: the one that the server names, if the filters let it pass.
+  following() {
+    const { next, decided } = this.stems;
+    if (next !== null && next !== this.current && !decided[next] && this.shown.includes(next)) return next;
+    return this.neighbour(1, true);
   }
 
   // The stem `by` places on; with `open`, the next one that nobody has decided about.
