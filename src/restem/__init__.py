@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from restem.labelling.prediction import Prediction
     from restem.labelling.settings import RefineSettings
     from restem.runs.export import ExportSummary
+    from restem.runs.interchange import export_tracks
     from restem.runs.ledger import Decision
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
     from restem.separation.separator import Separator, load_separator
@@ -54,6 +55,7 @@ _HOMES = {
     "export_decisions": "restem.runs.run",
     "import_decisions": "restem.runs.run",
     "export": "restem.api",
+    "export_tracks": "restem.runs.interchange",
     "ExportSummary": "restem.runs.export",
     "load_classifier": "restem.labelling.classifier",
     "Classifier": "restem.labelling.classifier",
@@ -96,6 +98,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_decisions",
+    "export_tracks",
     "import_decisions",
     "load_classifier",
     "load_separator",

@@ -23,6 +23,7 @@ from restem.cli.options import (
     parse_names,
 )
 from restem.cli.shared import open_stems, progress_bars, say, terminal
+from restem.wording import counted
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -280,3 +281,22 @@ def export(
             progress=progress,
         )  # fmt: skip
     say(str(summary))
+
+
+def tracks(
+    run: RunPath,
+    out: Annotated[Path, Parameter(help="The new folder; for csv, the file.")],
+    /,
+    *,
+    format: Annotated[
+        Literal["audacity", "reaper", "csv"],
+        Parameter(help="audacity, reaper: a label track beside every stem. csv: one table."),
+    ] = "audacity",
+) -> None:
+    """Write when each class sounds in each stem, for an audio editor or as a table.
+
+    Example: `restem tracks run label-tracks --format reaper`
+    """
+    from restem.runs.interchange import export_tracks
+
+    say(f"The tracks of {counted(export_tracks(run, out, format), 'stem')} are in {out}.")

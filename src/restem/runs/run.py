@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from restem.dataset.layouts import open_dataset
@@ -150,6 +151,27 @@ class Run:
     def out_of_fold(self) -> bool:
         """Whether every stem was scored by classifiers that were not trained on its song."""
         return bool(self.description.get("out_of_fold", True))
+
+    def to_cleanlab(self) -> tuple[list[list[int]], np.ndarray]:
+        """The given labels and the scores as `cleanlab` has them, to use its methods on a run.
+
+        Returns
+        -------
+        labels
+            For each stem that did not fail, in the order of `found`, the numbers of its given classes.
+        pred_probs
+            (stem, class) their scores, as the classifiers left them. They count the given label as evidence, which
+            cleanlab's theory does not: it finds fewer issues than with scores of the sound alone.
+
+        Examples
+        --------
+        >>> from cleanlab.multilabel_classification.filter import find_label_issues
+        >>> run = restem.open_run("run")
+        >>> issues = find_label_issues(*run.to_cleanlab())
+        """
+        from restem.runs.interchange import cleanlab_arrays
+
+        return cleanlab_arrays(self.found, self.taxonomy)
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""
