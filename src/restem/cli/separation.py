@@ -13,6 +13,7 @@ from restem.cli.options import (
     Cache,
     Classes,
     Device,
+    Figures,
     LayoutOption,
     Licence,
     Overlap,
@@ -22,7 +23,7 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import complain, open_data, open_stems, progress_bars, say, terminal
+from restem.cli.shared import complain, open_data, open_stems, progress_bars, say, terminal, write_figures
 from restem.errors import RestemError, UsageError
 
 _TRAIN = defaults_of("restem.separation.train", "train")
@@ -120,6 +121,7 @@ def evaluate(
     layout: LayoutOption = None,
     taxonomy: Classes = DEFAULT_CLASSES,
     device: Device = "auto",
+    as_json: Figures = None,
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
 
@@ -133,11 +135,14 @@ def evaluate(
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
     opened = open_stems(paths[-1], layout, taxonomy)
+    if as_json is not None:
+        opened.check_outside(as_json)
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=None if estimates else paths[0], estimates=estimates, out=out,
             overlap=overlap, shifts=shifts, seed=seed, device=device, progress=progress,
         )  # fmt: skip
+    write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})
     print_evaluation(evaluation, terminal(), other)
     if evaluation.failed:
         raise RestemError(f"{len(evaluation.failed)} of {len(opened.songs)} songs could not be measured.")

@@ -21,8 +21,11 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, logit
 
+from restem.review.queue import doubts
 from restem.runs.decided import Decided
+from restem.runs.run import Run
 from restem.taxonomy import Taxonomy
+from restem.verdicts import WITHOUT_SOUND
 
 SHARE = 0.95  # of the distribution that the bound covers
 _SHIFTS = np.linspace(-2.4, 2.4, 25)
@@ -77,6 +80,13 @@ def remaining(doubt: np.ndarray, outcome: np.ndarray) -> Remaining:
     drawn = generator.binomial(undecided, chance[chosen]).sum(axis=1)
     expected = float(weight @ (chance @ undecided))
     return Remaining(int(undecided.sum()), expected, int(np.quantile(drawn, SHARE, method="higher")))
+
+
+def remaining_in(run: Run) -> Remaining:
+    """The estimate for a run, from the decisions about it so far."""
+    listen = ~run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+    doubt = doubts(run.found, run.taxonomy)
+    return remaining(doubt[listen], outcomes(run.found, run.decided, run.taxonomy)[listen])
 
 
 def outcomes(found: pl.DataFrame, decided: Mapping[str, Decided], taxonomy: Taxonomy) -> np.ndarray:

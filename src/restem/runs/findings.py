@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -207,6 +208,19 @@ def trust(run: Run) -> str:
     told = [f"Heard clearly: {', '.join(clear)}."] if clear and len(clear) < len(run.taxonomy) else []
     told += [f"Often missed or mistaken: {', '.join(unclear)}; check them by ear."] if unclear else []
     return " ".join([first, *told])
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """What `restem refine` prints, as plain numbers and strings, ready for JSON."""
+    return {
+        "run": str(run.path),
+        "stems": len(run.labels),
+        "songs": run.labels["song"].n_unique(),
+        "verdicts": verdict_counts(run.labels),
+        "classes": [asdict(one) for one in class_findings(run.labels, run.taxonomy)],
+        "trust": trust(run),
+        "out_of_fold": run.out_of_fold,
+    }
 
 
 def failure_reason(run: Run, stem: str) -> str:
