@@ -45,6 +45,7 @@ export class Detail {
 
   showClasses(stem, classes, labels) {
     const given = split(stem.given);
+    get("classes").classList.toggle("many", classes.length > 5);
     // The buttons stay, so that the focus does.
     if (get("classes").children.length !== classes.length) {
       get("classes").replaceChildren(...classes.map((name, i) => {

@@ -3,8 +3,6 @@
 import { classColour, clock, colour, ticks } from "./format.js";
 import { View } from "./view.js";
 
-const LEVEL = 64;
-const MEL = 112;
 const AXIS = 20;
 const QUIETEST_DB = -60;
 const SETTLED_MS = 150; // without a change until a finer picture is asked for
@@ -28,18 +26,11 @@ export class Plot {
     player.addEventListener("change", () => this.drawMoving());
   }
 
-  // Many classes get lower strips, so that they and what is below fit on a screen.
-  get strip() {
+  // Many classes get lower strips, so that they and the buttons below fit on a screen.
+  get sizes() {
     const classes = this.classes?.length ?? 0;
-    return classes <= 5 ? 24 : classes <= 9 ? 16 : 12;
-  }
-
-  get gap() {
-    return this.strip > 16 ? 8 : 4;
-  }
-
-  get mel() {
-    return this.strip > 12 ? MEL : 72;
+    if (classes <= 5) return { level: 64, mel: 112, strip: 24, gap: 8 };
+    return classes <= 9 ? { level: 44, mel: 76, strip: 16, gap: 4 } : { level: 40, mel: 60, strip: 11, gap: 3 };
   }
 
   show(stem, classes) {
@@ -94,7 +85,8 @@ export class Plot {
   }
 
   get height() {
-    return LEVEL + this.gap + this.mel + (this.classes?.length ?? 0) * (this.strip + this.gap) + AXIS;
+    const { level, mel, strip, gap } = this.sizes;
+    return level + gap + mel + (this.classes?.length ?? 0) * (strip + gap) + AXIS;
   }
 
   x(seconds) {
@@ -156,19 +148,20 @@ export class Plot {
       pen.fillText(clock(seconds, length < 10 ? 1 : 0), x, bottom + 15);
     }
     pen.textAlign = "left";
-    this.name(pen, "level", LEVEL / 2);
-    this.name(pen, "mel", LEVEL + this.gap + this.mel / 2);
+    const { level, mel, strip, gap } = this.sizes;
+    this.name(pen, "level", level / 2);
+    this.name(pen, "mel", level + gap + mel / 2);
     this.inside(pen, () => {
       const pictures = [this.spectra, this.closer].filter((one) => one && one.start_s < to && one.end_s > from);
       // The finer picture covers the coarser one.
       for (const picture of pictures) {
         const [left, right] = [picture.start_s, picture.end_s].map((seconds) => this.x(seconds));
-        if (picture === this.closer) pen.clearRect(left, 0, right - left, LEVEL);
+        if (picture === this.closer) pen.clearRect(left, 0, right - left, level);
         this.drawLevel(pen, picture);
         this.drawMel(pen, picture, left, right);
       }
     });
-    this.classes.forEach((name, i) => this.drawStrip(pen, name, i, LEVEL + this.gap + this.mel + i * (this.strip + this.gap) + this.gap));
+    this.classes.forEach((name, i) => this.drawStrip(pen, name, i, level + gap + mel + i * (strip + gap) + gap));
     this.drawMoving();
   }
 
@@ -190,13 +183,14 @@ export class Plot {
   // Like a waveform: the loudest frame of every column pale, the mean strong, both to either side.
   drawLevel(pen, picture) {
     const { peak, mean, columns, start_s: start, end_s: end } = picture;
+    const { level } = this.sizes;
     for (const [values, shade] of [[peak, "--level-pale"], [mean, "--level"]]) {
       pen.fillStyle = colour(shade);
       pen.beginPath();
-      const half = (db) => Math.max(0.5, (Math.max(0, 1 - db / QUIETEST_DB) * LEVEL) / 2);
+      const half = (db) => Math.max(0.5, (Math.max(0, 1 - db / QUIETEST_DB) * level) / 2);
       const x = (i) => this.x(start + ((i + 0.5) * (end - start)) / columns);
-      values.forEach((db, i) => pen.lineTo(x(i), LEVEL / 2 - half(db)));
-      for (let i = columns - 1; i >= 0; i--) pen.lineTo(x(i), LEVEL / 2 + half(values[i]));
+      values.forEach((db, i) => pen.lineTo(x(i), level / 2 - half(db)));
+      for (let i = columns - 1; i >= 0; i--) pen.lineTo(x(i), level / 2 + half(values[i]));
       pen.fill();
     }
   }
@@ -213,25 +207,26 @@ export class Plot {
     }
     const small = new OffscreenCanvas(columns, bands);
     small.getContext("2d").putImageData(image, 0, 0);
-    pen.drawImage(small, left, LEVEL + this.gap, right - left, this.mel);
+    pen.drawImage(small, left, this.sizes.level + this.sizes.gap, right - left, this.sizes.mel);
   }
 
   drawStrip(pen, name, i, top) {
-    const base = top + this.strip;
+    const { strip } = this.sizes;
+    const base = top + strip;
     const { start_s: start, end_s: end, scores } = this.stem;
     pen.fillStyle = colour("--ink");
-    pen.fillText(shortened(pen, name, this.gutter - 6), 0, base - this.strip / 2 + 4);
+    pen.fillText(shortened(pen, name, this.gutter - 6), 0, base - strip / 2 + 4);
     pen.fillStyle = colour("--faint");
-    pen.fillRect(this.gutter, top, this.width, this.strip);
+    pen.fillRect(this.gutter, top, this.width, strip);
     this.inside(pen, () => {
       const values = scores[name] ?? [];
       if (values.length) {
         pen.fillStyle = classColour(i);
         pen.beginPath();
         pen.moveTo(this.x(start[0]), base);
-        pen.lineTo(this.x(start[0]), base - values[0] * this.strip);
-        values.forEach((value, k) => pen.lineTo(this.x((start[k] + end[k]) / 2), base - value * this.strip));
-        pen.lineTo(this.x(end.at(-1)), base - values.at(-1) * this.strip);
+        pen.lineTo(this.x(start[0]), base - values[0] * strip);
+        values.forEach((value, k) => pen.lineTo(this.x((start[k] + end[k]) / 2), base - value * strip));
+        pen.lineTo(this.x(end.at(-1)), base - values.at(-1) * strip);
         pen.lineTo(this.x(end.at(-1)), base);
         pen.fill();
       }
@@ -244,8 +239,8 @@ export class Plot {
     pen.setLineDash([3, 3]);
     pen.strokeStyle = colour("--half");
     pen.beginPath();
-    pen.moveTo(this.gutter, top + this.strip / 2 + 0.5);
-    pen.lineTo(this.gutter + this.width, top + this.strip / 2 + 0.5);
+    pen.moveTo(this.gutter, top + strip / 2 + 0.5);
+    pen.lineTo(this.gutter + this.width, top + strip / 2 + 0.5);
     pen.stroke();
     pen.setLineDash([]);
   }

@@ -103,9 +103,9 @@ export class Queue {
       element("span", { className: "doubt", ariaHidden: "true", title: `doubt ${s.doubt[i].toFixed(2)}` }, element("i")),
       element("span", { className: "what" },
         element("b", {}, s.stem[i]), element("small", {}, this.drawn.has(i) ? `drawn at random · ${s.songs[s.song[i]]}` : s.songs[s.song[i]])),
-      element("span", { className: "labels", title: `${labelSet(s.given[i])} → ${labelSet(s.refined[i])}` },
-        element("span", { className: changed ? "new" : "" }, changed ? `${labelSet(s.given[i])} → ${labelSet(s.refined[i])}` : labelSet(s.given[i])),
-        element("small", { className: `verdict ${s.verdict[i]}` }, s.verdict[i])),
+      element("span", { className: "labels" },
+        element("span", { className: changed ? "new" : "" }, labelSet(s.refined[i])),
+        element("small", { className: `verdict ${s.verdict[i]}` }, changed ? `${s.verdict[i]}, was ${labelSet(s.given[i])}` : s.verdict[i])),
       element("span", { className: "mark", title: words }, element("span", { className: "hidden" }, words), element("span", { ariaHidden: "true" }, mark)));
     row.dataset.index = i;
     row.style.top = `${place * ROW_HEIGHT}px`;
