@@ -55,10 +55,11 @@ def informed(
     """(stem, class) the scores in view of what people heard in other stems of the song.
 
     scores, given: (stem, class). song: (stem,) its number. rows: (decision,) the stems that were decided about. heard:
-    (decision, class) what is in them.
+    (decision, class) what is in them. However many decisions there are about a song, they count once.
     """
     more = np.zeros((int(song.max(initial=-1)) + 1, scores.shape[1]))
     np.add.at(more, song[rows], _ELSEWHERE * ((given[rows] & ~heard).astype(float) - heard))
+    more = np.clip(more, -_ELSEWHERE, _ELSEWHERE)
     odds = logit(np.clip(scores, 1e-6, 1.0 - 1e-6)) + more[song]
     return np.where(given | (more[song] == 0), scores, expit(odds))
 

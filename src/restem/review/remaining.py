@@ -84,7 +84,8 @@ def remaining(doubt: np.ndarray, outcome: np.ndarray) -> Remaining:
 
 def remaining_in(run: Run) -> Remaining:
     """The estimate for a run, from the decisions about it so far."""
-    listen = ~run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+    known = [entry[0] for entry in run.description.get("decisions", [])]
+    listen = ~(run.found["verdict"].is_in(WITHOUT_SOUND) | run.found["stem"].is_in(known)).to_numpy()
     doubt = doubts(run.found, run.taxonomy)
     return remaining(doubt[listen], outcomes(run.found, run.decided, run.taxonomy)[listen])
 
