@@ -11,7 +11,7 @@ from restem.review.remaining import outcomes, remaining
 from restem.runs.ledger import Decision
 from restem.runs.run import Run, open_run, record
 
-SIMULATIONS = 200
+SIMULATIONS = 100  # of each kind; benchmarks/review.py has more
 
 
 def simulated(rng: np.random.Generator, stems: int, shift: float, slope: float, missed: float) -> tuple:

@@ -59,10 +59,10 @@ def remaining(doubt: np.ndarray, outcome: np.ndarray) -> Remaining:
     evidence = logit(np.clip(doubt, _LEAST_DOUBT, 1.0 - _LEAST_DOUBT))
     edge = logit(1.0 - _LEAST_DOUBT)
     # Stems of nearly the same doubt are counted together, so that the time hardly depends on how many there are.
-    bins = np.clip(np.rint((evidence + edge) / (2 * edge) * (_BINS - 1)).astype(int), 0, _BINS - 1)
-    centre = np.linspace(-edge, edge, _BINS)
+    used, bins = np.unique(np.rint((evidence + edge) / (2 * edge) * (_BINS - 1)), return_inverse=True)
+    centre = -edge + 2 * edge * used / (_BINS - 1)
     wrong, right, undecided = (
-        np.bincount(bins[mask], minlength=_BINS) for mask in (outcome == 1, outcome == 0, np.isnan(outcome))
+        np.bincount(bins[mask], minlength=len(used)) for mask in (outcome == 1, outcome == 0, np.isnan(outcome))
     )
     shift, slope, missed = (grid.ravel() for grid in np.meshgrid(_SHIFTS, _SLOPES, _MISSED, indexing="ij"))
     prior = (
