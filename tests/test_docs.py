@@ -41,6 +41,7 @@ def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     titles = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
     slugs = {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+    slugs |= {re.sub("-+", "-", slug) for slug in slugs}  # GitHub's way, and that of the site
     return slugs | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
 
 

@@ -16,7 +16,8 @@ from restem.cli.main import app, main, run_command
 from restem.errors import DatasetError
 
 COMMANDS = (
-    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "train", "separate", "evaluate",
+    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "tracks", "train", "separate",
+    "evaluate",
 )  # fmt: skip
 
 
@@ -49,6 +50,11 @@ class TestHelp:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_command(["--version"]) == 0
         assert capsys.readouterr().out.strip() == __version__
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_completion_knows_commands_and_options(self, shell: str) -> None:
+        script = app.generate_completion(shell=shell)
+        assert "refine" in script and "encoder" in script
 
     def test_loads_nothing_heavy(self, run_python: Callable) -> None:
         program = (
@@ -302,6 +308,30 @@ class TestCommands:
         # With one fold.
         assert "scored by a classifier that was trained on it" in output
 
+    def test_score_without_a_truth_is_one_line(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run_command(["score", str(run), "--json", str(tmp_path / "left.json")]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        left = json.loads((tmp_path / "left.json").read_text())
+        assert f"of {left['stems']} undecided stems about {left['wrong']:.1f} should have wrong labels" in line
+
+    def test_figures_as_json(self, songs: Path, run: Path, tmp_path: Path) -> None:
+        assert run_command(["scan", str(songs), "--json", str(tmp_path / "scan.json"), "--workers", "1"]) == 0
+        assert json.loads((tmp_path / "scan.json").read_text())["stems"] == 8
+        command = ["refine", str(songs), "--out", str(run), "--cache", str(songs.parent / "cache"), "--rounds", "1",
+                   "--folds", "1", "--steps", "3", "--workers", "1"]  # fmt: skip
+        assert run_command([*command, "--json", str(tmp_path / "refine.json")]) == 0
+        found = json.loads((tmp_path / "refine.json").read_text())
+        assert sum(found["verdicts"].values()) == found["stems"] == 8
+        assert run_command(["scan", str(songs), "--json", str(songs / "scan.json")]) == 1
+        assert not (songs / "scan.json").exists()
+
+    def test_tracks(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(["tracks", str(run), str(tmp_path / "tracks.csv"), "--format", "csv"]) == 0
+        assert "in " + str(tmp_path / "tracks.csv") in capsys.readouterr().out
+        assert (tmp_path / "tracks.csv").read_text().startswith("song,stem,class,start_s,end_s,score")
+
     def test_corrupt_score_and_export(self, songs: Path, run: Path, tmp_path: Path) -> None:
         noisy = tmp_path / "noisy"
         assert run_command(["corrupt", str(songs), str(noisy), "--rate", "0.5", "--workers", "1"]) == 0
@@ -334,7 +364,8 @@ class TestCommands:
         assert pl.read_csv(mine / "labels.csv").filter(stem="Song 1/bass.wav")["refined"].to_list() == ["drums"]
         assert run_command(["score", str(mine), "--decisions", str(mine)]) == 0
         assert "1 stem" in capsys.readouterr().out
-        assert run_command(["score", str(mine)]) == 2
+        assert run_command(["score", str(mine)]) == 0
+        assert "of 7 undecided stems" in capsys.readouterr().out
 
     def test_refining_with_decisions(self, songs: Path, run: Path, tmp_path: Path) -> None:
         first, second = tmp_path / "run", tmp_path / "second"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 
 from restem.runs.run import Run, write_run
 from restem.runs.tables import labels_schema, segments_schema
@@ -22,6 +23,7 @@ from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()
 SECONDS = 6.0
+PATIENCE_S = 200.0  # the longest wait for what a loaded machine does in a second; below pytest's own limit
 
 # Of every song's stems: refined, verdict, quality, scores.
 FOUND = {
@@ -96,9 +98,43 @@ def reviewable(root: Path, songs: int, write_band: Callable[..., Path]) -> Run:
     return write_run(root / "run", TAXONOMY, labels_table, table, description)
 
 
+MANY = (
+    "vocals", "drums", "bass", "other", "guitar", "piano", "strings", "synthesizer", "woodwinds", "brass", "percussion",
+    "accordion", "backing-vocals", "harp", "choir", "effects",
+)  # fmt: skip
+
+
+def _many_classes(root: Path, classes: int, seconds: float = 8.0) -> Run:
+    """A run `root/run` of one song with one stem a class, whose labels are all in some doubt; its stems sound alike."""
+    taxonomy = Taxonomy(MANY[:classes])
+    rng = np.random.default_rng(0)
+    folder = root / "songs" / "Song"
+    folder.mkdir(parents=True)
+    sound = 0.1 * rng.standard_normal(round(seconds * 8000))
+    rows, segments = [], []
+    for place, name in enumerate(taxonomy.classes):
+        stem = f"Song/{name}.wav"
+        soundfile.write(root / "songs" / stem, sound * 0.8**place, 8000, subtype="PCM_16")
+        scores = np.where(np.arange(classes) == place, 0.9, 0.02)
+        scores[(place + 1) % classes] = 0.3
+        rows.append(("Song", stem, name, name, "unsure", 0.6, *scores, seconds, seconds))
+        level_db = -20.0 + 20 * place * np.log10(0.8)
+        segments += [("Song", stem, float(t), t + 3.0, level_db, *scores) for t in range(round(seconds) - 2)]
+    labels = pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
+    table = pl.DataFrame(segments, schema=segments_schema(taxonomy), orient="row")
+    description = {"dataset": {"root": str(root / "songs"), "classes": list(taxonomy.classes), "aliases": {}}}
+    return write_run(root / "run", taxonomy, labels, table, description)
+
+
 @pytest.fixture
 def run(tmp_path: Path, write_band: Callable[..., Path]) -> Run:
     return reviewable(tmp_path, 3, write_band)
+
+
+@pytest.fixture
+def many_classes(tmp_path: Path) -> Callable[..., Run]:
+    """`many_classes(16, seconds=8.0)`; see `_many_classes`."""
+    return lambda classes, seconds=8.0: _many_classes(tmp_path / "many", classes, seconds)
 
 
 @pytest.fixture
@@ -154,3 +190,34 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=path, args=arguments, timeout=0)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def served(run: Run, serve: Callable[..., Served]) -> Served:
+    """The review page of `run`."""
+    return serve(run.path)
+
+
+@pytest.fixture
+def open_page(chromium: Any, served: Any) -> Iterator[Callable[..., Any]]:
+    """`open_page()`: a new tab on the page; what went wrong in it fails the test."""
+    contexts, errors = [], []
+
+    def start(**options: Any) -> Any:
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}))
+        contexts[-1].set_default_timeout(1000 * PATIENCE_S)
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: errors.append(request.url) if not allowed(request.url) else None)
+        page.goto(served.address)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    def allowed(url: str) -> bool:
+        return url.startswith((served.address, "data:", "blob:"))
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert errors == []

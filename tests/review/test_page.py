@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,6 @@ import pytest
 from restem.runs.run import Run, export_decisions, open_run
 
 PATIENCE_S = 200.0  # the longest wait for what a loaded machine does in a second; below pytest's own limit
-
-
-@pytest.fixture
-def served(run: Run, serve: Callable) -> Any:
-    return serve(run.path)
-
-
-@pytest.fixture
-def open_page(chromium: Any, served: Any) -> Iterator[Callable[..., Any]]:
-    """`open_page()`: a new tab on the page; what went wrong in it fails the test."""
-    contexts, errors = [], []
-
-    def start(**options: Any) -> Any:
-        contexts.append(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}))
-        contexts[-1].set_default_timeout(1000 * PATIENCE_S)
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: errors.append(request.url) if not allowed(request.url) else None)
-        page.goto(served.address)
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    def allowed(url: str) -> bool:
-        return url.startswith((served.address, "data:", "blob:"))
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert errors == []
 
 
 def wait_until(page: Any, expression: str) -> None:
@@ -231,7 +201,7 @@ def test_by_keyboard_alone(open_page: Callable, run: Run) -> None:
     assert page.locator("#help").is_visible()
     page.keyboard.press("Escape")
     page.locator("#accept").focus()
-    press(page, "Space")
+    press(page, "Enter")
     assert [one.new for one in open_run(run.path).decisions] == ["other"]
     page.locator("#list").focus()
     before = title(page)

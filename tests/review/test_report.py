@@ -17,6 +17,8 @@ from restem.review import report
 from restem.review.cards import MOST_CARDS, select
 from restem.review.rendering import package_data
 from restem.review.report import write_report
+from restem.review.timeline import COLOURS
+from restem.runs.findings import exchange
 from restem.runs.ledger import Decision
 from restem.runs.run import SEGMENTS_FILE, Run, open_run, record, write_run
 from restem.runs.tables import labels_schema, segments_schema
@@ -160,7 +162,8 @@ def test_hostile_names_are_inert(tmp_path: Path) -> None:
         (tag, list(found)) for tag, found in expected.elements
     ]
     assert page.scripts == expected.scripts
-    assert not any({"src", "href", "action"} & set(found) for _, found in page.elements)
+    assert not any({"src", "action"} & set(found) for _, found in page.elements)
+    assert all(str(found.get("href", "#")).startswith("#") for _, found in page.elements)
     for name in HOSTILE:
         if name.isprintable():
             assert f"folder/changed {name}" in page.text
@@ -239,6 +242,23 @@ def test_the_most_doubtful_get_the_cards() -> None:
     assert selection.others["stem"].to_list() == [f"{i}.wav" for i in range(2, 9)]
 
 
+def test_lines_say_why_a_stem_failed_and_the_page_has_contents(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [("s", f"s/{i}.wav", "drums", "drums", "failed", None) for i in range(MOST_CARDS + 2)])
+    reasons = {f"s/{i}.wav": f"/data/takes/s/{i}.wav: broken at {i}" for i in range(MOST_CARDS + 2)}
+    page = page_of(Run(run.path, run.taxonomy, {**run.description, "failures": reasons}, run.labels))
+    assert all(f"broken at {i}" in page.text for i in range(MOST_CARDS + 2))
+    targets = [str(found["href"])[1:] for tag, found in page.elements if tag == "a"]
+    ids = [found["id"] for _, found in page.elements if "id" in found]
+    assert "others" in targets and set(targets) <= set(ids) and len(ids) == len(set(ids))
+
+
+def test_pictures_are_explained_only_where_there_are_any(tmp_path: Path) -> None:
+    assert "Each picture" not in page_of(make_run(tmp_path / "kept", STEMS[:1])).text
+    assert "Each picture" not in page_of(make_run(tmp_path / "failed", STEMS[4:])).text
+    page = page_of(make_run(tmp_path / "changed", STEMS[1:2]))
+    assert "Each picture" in page.text and "the most doubtful first" not in page.text and "1 stems" not in page.text
+
+
 def test_all_kept(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path, STEMS[:1]))
     assert "Every stem keeps the labels it was given" in page.text
@@ -255,14 +275,24 @@ def test_no_stems_at_all(tmp_path: Path) -> None:
     assert "holds no stems" in page_of(make_run(tmp_path, [])).text
 
 
-def test_many_label_sets_are_gathered(tmp_path: Path) -> None:
+def test_many_label_sets_become_which_class_for_which(tmp_path: Path) -> None:
     sets = [TAXONOMY.format(TAXONOMY.from_flags([bool(i >> bit & 1) for bit in range(4)])) for i in range(16)]
     stems: list[Stem] = [
         ("s", f"s/{i}-{j}.wav", before, after, "changed" if before != after else "kept", 0.2)
         for i, before in enumerate(sets)
         for j, after in enumerate(sets)
     ]
-    assert "the rest" in page_of(make_run(tmp_path, stems)).text
+    run = make_run(tmp_path, stems)
+    page = page_of(run)
+    assert "removed ↓" in page.text and "the rest" not in page.text
+    found = exchange(run.labels, TAXONOMY)
+    assert found.rows == found.columns == (*TAXONOMY.classes, "nothing")
+    # Of all pairs of sets, a class is lost and another gained in 4 of 16 combinations of the two; the other two classes
+    # are as they like.
+    assert {found.counts[i][j] for i in range(4) for j in range(4) if i != j} == {16}
+    assert [found.counts[i][i] for i in range(5)] == [0] * 5
+    # Nothing is gained where each of the other three is lost, kept or absent: 3 ** 3 of the cases.
+    assert found.counts[0][4] == found.counts[4][0] == 27
 
 
 def test_one_segment(tmp_path: Path) -> None:
@@ -310,8 +340,9 @@ def test_colours_can_be_seen_in_light_and_dark() -> None:
         for paper in ("page", "card"):
             for ink in ("ink", "muted", *(name for name in theme if name.endswith("-ink"))):
                 assert contrast(theme[ink], theme[paper]) >= 4.5, (ink, paper)
-            for graphic in (*(f"c{i}" for i in range(8)), "kept", "changed", "unsure", "silent", "failed"):
+            for graphic in (*(f"c{i}" for i in range(COLOURS)), "kept", "changed", "unsure", "silent", "failed"):
                 assert contrast(theme[graphic], theme[paper]) >= 3, (graphic, paper)
+        assert len({theme[f"c{i}"] for i in range(COLOURS)}) == COLOURS
 
 
 def test_what_to_do_next(tmp_path: Path) -> None:

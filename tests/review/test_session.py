@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from restem.audio.reader import AudioInfo
-from restem.review.session import ReviewSession, UnreachableError, doubts, order
+from restem.review.queue import RANDOM_EVERY, Queue, doubts, informed, why
+from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.review.stretch import stretch
 from restem.runs.run import Run
@@ -34,8 +35,65 @@ def test_doubt_is_that_the_refined_set_is_wrong() -> None:
     np.testing.assert_allclose(doubts(labels, TAXONOMY), [1 - likely[2], 1 - even[3], 1 - likely[0], 0.0])
 
 
+def test_the_queue_has_doubtful_stems_first_and_one_in_ten_at_random() -> None:
+    doubt = np.random.default_rng(0).random(1000)
+    listen = np.ones(1000, bool)
+    listen[::7] = False
+    queue, settled = Queue(listen), np.zeros(1000, bool)
+    rows, drawn = queue.rows(doubt, settled)
+    assert sorted(rows) == np.flatnonzero(listen).tolist()
+    assert [rows.index(row) for row in drawn] == list(range(RANDOM_EVERY - 1, len(rows), RANDOM_EVERY))
+    assert (np.diff(doubt[[row for row in rows if row not in drawn]]) <= 0).all()
+    # Those that are drawn are a random sample of all: their mean doubt is that of all, within three standard errors.
+    assert abs(doubt[drawn[:40]].mean() - doubt[listen].mean()) < 3 * doubt.std() / np.sqrt(40)
+    # One by one it is the same order.
+    for row in rows[:50]:
+        assert queue.first(doubt, settled) == (row, row in drawn)
+        settled[row] = True
+    assert queue.rows(doubt, settled)[0] == rows[50:]
+    settled[:] = True
+    assert queue.first(doubt, settled) == (None, False)
+
+
 def test_the_order() -> None:
-    assert order(np.array([0.1, 0.9, 0.9, 0.5]), np.array([0, 0, 0, 1])).tolist() == [1, 2, 0, 3]
+    queue = Queue(np.array([True, True, True, True, False]))
+    settled = np.array([False, False, False, True, False])
+    rows, _ = queue.arranged(np.array([0.1, 0.9, 0.9, 0.5, 0.0]), settled, np.array([0, 0, 0, 1, 2]))
+    assert rows == [1, 2, 0, 3, 4]
+
+
+def test_the_sample_ends_where_nobody_decided() -> None:
+    queue = Queue(np.ones(5, bool))
+    outcome = np.full(5, np.nan)
+    assert len(queue.sample(outcome)) == 0
+    outcome[queue.random[[0, 1, 3]]] = [1.0, 0.0, 1.0]
+    assert queue.sample(outcome).tolist() == [1.0, 0.0]
+    outcome[:] = 0.0
+    assert len(queue.sample(outcome)) == 5
+
+
+def test_a_decision_tells_about_the_song() -> None:
+    scores = np.array([[0.5, 0.2], [0.2, 0.9], [0.2, 0.2], [0.2, 0.2]])
+    given = np.array([[True, False], [False, True], [False, False], [False, False]])
+    song = np.array([0, 0, 0, 1])
+    # Stem 0 was given class 0, which is not in it, but class 1 is.
+    new = informed(scores, given, song, np.array([0]), np.array([[False, True]]))
+    assert new[1, 0] == pytest.approx(0.5) and new[2, 0] == pytest.approx(0.5)  # odds of 1/4, times 4
+    assert new[2, 1] == pytest.approx(1 / 17) and new[1, 1] == 0.9  # given: whether it is there is another matter
+    assert (new[3] == scores[3]).all()
+    assert (informed(scores, given, song, np.array([], int), np.zeros((0, 2), bool)) == scores).all()
+
+
+def test_why_a_stem_comes_next(run: Run) -> None:
+    rows = run.found.to_dicts()
+    other, song = rows[2], [rows[0], rows[1], rows[3]]
+    said = why(other, song, run.taxonomy, drawn=False)
+    assert said == "The label vocals may be missing: it is in this stem with probability 0.50."
+    bass = {**rows[0], "bass": 0.3, "drums": 0.99}
+    said = why(bass, [{**rows[1], "bass": 0.4}, {**rows[3], "bass": 0.05}], run.taxonomy, drawn=False)
+    assert "The label bass may not be in it" in said and "in doubt in 1 other stem of its song" in said
+    assert "Drawn at random" in why(other, song, run.taxonomy, drawn=True)
+    assert why({**other, "verdict": "silent"}, song, run.taxonomy, drawn=False) == ""
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ for _command in (
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)
+app.register_install_completion_command(help="Install completion for the shell that runs this: bash, zsh or fish.")
 
 
 # What `files.written_aside` calls a file while it is written.

@@ -53,6 +53,7 @@ Licence = Annotated[
     str, Parameter(help="The licence of the audio, kept with what is made from it.", show_default=False)
 ]
 Cache = Annotated[Path | None, Parameter(help="The folder for features; by default in the user's cache folder.")]
+Figures = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")]
 Seed = Annotated[int, Parameter(help="Random seed.")]
 Overlap = Annotated[float, Parameter(help="Share of a piece that the next one repeats; songs are separated in pieces.")]
 Shifts = Annotated[int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")]

@@ -14,6 +14,7 @@ from restem.cli.options import (
     Classes,
     DatasetPath,
     Device,
+    Figures,
     LayoutOption,
     Licence,
     MetadataOption,
@@ -26,7 +27,7 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_run_at, open_stems, open_stems_aloud, progress_bars, say, terminal
+from restem.cli.shared import open_run_at, open_stems, open_stems_aloud, progress_bars, say, terminal, write_figures
 from restem.errors import RestemError, UsageError
 from restem.wording import counted
 
@@ -87,6 +88,7 @@ def scan(
         ),
     ] = None,
     workers: Workers = None,
+    as_json: Figures = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
 
@@ -105,14 +107,15 @@ def scan(
         say(f"A draft is in {draft}; {counted(unknown, 'file')} could not be understood. Edit it, and go on with")
         say(f"  --metadata {draft / 'stems.csv'} --classes {draft / 'classes.yaml'}\n")
     opened = open_stems(dataset, layout, taxonomy, metadata)  # what it holds is what is printed at the end
-    if csv is not None:
-        opened.check_outside(csv)
+    opened.check_outside(*(path for path in (csv, as_json) if path is not None))
     with progress_bars() as progress:
         table = scan_dataset(opened, workers=workers, progress=progress)
     if csv is not None:
         with written_aside(csv) as aside:
             with_skipped(table, opened).write_csv(aside, float_precision=6)
-    print_scan(ScanSummary.of(opened, table), table, opened, terminal())
+    summary = ScanSummary.of(opened, table)
+    write_figures(as_json, {**vars(summary), "root": str(summary.root)})
+    print_scan(summary, table, opened, terminal())
 
 
 def errata(
@@ -216,6 +219,7 @@ def refine(
     decisions: Annotated[
         Path | None, Parameter(help="A run; what people decided about it is taken as certain.")
     ] = None,
+    as_json: Figures = None,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -225,17 +229,21 @@ def refine(
     from restem.api import refine as refine_dataset
     from restem.cli.terminal import NO_ENCODER, print_summary
     from restem.labelling.encoders.registry import chosen_encoder
+    from restem.runs.findings import summary_of
 
     # First, since what is wrong with them can be said at once.
     chosen = RefineSettings(**vars(settings))
     if chosen_encoder(chosen.encoder) is None and chosen.encoder == "auto":
         say(NO_ENCODER)
     opened = open_stems_aloud(dataset, layout, taxonomy, metadata, splits, "learn")
+    if as_json is not None:
+        opened.check_outside(as_json)
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
             progress=progress,
         )  # fmt: skip
+    write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
     say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
 
@@ -251,15 +259,15 @@ def score(
     known_errors: Annotated[
         bool, Parameter(name="--errata", negative="", help="Instead of a truth: where published label errors are put.")
     ] = False,
-    as_json: Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")] = None,
+    as_json: Figures = None,
 ) -> None:
-    """Compare the labels of a run with the truth, where it is known.
+    """Compare the labels of a run with the truth, where it is known; else estimate how many are wrong.
 
     Example: `restem score run noisy-stems/truth.csv`
     """
     from restem.api import score as score_run
-    from restem.cli.terminal import print_score
-    from restem.files import write_json
+    from restem.cli.terminal import print_remaining, print_score
+    from restem.review.remaining import remaining_in
     from restem.runs.run import open_run
 
     opened = open_run(run)
@@ -273,9 +281,13 @@ def score(
         return
     if as_json is not None:
         opened.check_outside(as_json)
+    if truth is None and decisions is None:
+        left = remaining_in(opened)
+        write_figures(as_json, vars(left))
+        print_remaining(left, terminal())
+        return
     result = score_run(opened, truth, decisions=decisions)
-    if as_json is not None:
-        write_json(as_json, result.as_dict())
+    write_figures(as_json, result.as_dict())
     print_score(result, terminal())
 
 

@@ -13,6 +13,7 @@ from restem.cli.options import (
     Cache,
     Classes,
     Device,
+    Figures,
     LayoutOption,
     Licence,
     MetadataOption,
@@ -26,7 +27,7 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import complain, open_data, open_stems_aloud, progress_bars, say, terminal
+from restem.cli.shared import complain, open_data, open_stems_aloud, progress_bars, say, terminal, write_figures
 from restem.errors import RestemError, UsageError
 
 _TRAIN = defaults_of("restem.separation.train", "train")
@@ -137,6 +138,7 @@ def evaluate(
     only: Only = _EVALUATE["only"],
     splits: Splits = None,
     device: Device = "auto",
+    as_json: Figures = None,
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
 
@@ -150,11 +152,14 @@ def evaluate(
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
     opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate")
+    if as_json is not None:
+        opened.check_outside(as_json)
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=None if estimates else paths[0], estimates=estimates, out=out,
             overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, progress=progress,
         )  # fmt: skip
+    write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})
     print_evaluation(evaluation, terminal(), other)
     if evaluation.failed:
         raise RestemError(f"{len(evaluation.failed)} of {len(opened.songs)} songs could not be measured.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restem.cli.options import parse_names
 
@@ -110,23 +110,34 @@ def complain(message: str) -> None:
     print(f"restem: {message}", file=sys.stderr)
 
 
+def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """Writes what a command found to a JSON file, if there is to be one."""
+    from restem.files import write_json
+
+    if path is not None:
+        write_json(path, figures)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A progress bar a stage on the terminal; in a pipe, a line when a stage begins."""
+    """A progress bar a stage on the terminal; in a pipe, lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
+    from restem.cli.progress_lines import ProgressLines
+
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ProgressLines(lambda line: print(line, file=sys.stderr, flush=True))
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     stages: dict[str, int] = {}
-    with Bars(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+    with Bars(*columns, TimeRemainingColumn(), console=console) as bars:
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in stages:
                 stages[stage] = bars.add_task(stage, total=total)  # type: ignore[assignment]
-                if not console.is_terminal:
-                    print(f"{stage} ...", file=sys.stderr, flush=True)
             bars.update(stages[stage], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
     from restem.labelling.encoders.interface import EncoderCard
+    from restem.review.remaining import Remaining
 
 WORST = 20  # stems of lowest quality that the summary of a refinement names
 SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CSV of a scan holds all
@@ -240,6 +241,15 @@ def print_score(score: LabelScore, console: Console) -> None:
             "is it the truth of this dataset?",
             "yellow",
         )
+
+
+def print_remaining(left: Remaining, console: Console) -> None:
+    """Prints how many wrong labels are probably left, in a line."""
+    _line(
+        console,
+        f"Without a truth: of {counted(left.stems, 'undecided stem')} about {left.wrong:.1f} should have wrong labels, "
+        f"with 95 % probability at most {left.at_most:,}; `restem review` narrows it down.",
+    )
 
 
 def _agreement_table(score: LabelScore) -> Table:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from pathlib import Path
 
+import polars as pl
 from markupsafe import Markup
 
 from restem.files import written_aside
@@ -23,6 +24,8 @@ from restem.runs.findings import (
     REST,
     class_findings,
     confusion,
+    exchange,
+    failure_reason,
     noted_stems,
     songs_to_look_at,
     trust,
@@ -56,8 +59,10 @@ def render(run: Run, audio: bool = False) -> str:
     """The report as HTML. audio: with previews."""
     selection = select(run.labels)
     script = package_data("report.js")
+    failed = selection.others.filter(pl.col("verdict") == "failed")
     songs = songs_to_look_at(run.labels)
     confused = confusion(run.labels, run.taxonomy)
+    exchanged = exchange(run.labels, run.taxonomy) if REST in (*confused.rows, *confused.columns) else None
     template = environment().get_template("report.html")
     return template.render(
         # What this package has made or ships is not data, and stays as it is.
@@ -78,8 +83,8 @@ def render(run: Run, audio: bool = False) -> str:
         per_class=class_findings(run.labels, run.taxonomy),
         wrong={one.name: one for one in wrong_shares(run.labels, run.taxonomy)},
         confusion=confused,
-        most_frequent_change=sections.most_frequent_change(confused),
-        rest=REST,
+        exchange=exchanged,
+        most_frequent_change=sections.most_frequent_change(exchanged or confused),
         bins=sections.histogram(run.labels),
         songs=songs[:MOST_SONGS],
         suspects=sections.suspects(run, songs[:MOST_SONGS]),
@@ -87,6 +92,7 @@ def render(run: Run, audio: bool = False) -> str:
         cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
         others=lines(selection.others, run.taxonomy),
         notes=noted_stems(run),
+        reasons={row: failure_reason(run, stem) for row, stem in failed.select("row", "stem").iter_rows()},
     )
 
 

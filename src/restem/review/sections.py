@@ -12,7 +12,7 @@ import polars as pl
 
 from restem.review.cards import Line, lines
 from restem.review.rendering import duration
-from restem.runs.findings import Confusion, SongFinding, verdict_counts
+from restem.runs.findings import Confusion, Exchange, SongFinding, verdict_counts
 from restem.runs.run import DESCRIPTION_FILE, Run
 from restem.verdicts import VERDICTS, Verdict
 from restem.wording import counted
@@ -94,7 +94,7 @@ def next_steps(run: Run) -> list[tuple[str, str]]:
     return steps
 
 
-def most_frequent_change(found: Confusion) -> int:
+def most_frequent_change(found: Confusion | Exchange) -> int:
     """The largest count off the diagonal, at least 1.
 
     The colours of the table are relative to it: what stayed as it was is most of the dataset and would outshine the

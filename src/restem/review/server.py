@@ -118,8 +118,12 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
         return JSONResponse(session.stem(index))
 
     @api.get("/api/spectra/{index}")
-    def spectra(index: Number) -> JSONResponse:
-        return JSONResponse(session.spectra(index))
+    def spectra(index: Number, start_s: Seconds = 0.0, end_s: Seconds | None = None) -> JSONResponse:
+        return JSONResponse(session.spectra(index, start_s, end_s))
+
+    @api.get("/api/remaining")
+    def remaining() -> dict[str, Any]:
+        return session.remaining()
 
     @api.get("/api/changes")
     def changes(since: Number) -> dict[str, Any]:

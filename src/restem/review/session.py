@@ -7,7 +7,8 @@ session may be used from several threads, and beside other processes that decide
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,38 +21,23 @@ from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
-from restem.labelling.label_sets import set_probability
+from restem.review.queue import RANDOM_EVERY, Queue, doubts, flags_of, informed, scores_of, why
+from restem.review.remaining import outcomes, remaining
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
 from restem.runs.ledger import Decision, Ledger, wrong_range
 from restem.runs.run import Run, record, write_decided
-from restem.taxonomy import Taxonomy
 from restem.verdicts import WITHOUT_SOUND
 from restem.wording import printable
 
+_SOUNDING = 0.01  # 20 dB below the loudest segment: what is quieter does not count for a stem's level
+_LEAST_POWER = 1e-8
 _COLUMNS = ("given", "refined", "verdict", "quality")
 
 
 class UnreachableError(RestemError):
     """A stem whose file may not be given out, or is not there."""
-
-
-def doubts(labels: pl.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
-    """(stem,) P(the refined label set is wrong), for rows of `labels.csv`; 0 for silent and failed stems."""
-    flags = np.array([taxonomy.to_flags(taxonomy.parse(text)) for text in labels["refined"]], bool)
-    flags = flags.reshape(len(labels), len(taxonomy))
-    scores = labels.select(pl.col(list(taxonomy.classes)).fill_null(0.0)).to_numpy()
-    without_sound = labels["verdict"].is_in(WITHOUT_SOUND).to_numpy()
-    return np.where(without_sound, 0.0, 1.0 - set_probability(scores, flags))
-
-
-def order(doubt: np.ndarray, settled: np.ndarray) -> np.ndarray:
-    """(stem,) the rows of the stems, most doubtful first; the higher a stem's number in `settled`, the later it comes.
-
-    doubt, settled: (stem,).
-    """
-    return np.lexsort((np.arange(len(doubt)), -doubt, settled))
 
 
 class ReviewSession:
@@ -85,6 +71,11 @@ class ReviewSession:
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
         self._decided = settle(self.ledger.standing(), run.taxonomy)
+        self._without_sound = run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+        known = np.array([row["stem"] in self._known for row in self.found], bool)
+        self._queue = Queue(~known & ~self._without_sound)
+        self._doubt = doubts(run.found, run.taxonomy)
+        self._scores, self._given = scores_of(run.found, run.taxonomy), flags_of(run.found["given"], run.taxonomy)
         _ = self._segments, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
@@ -100,18 +91,21 @@ class ReviewSession:
     def stems(self) -> dict[str, Any]:
         """All stems as columns, in the order of the run, and the queue as their row numbers.
 
-        The most doubtful stem comes first; stems that were decided about come late, those without sound last.
+        The most doubtful stem comes first, and among them are stems drawn at random (see `queue`); stems that were
+        decided about come late, those without sound last. next: the row to listen to first, or None.
         """
         self._catch_up()
         with self._lock:
             decided, last = self._decided, self._last
         labels = decided_labels(self.run.found, decided, self.run.taxonomy)
-        doubt = doubts(labels, self.run.taxonomy)
-        judged = [row["stem"] in decided or row["stem"] in self._known for row in self.found]
-        settled = np.array(judged, int) + 2 * self.run.found["verdict"].is_in(WITHOUT_SOUND).to_numpy()
+        doubt, settled = self._outlook(decided)
+        late = np.array([row["stem"] in self._known for row in self.found], bool) | settled
+        queue, drawn = self._queue.arranged(doubt, settled, late + 2 * self._without_sound)
         return {
             "last": last,
-            "queue": order(doubt, settled).tolist(),
+            "queue": queue,
+            "drawn": drawn,
+            "next": self._queue.first(doubt, settled)[0],
             **self._names,
             **{name: labels[name].to_list() for name in _COLUMNS},
             "doubt": np.round(doubt, 3).tolist(),
@@ -124,7 +118,45 @@ class ReviewSession:
         last, names = self.ledger.changed_since(since)
         with self._lock:
             rows = {self._row_of[name]: self._queue_entry(self._row_of[name]) for name in names if name in self._row_of}
-        return {"last": last, "stems": rows}
+        return {"last": last, "stems": rows, "next": self._next()[0]}
+
+    def remaining(self) -> dict[str, Any]:
+        """How many labels may still be wrong (see `restem.review.remaining`), and what the stems drawn at random told.
+
+        drawn, drawn_wrong: of those that were decided about, how many there are and how many were wrong.
+        """
+        self._catch_up()
+        with self._lock:
+            decided = self._decided
+        outcome = outcomes(self.run.found, decided, self.run.taxonomy)
+        left = remaining(self._doubt[self._queue.listen], outcome[self._queue.listen])
+        drawn = self._queue.sample(outcome)
+        return {
+            **asdict(left),
+            "random_every": RANDOM_EVERY,
+            "drawn": len(drawn),
+            "drawn_wrong": int(drawn.sum()),
+        }
+
+    def _outlook(self, decided: Mapping[str, Decided]) -> tuple[np.ndarray, np.ndarray]:
+        """(stem,) the doubt about each stem in view of the decisions about others, and whether it was decided about."""
+        settled = np.zeros(len(self.found), bool)
+        settled[[self._row_of[stem] for stem in decided]] = True
+        certain = {self._row_of[stem]: one.labels for stem, one in decided.items() if one.labels is not None}
+        taxonomy = self.run.taxonomy
+        heard = np.array([taxonomy.to_flags(labels) for labels in certain.values()], bool)
+        rows, song = np.array(list(certain), int), np.array(self._names["song"], int)
+        scores = informed(self._scores, self._given, song, rows, heard.reshape(len(rows), len(taxonomy)))
+        doubt = self._doubt.copy()
+        changed = (scores != self._scores).any(axis=1)
+        doubt[changed] = doubts(self.run.found.filter(changed), taxonomy, scores[changed])
+        return doubt, settled
+
+    def _next(self) -> tuple[int | None, bool]:
+        """The row to listen to next, or None, and whether it is drawn at random."""
+        with self._lock:
+            decided = self._decided
+        return self._queue.first(*self._outlook(decided))
 
     def stem(self, index: int) -> dict[str, Any]:
         """Everything about one stem except its pictures. Raises UnreachableError when there is no such stem."""
@@ -143,7 +175,10 @@ class ReviewSession:
             }
         history = [one for one in self.ledger.standing() if one.stem == row["stem"]]
         with self._lock:
-            decided = self._decided.get(row["stem"], Decided())
+            all_decided = self._decided
+        decided = all_decided.get(row["stem"], Decided())
+        song = self._songs[row["song"]]
+        open_ones = [i for i in song if i != index and self.found[i]["stem"] not in all_decided]
         return {
             "index": index,
             "song": printable(row["song"]),
@@ -152,17 +187,19 @@ class ReviewSession:
             "seconds": row["seconds"],
             **self._queue_entry(index),
             **found,
+            "why": why(row, [self.found[i] for i in open_ones], taxonomy, self._next() == (index, True)),
+            "levels": {i: self._level_db(i) for i in song},
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
             "history": [_history_entry(one) for one in history],
-            "others": [other for other in self._songs[row["song"]] if other != index],
+            "others": [other for other in song if other != index],
         }
 
-    def spectra(self, index: int) -> dict[str, Any]:
-        """The pictures of a stem.
+    def spectra(self, index: int, start_s: float = 0.0, end_s: float | None = None) -> dict[str, Any]:
+        """The pictures of a stem, or of a part of it.
 
         Raises UnreachableError as `source` does, and AudioError when the stem has to be decoded and cannot be.
         """
-        return spectra(self.store, self.source(index))
+        return spectra(self.store, self.source(index), start_s, end_s)
 
     def source(self, index: int) -> Source:
         """The file of a stem and the stream in it.
@@ -212,12 +249,12 @@ class ReviewSession:
         one = Decision(row["song"], row["stem"], old, written, person, start_s=start_s, end_s=end_s)
         (number,) = record(self.run, [one])
         self._catch_up()
-        return {"number": number, "index": index, "stem": self._queue_entry(index)}
+        return {"number": number, "index": index, "stem": self._queue_entry(index), "next": self._next()[0]}
 
     def undo(self, person: str, number: int | None) -> dict[str, Any] | None:
         """Takes back the decision with a number, or else the person's last one.
 
-        Returns the number and the stem it was about; None when there is nothing to take back.
+        Returns the number, the stem and the time range it was about; None when there is nothing to take back.
         """
         undone = self.ledger.undo(person, number)
         if undone is None:
@@ -227,7 +264,9 @@ class ReviewSession:
         index = self._row_of.get(undone.stem)
         if index is None:
             raise UnreachableError("The decision was about a stem that this run lacks.")
-        return {"number": undone.number, "index": index, "stem": self._queue_entry(index)}
+        span = None if undone.start_s is None else [undone.start_s, undone.end_s]
+        entry = self._queue_entry(index)
+        return {"number": undone.number, "index": index, "stem": entry, "range": span, "next": self._next()[0]}
 
     def _catch_up(self) -> None:
         """Reads the decisions made since the last time, here or by other processes."""
@@ -264,6 +303,15 @@ class ReviewSession:
             "song": [number[row["song"]] for row in self.found],
             "stem": [printable(within_song(row["song"], row["stem"])) for row in self.found],
         }
+
+    def _level_db(self, index: int) -> float | None:
+        """The mean level of a stem where it sounds; None where that is unknown."""
+        segments = self._segments_of(self.found[index]["stem"])
+        if segments is None:
+            return None
+        power = 10.0 ** (segments["level_db"].to_numpy().astype(float) / 10.0)
+        loud = power >= _SOUNDING * power.max()
+        return round(float(10.0 * np.log10(max(power[loud].mean(), _LEAST_POWER))), 1)
 
     def _segments_of(self, stem: str) -> pl.DataFrame | None:
         """The rows of `segments.parquet` about a stem, in the order of time; None where there are none."""

@@ -22,7 +22,7 @@ QUIETEST_DB = -60.0  # the bottom of the level strip, the same in all pictures s
 WIDTH = 1000  # of the drawing, in its own units; the page stretches it to any width
 UNITS_PER_PIXEL = 2  # vertical; whole numbers keep the file small, half pixels keep the curves smooth
 LEVEL_HEIGHT, STRIP_HEIGHT, STRIP_GAP, AXIS_HEIGHT = 36, 22, 6, 18  # pixels
-COLOURS = 8  # of the palette in report.css; the ninth class has the colour of the first again
+COLOURS = 16  # of the palette in report.css; the class after the last has the colour of the first again
 SIZES: Mapping[str, int] = {
     "level": LEVEL_HEIGHT, "strip": STRIP_HEIGHT, "gap": STRIP_GAP, "axis": AXIS_HEIGHT, "colours": COLOURS,
 }  # fmt: skip

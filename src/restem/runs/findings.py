@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from scipy.special import ndtr
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet, Taxonomy
 from restem.verdicts import Verdict, count_verdicts
-from restem.wording import label_set_text
+from restem.wording import EMPTY, label_set_text
 
 REST = "the rest"
 
@@ -51,6 +52,19 @@ class Confusion:
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     failed: int
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Which class came for which: `counts[i][j]` stems lost class `rows[i]` and gained class `columns[j]`.
+
+    The row and the column `nothing`, last where they are there, count stems that only gained or only lost the class. A
+    stem that changed more than one label is counted in several places.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,20 @@ def confusion(labels: pl.DataFrame, taxonomy: Taxonomy, most: int = 10) -> Confu
     return Confusion(rows, columns, counts, failed=len(labels) - len(heard))
 
 
+def exchange(labels: pl.DataFrame, taxonomy: Taxonomy) -> Exchange:
+    """Which class came for which, by class: for runs with more label sets than `confusion` can show."""
+    heard = labels.filter(pl.col("verdict") != "failed", pl.col("given") != pl.col("refined"))
+    pairs: Counter[tuple[str, str]] = Counter()
+    for before, after in zip(parsed(heard["given"], taxonomy), parsed(heard["refined"], taxonomy), strict=True):
+        for lost in before - after or {EMPTY}:
+            for gained in after - before or {EMPTY}:
+                pairs[lost, gained] += 1
+    names = (*taxonomy.classes, EMPTY)
+    rows = tuple(name for name in names if any(lost == name for lost, _ in pairs))
+    columns = tuple(name for name in names if any(gained == name for _, gained in pairs))
+    return Exchange(rows, columns, tuple(tuple(pairs[row, column] for column in columns) for row in rows))
+
+
 def songs_to_look_at(labels: pl.DataFrame, least: int = 2) -> list[SongFinding]:
     """The songs with at least `least` stems whose labels changed or are unsure, those with most of them first."""
     changed, unsure = pl.col("given") != pl.col("refined"), pl.col("verdict") == "unsure"
@@ -180,6 +208,19 @@ def trust(run: Run) -> str:
     told = [f"Heard clearly: {', '.join(clear)}."] if clear and len(clear) < len(run.taxonomy) else []
     told += [f"Often missed or mistaken: {', '.join(unclear)}; check them by ear."] if unclear else []
     return " ".join([first, *told])
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """What `restem refine` prints, as plain numbers and strings, ready for JSON."""
+    return {
+        "run": str(run.path),
+        "stems": len(run.labels),
+        "songs": run.labels["song"].n_unique(),
+        "verdicts": verdict_counts(run.labels),
+        "classes": [asdict(one) for one in class_findings(run.labels, run.taxonomy)],
+        "trust": trust(run),
+        "out_of_fold": run.out_of_fold,
+    }
 
 
 def failure_reason(run: Run, stem: str) -> str:

@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from restem.dataset.layouts import opened_dataset
@@ -174,6 +175,29 @@ class Run:
                 f"{root}: is not the dataset that {self.path} was made of; give the place it was moved to."
             )
         return replace(self, description={**self.description, "dataset": {**described, "root": str(root)}})
+
+    def to_cleanlab(self) -> tuple[list[list[int]], np.ndarray]:
+        """The given labels and the scores as `cleanlab` has them, to use its methods on a run.
+
+        Returns
+        -------
+        labels
+            For each stem that did not fail, in the order of `found`, the numbers of its given classes.
+        pred_probs
+            (stem, class) their scores, as the classifiers left them. They count the given label as evidence, which
+            cleanlab's theory does not: it finds fewer issues than with scores of the sound alone.
+
+        Examples
+        --------
+        >>> from cleanlab.multilabel_classification.filter import find_label_issues
+        >>> run = restem.open_run("run")
+        >>> issues = find_label_issues(*run.to_cleanlab())
+        """
+        scored = self.found.filter(pl.col("verdict") != "failed")
+        labels = [
+            np.flatnonzero(self.taxonomy.to_flags(self.taxonomy.parse(text))).tolist() for text in scored["given"]
+        ]
+        return labels, scored.select(self.taxonomy.classes).to_numpy().astype(float)
 
     def check_outside(self, *paths: Path | str) -> None:
         """Raises DatasetError when one of the paths lies in the dataset that was refined, which is never written to."""

@@ -37,4 +37,7 @@ function remembered(key, make) {
 }
 
 export const stem = (index) => ask(`api/stems/${index}`);
+export const remaining = () => ask("api/remaining");
+// Of a part of a stem, which is not kept.
+export const closer = (index, from, to) => ask(`api/spectra/${index}?start_s=${from}&end_s=${to}`);
 export const spectra = (index) => remembered(index, () => ask(`api/spectra/${index}`));

@@ -1,6 +1,7 @@
 // Everything about the selected stem: its names, labels, the song's other stems, and what was decided.
 
-import { clock, element, labelSet, split } from "./format.js";
+import { classKey, clock, element, labelSet, split } from "./format.js";
+import { keyOfClass } from "./keys.js";
 
 const get = (id) => document.getElementById(id);
 
@@ -37,17 +38,19 @@ export class Detail {
     get("now").classList.toggle("changed", stem.refined !== stem.given);
     get("quality").textContent = stem.found.quality === null ? "" : `quality ${stem.found.quality.toFixed(2)}`;
     get("quality").title = "The probability that the given labels are right as a whole, before anybody listened.";
+    get("why").textContent = stem.decided ? "" : stem.why;
     this.showClasses(stem, classes, labels);
     this.showHistory(stem);
   }
 
   showClasses(stem, classes, labels) {
     const given = split(stem.given);
+    get("classes").classList.toggle("many", classes.length > 5);
     // The buttons stay, so that the focus does.
     if (get("classes").children.length !== classes.length) {
       get("classes").replaceChildren(...classes.map((name, i) => {
-        const button = element("button", { type: "button", className: `class k${i % 8}` },
-          element("kbd", {}, i < 9 ? String(i + 1) : ""), element("b", {}, name), element("small"));
+        const button = element("button", { type: "button", className: `class ${classKey(i)}` },
+          element("kbd", {}, keyOfClass(i)), element("b", {}, name), element("small"));
         button.dataset.class = name;
         return button;
       }));

@@ -23,9 +23,18 @@ export function element(tag, attributes = {}, ...children) {
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// The seconds to write under an axis: round ones, not more than fit.
-export function ticks(seconds, most) {
+const COLOURS = 16; // in the style sheet; one class more has the colour of the first again
+
+export const classKey = (i) => `k${i % COLOURS}`;
+
+export const classColour = (i) => colour(`--c${i % COLOURS}`);
+
+export const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+// The seconds to write under an axis that begins at `from`: round ones, not more than fit.
+export function ticks(seconds, most, from = 0) {
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
   const step = steps.find((one) => seconds / one <= most) ?? seconds / most;
-  return Array.from({ length: Math.floor(seconds / step + 1e-6) + 1 }, (_, i) => i * step);
+  const first = Math.ceil(from / step - 1e-6);
+  return Array.from({ length: Math.floor((from + seconds) / step + 1e-6) - first + 1 }, (_, i) => (first + i) * step);
 }

@@ -38,7 +38,8 @@ async function start() {
   get("person").addEventListener("change", () => localStorage.setItem("restem-person", get("person").value));
   queue.load(await api.stems(), about.classes);
   listen(actions, about.classes.length);
-  if (queue.shown.length) await select(queue.neighbour(1, true) ?? queue.shown[0]);
+  showRemaining();
+  if (queue.shown.length) await select(queue.following() ?? queue.shown[0]);
   setInterval(() => document.hidden || inTurn(look), LOOK_EVERY_MS);
   document.documentElement.dataset.ready = "true";
 }
@@ -66,7 +67,7 @@ async function select(index, at_s) {
   setLoop(stem.loop);
   get("sound-problem").hidden = true;
   if (failed) player.clear();
-  else player.choose(index, [index, ...stem.others], at_s ?? stem.loop?.[0] ?? 0);
+  else player.choose(index, [index, ...stem.others], at_s ?? stem.loop?.[0] ?? 0, stem.levels);
   get("play").disabled = failed;
   document.querySelector("input[name=target][value=whole]").checked = true;
   show();
@@ -76,7 +77,7 @@ async function select(index, at_s) {
 async function draw(index) {
   const picture = await attempt(api.spectra(index));
   if (picture && stem.index === index) plot.picture(picture);
-  const after = queue.neighbour(1, true);
+  const after = queue.following();
   if (after !== null && after !== index) api.spectra(after).catch(() => {});
 }
 
@@ -114,18 +115,30 @@ function decide(labels) {
 function undo(number = mine.at(-1)) {
   const what = { person: get("person").value };
   if (number !== undefined) what.number = number;
-  return send(() => api.undo(what), (undone) => {
+  return send(() => api.undo(what), async (undone) => {
     mine.splice(0, mine.length, ...mine.filter((one) => one !== undone.number));
     say("Undone.");
-    if (undone.index !== stem.index) return select(undone.index);
+    if (undone.index !== stem.index) await select(undone.index);
+    // What was said about a time is said again about that time.
+    if (undone.range && stem.index === undone.index) {
+      setLoop(undone.range);
+      document.querySelector("input[name=target][value=range]").checked = true;
+    }
   });
+}
+
+async function showRemaining() {
+  const left = await api.remaining().catch(() => null);
+  if (left) queue.showRemaining(left);
 }
 
 async function send(request, then) {
   const answer = await attempt(request());
   if (!answer) return false;
+  queue.stems.next = answer.next;
   queue.update(answer.index, answer.stem);
   await then(answer);
+  showRemaining();
   if (stem.index === answer.index) await refresh();
   return true;
 }
@@ -142,7 +155,9 @@ async function look() {
   const news = await api.changes(queue.stems.last).catch(() => null);
   if (!news) return;
   queue.stems.last = news.last;
+  queue.stems.next = news.next;
   for (const [index, row] of Object.entries(news.stems)) queue.update(Number(index), row);
+  if (Object.keys(news.stems).length) showRemaining();
   if (stem && news.stems[stem.index]) await refresh();
 }
 
@@ -176,11 +191,11 @@ const actions = {
     const labels = shownLabels().join("+");
     if ((stem.decided === "decided" && !ofRange()) || (await decide(labels))) {
       say(`${labelSet(labels)}: accepted.`);
-      await select(queue.neighbour(1, true));
+      await select(queue.following());
     }
   },
   unsure: async () => {
-    if (await decide(null)) await select(queue.neighbour(1, true));
+    if (await decide(null)) await select(queue.following());
   },
   undo: () => undo(),
   loop: () => {
@@ -200,6 +215,20 @@ const actions = {
     show();
   },
   mix: () => hear(get("mix").getAttribute("aria-pressed") === "true" ? [stem.index] : [stem.index, ...stem.others]),
+  closer: () => plot.view.step(true, player.time),
+  farther: () => plot.view.step(false, player.time),
+  whole: () => plot.view.show(0, plot.seconds),
+  zoomLoop: () => {
+    if (!player.loop) return;
+    const around = (player.loop[1] - player.loop[0]) / 4;
+    plot.view.show(player.loop[0] - around, player.loop[1] + around);
+  },
+  slower: () => setSpeed(get("speed").selectedIndex - 1),
+  faster: () => setSpeed(get("speed").selectedIndex + 1),
+  match: () => {
+    player.set({ matched: !player.matched });
+    get("match").setAttribute("aria-pressed", String(player.matched));
+  },
   search: () => get("search").focus(),
   help: () => get("help").showModal(),
 };
@@ -211,10 +240,24 @@ for (const name of ["next", "previous", "toggle", "accept", "unsure", "undo", "t
 for (const [id, action] of [
   ["play", "play"], ["loop", "loop"], ["suspicious", "suspicious"], ["accept", "accept"], ["unsure", "unsure"], ["undo", "undo"],
   ["previous", "previous"], ["next", "next"], ["mix", "mix"], ["help-button", "help"],
+  ["closer", "closer"], ["farther", "farther"], ["whole", "whole"], ["zoom-loop", "zoomLoop"], ["match", "match"],
 ]) get(id).addEventListener("click", () => actions[action]());
 for (const id of ["from", "to"]) get(id).addEventListener("change", () => changeLoop(get("from").valueAsNumber, get("to").valueAsNumber));
 for (const radio of document.querySelectorAll("input[name=target]")) radio.addEventListener("change", show);
 plot.onloop = changeLoop;
+plot.oncloser = async (from, to) => {
+  const { index } = stem;
+  const picture = await attempt(api.closer(index, from, to));
+  if (picture && stem.index === index) plot.picture(picture);
+};
+get("volume").addEventListener("input", () => player.set({ volume: get("volume").valueAsNumber }));
+get("speed").addEventListener("change", () => setSpeed(get("speed").selectedIndex));
+
+function setSpeed(place) {
+  const { options } = get("speed");
+  get("speed").selectedIndex = Math.max(0, Math.min(options.length - 1, place));
+  player.set({ speed: Number(get("speed").value) });
+}
 
 player.addEventListener("change", () => {
   get("play").querySelector("span").textContent = player.playing ? "Pause" : "Play";

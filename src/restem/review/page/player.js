@@ -4,6 +4,8 @@ import { soundOf } from "./api.js";
 
 const OFF_BY_S = 0.04; // between two stems that is not heard as an echo
 const CHECK_MS = 400;
+const EVEN_DB = -20; // the mean level to which stems are brought where they are matched
+const MOST_DB = 24; // of amplification, or of attenuation
 
 export class Player extends EventTarget {
   constructor() {
@@ -12,6 +14,10 @@ export class Player extends EventTarget {
     this.heard = new Set();
     this.loop = null;
     this.looping = true;
+    this.volume = 1;
+    this.speed = 1;
+    this.matched = false;
+    this.levels = {}; // row -> dB
     setInterval(() => this.align(), CHECK_MS);
     const tick = () => {
       this.follow();
@@ -32,8 +38,9 @@ export class Player extends EventTarget {
     return this.leader?.currentTime ?? 0;
   }
 
-  // song: rows of the stems that may be heard. at_s: where to begin, by default where it is.
-  choose(lead, song, at_s) {
+  // song: rows of the stems that may be heard. at_s: where to begin, by default where it is. levels: row -> dB.
+  choose(lead, song, at_s, levels) {
+    this.levels = levels;
     const playing = this.playing;
     const time = at_s ?? this.time;
     if (![...this.sounds.keys()].every((index) => song.includes(index))) this.clear();
@@ -57,14 +64,44 @@ export class Player extends EventTarget {
     if (!this.sounds.has(index)) {
       const sound = new Audio();
       sound.preload = "auto";
+      sound.preservesPitch = true;
       sound.src = soundOf(index);
       sound.addEventListener("error", () => this.dispatchEvent(new CustomEvent("problem", { detail: index })));
       for (const name of ["playing", "pause", "ended", "seeked"]) {
         sound.addEventListener(name, () => index === this.lead && this.dispatchEvent(new Event("change")));
       }
       this.sounds.set(index, sound);
+      this.tune(index);
     }
     return this.sounds.get(index);
+  }
+
+  // What a listener set, of every sound; a speed outlives a change of the source only as the default one.
+  set(settings) {
+    Object.assign(this, settings);
+    for (const index of this.sounds.keys()) this.tune(index);
+  }
+
+  tune(index) {
+    const sound = this.sounds.get(index);
+    sound.volume = this.volume;
+    sound.defaultPlaybackRate = sound.playbackRate = this.speed;
+    if (this.matched && !sound.gain) this.amplify(sound);
+    if (!sound.gain) return;
+    const by_db = this.matched && Number.isFinite(this.levels[index]) ? EVEN_DB - this.levels[index] : 0;
+    sound.gain.gain.value = 10 ** (Math.max(-MOST_DB, Math.min(MOST_DB, by_db)) / 20);
+  }
+
+  // Leads a sound through an amplifier, which a media element has none of, and a limiter, so that nothing is cut.
+  amplify(sound) {
+    if (!this.context) {
+      this.context = new AudioContext();
+      this.limiter = new DynamicsCompressorNode(this.context, { threshold: -3, knee: 0, ratio: 20, attack: 0.002, release: 0.1 });
+      this.limiter.connect(this.context.destination);
+    }
+    this.context.resume();
+    sound.gain = new GainNode(this.context);
+    this.context.createMediaElementSource(sound).connect(sound.gain).connect(this.limiter);
   }
 
   toggle() {

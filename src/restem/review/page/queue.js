@@ -1,6 +1,6 @@
 // The list of stems: filtered, in the order of doubt, and only as many elements as can be seen.
 
-import { element, labelSet, split } from "./format.js";
+import { counted, element, labelSet, split } from "./format.js";
 
 const ROW_HEIGHT = 54;
 const BEYOND = 6; // rows above and below what can be seen
@@ -27,6 +27,7 @@ export class Queue {
   load(stems, classes) {
     this.stems = stems;
     this.searched = stems.stem.map((stem, i) => `${stems.songs[stems.song[i]]} ${stem} ${stems.given[i]} ${stems.refined[i]}`.toLowerCase());
+    this.drawn = new Set(stems.drawn);
     const { verdict, song } = this.fields;
     const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
     verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
@@ -58,7 +59,7 @@ export class Queue {
     this.rows.style.height = `${this.shown.length * ROW_HEIGHT}px`;
     const all = s.queue.length;
     document.getElementById("count").textContent =
-      this.shown.length === all ? `${all.toLocaleString("en")} stems, the most doubtful first` : `${this.shown.length.toLocaleString("en")} of ${all.toLocaleString("en")} stems`;
+      this.shown.length === all ? `${counted(all, "stem")}, the most doubtful first` : `${this.shown.length.toLocaleString("en")} of ${counted(all, "stem")}`;
     this.showProgress();
     this.draw();
   }
@@ -70,6 +71,15 @@ export class Queue {
     bar.max = all || 1;
     bar.value = done;
     document.getElementById("progress-text").textContent = `${done.toLocaleString("en")} of ${all.toLocaleString("en")} decided`;
+  }
+
+  // left: the answer of api.remaining().
+  showRemaining(left) {
+    const text = left.stems
+      ? `Of the ${counted(left.stems, "undecided stem")}, about ${left.wrong.toFixed(left.wrong < 9.5 ? 1 : 0)} ${left.wrong.toFixed(1) === "1.0" ? "has" : "have"} wrong labels, with 95 % probability at most ${left.at_most.toLocaleString("en")}.`
+      : "All stems that sound are decided.";
+    const drawn = left.drawn ? ` Drawn at random so far: ${left.drawn}, of which ${left.drawn_wrong} wrong.` : ` 1 stem in ${left.random_every} is drawn at random, to tell this.`;
+    document.getElementById("remaining").textContent = text + (left.stems || left.drawn ? drawn : "");
   }
 
   draw() {
@@ -92,10 +102,10 @@ export class Queue {
     const row = element("div", { id: `row-${i}`, role: "option", className: `row ${state ? "done" : ""}` },
       element("span", { className: "doubt", ariaHidden: "true", title: `doubt ${s.doubt[i].toFixed(2)}` }, element("i")),
       element("span", { className: "what" },
-        element("b", {}, s.stem[i]), element("small", {}, s.songs[s.song[i]])),
+        element("b", {}, s.stem[i]), element("small", {}, this.drawn.has(i) ? `drawn at random · ${s.songs[s.song[i]]}` : s.songs[s.song[i]])),
       element("span", { className: "labels" },
-        element("span", { className: changed ? "new" : "" }, changed ? `${labelSet(s.given[i])} → ${labelSet(s.refined[i])}` : labelSet(s.given[i])),
-        element("small", { className: `verdict ${s.verdict[i]}` }, s.verdict[i])),
+        element("span", { className: changed ? "new" : "" }, labelSet(s.refined[i])),
+        element("small", { className: `verdict ${s.verdict[i]}` }, changed ? `${s.verdict[i]}, was ${labelSet(s.given[i])}` : s.verdict[i])),
       element("span", { className: "mark", title: words }, element("span", { className: "hidden" }, words), element("span", { ariaHidden: "true" }, mark)));
     row.dataset.index = i;
     row.style.top = `${place * ROW_HEIGHT}px`;
@@ -116,6 +126,13 @@ export class Queue {
       else if (top + ROW_HEIGHT > scrollTop + clientHeight) this.list.scrollTop = top + ROW_HEIGHT - clientHeight;
     }
     this.draw();
+  }
+
+  // The stem to listen to next: the one that the server names, if the filters let it pass.
+  following() {
+    const { next, decided } = this.stems;
+    if (next !== null && next !== this.current && !decided[next] && this.shown.includes(next)) return next;
+    return this.neighbour(1, true);
   }
 
   // The stem `by` places on; with `open`, the next one that nobody has decided about.

@@ -50,7 +50,7 @@
       item.hidden = !fits;
       shown += fits;
     }
-    document.getElementById("count").value = `${shown} of ${items.length} stems`;
+    document.getElementById("count").value = `${shown} of ${items.length} stem${items.length === 1 ? "" : "s"}`;
   };
 
   const order = () => {
