@@ -16,7 +16,7 @@ from restem.cli.main import app, main, run_command
 from restem.errors import DatasetError
 
 COMMANDS = (
-    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "tracks", "train", "separate",
+    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "train", "separate",
     "evaluate",
 )  # fmt: skip
 
@@ -326,11 +326,6 @@ class TestCommands:
         assert sum(found["verdicts"].values()) == found["stems"] == 8
         assert run_command(["scan", str(songs), "--json", str(songs / "scan.json")]) == 1
         assert not (songs / "scan.json").exists()
-
-    def test_tracks(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run_command(["tracks", str(run), str(tmp_path / "tracks.csv"), "--format", "csv"]) == 0
-        assert "in " + str(tmp_path / "tracks.csv") in capsys.readouterr().out
-        assert (tmp_path / "tracks.csv").read_text().startswith("song,stem,class,start_s,end_s,score")
 
     def test_corrupt_score_and_export(self, songs: Path, run: Path, tmp_path: Path) -> None:
         noisy = tmp_path / "noisy"

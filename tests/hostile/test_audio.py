@@ -108,7 +108,7 @@ class TestCommands:
     def separator(cls, root: Path, run: Path) -> Path:
         options = ("--steps", "2", "--segment-s", "0.5", "--batch", "2", "--rate-hz", RATE_HZ, "--device", "cpu", *TINY)
         out = root.parent / "separator"
-        call("train", run, "--out", out, "--cache", root.parent / "cache", "--workers", "1", *options)
+        call("train", run, "--out", out, "--unsure", "--cache", root.parent / "cache", "--workers", "1", *options)
         return out
 
     @pytest.fixture(autouse=True)

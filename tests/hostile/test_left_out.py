@@ -80,11 +80,11 @@ def test_a_scan_lists_mistakes_first_and_its_csv_everything(
         (songs / "Song 1" / f".file{number}").touch()
         soundfile.write(songs / "Song 1" / f"mix_{number}.wav", np.zeros(100), RATE_HZ)
         (songs / "Song 1" / f"a{number}.txt").touch()
-    soundfile.write(songs / "Song 2" / "zither.wav", np.zeros(100), RATE_HZ)
+    soundfile.write(songs / "Song 2" / "whatever.wav", np.zeros(100), RATE_HZ)
     assert run_command(["scan", str(songs), "--workers", "1", "--csv", str(tmp_path / "scan.csv")]) == 0
     out = capsys.readouterr().out
     listed = out[out.index("\nskipped\n") :].splitlines()[2:]
-    assert "vocals_2.wav/: a folder" in listed[0] and "zither.wav: no class" in listed[1]
+    assert "vocals_2.wav/: a folder" in listed[0] and "whatever.wav: no class" in listed[1]
     assert "mix_1.wav" not in out and ".file1" not in out
     assert "skipped: 31 files, the mixture, not a stem" in out and "skipped: 31 files, hidden" in out
     table = pl.read_csv(tmp_path / "scan.csv", infer_schema=False)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from restem import pretraining
 from restem.audio.mel import MelSettings, mel_power
 from restem.errors import UsageError
 from restem.labelling import pretrained
@@ -14,6 +13,8 @@ from restem.labelling.classifier import load_classifier
 from restem.labelling.network import SIZES
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import default_start
+from restem.pretraining.classifier import MIXING
+from restem.pretraining.songs import CLASSES
 from restem.synth.band import render_song
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -23,8 +24,8 @@ FOUR = RefineSettings().classifier(DEFAULT_CLASSES)
 def test_is_small_and_of_the_classes_it_is_made_for() -> None:
     assert sum(path.stat().st_size for path in pretrained.FOLDER.iterdir()) < 4e6
     config = load_classifier(pretrained.FOLDER).config
-    assert config.classes == pretraining.CLASSES and config.network == SIZES["tiny"]
-    assert config.mel == MelSettings() and config.segment_s == pretraining.MIXING.segment_s
+    assert config.classes == CLASSES and config.network == SIZES["tiny"]
+    assert config.mel == MelSettings() and config.segment_s == MIXING.segment_s
 
 
 def test_knows_what_plays_in_songs_it_never_heard() -> None:

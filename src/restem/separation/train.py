@@ -250,6 +250,8 @@ def train(
         stems = (
             training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
         )
+        if isinstance(data, Run) and not stems and not settings.unsure:
+            raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         stems, failures = _decode(root, stems, store, executor, report)
         return _train(stems, failures, store, config, settings, loop, record, report)
 
