@@ -18,7 +18,8 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import evaluate, export, refine, report, score, serve_review
+    from restem.api import audit, evaluate, export, refine, report, score, serve_review
+    from restem.auditing.audit import Audit, open_audit
     from restem.dataset.corrupt import corrupt
     from restem.dataset.layouts import open_dataset
     from restem.dataset.scan import ScanSummary, scan
@@ -41,6 +42,9 @@ _HOMES = {
     "Stem": "restem.dataset.table",
     "scan": "restem.dataset.scan",
     "ScanSummary": "restem.dataset.scan",
+    "audit": "restem.api",
+    "Audit": "restem.auditing.audit",
+    "open_audit": "restem.auditing.audit",
     "corrupt": "restem.dataset.corrupt",
     "refine": "restem.api",
     "RefineSettings": "restem.labelling.settings",
@@ -70,6 +74,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "AudioError",
     "Classifier",
     "Dataset",
@@ -92,6 +97,7 @@ __all__ = [
     "TrainSettings",
     "UsageError",
     "__version__",
+    "audit",
     "corrupt",
     "evaluate",
     "export",
@@ -99,6 +105,7 @@ __all__ = [
     "import_decisions",
     "load_classifier",
     "load_separator",
+    "open_audit",
     "open_dataset",
     "open_run",
     "read_taxonomy",

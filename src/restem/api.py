@@ -13,6 +13,7 @@ from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
 
 if TYPE_CHECKING:
+    from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
     from restem.labelling.settings import RefineSettings
@@ -230,6 +231,61 @@ def serve_review(
 
     cache = Path(cache) if cache is not None else None
     serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+
+
+def audit(
+    dataset: Dataset | Path | str,
+    out: Path | str,
+    *,
+    mixtures: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Finds what is wrong with a dataset besides its labels: duplicates, mixtures that do not add up, bleed, damage.
+
+    Interrupted and called again with the same arguments, it goes on; a finished audit is read back.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path.
+    out
+        The folder of the audit: `findings.csv`, `bleed.csv`, `mixtures.csv`, `audit.json` and `report.html`.
+    mixtures
+        A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
+    workers
+        Processes; by default one for each available core. The result does not depend on them.
+    progress
+        Called with the stage, what is done and in all.
+
+    Returns
+    -------
+    Audit
+        What was found; `findings` holds one row per finding.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset or no mixture, or `out` lies in the dataset.
+    RunError
+        When `out` holds something else.
+
+    Examples
+    --------
+    >>> audit = restem.audit("my-stems", "my-audit", workers=1)
+    >>> audit.mixtures["verdict"].to_list()
+    ['none', 'none']
+    """
+    from restem.auditing.audit import audit_dataset
+    from restem.review.audit_report import write_audit_report
+
+    found = audit_dataset(
+        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
+        progress=progress,
+    )  # fmt: skip
+    if not (found.path / REPORT_FILE).exists():
+        write_audit_report(found)
+    return found
 
 
 def evaluate(
