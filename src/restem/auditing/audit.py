@@ -17,7 +17,7 @@ import soxr
 
 from restem._version import __version__
 from restem.audio.reader import EXTENSIONS, open_audio
-from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, MIN_STRETCH_S, Copy, find_copies, likeness
+from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.findings import (
     BLEED_SCHEMA,
     FINDINGS_SCHEMA,
@@ -222,8 +222,7 @@ def _duplicates(
     copies = [
         copy
         for copy in find_copies(codes)
-        if copy.frames * HOP_S >= MIN_STRETCH_S
-        and not (
+        if not (
             stems[copy.first].song == stems[copy.second].song
             and abs(copy.offset) <= 1
             and copy.share < _SAME_SONG_SHARE

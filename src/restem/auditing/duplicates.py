@@ -1,24 +1,25 @@
 """Finds stems that hold the same recording, wholly or in part, among any number of stems.
 
 Sub-fingerprints (see `fingerprints`) that occur in two stems are found by sorting all of them, which takes seconds
-where comparing all pairs of stems would take days. Where several of them lie at the same distance in time, the two stems are
-compared frame by frame at that distance. With e[n] the share of bits of frame n that differ, the stretch of frames with
-the largest sum of
+where comparing all pairs of stems would take days. Where several of them lie at the same distance in time, the two
+stems are compared frame by frame at that distance. With e[n] the share of bits that differ, of those set in either
+stem, the stretch of frames with the largest sum of
 
-    score = sum_n (0.4 - e[n])
+    score = sum_n (0.55 - e[n])
 
-is what they share, if that sum is large: a frame of two different recordings has e = 0.5 on average, and lowers it.
+is what they may share: a frame of two different recordings has e = 2/3 or more on average, and lowers the sum. Whether
+they do is then decided by the sound of both stretches (`likeness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
 
-from restem.auditing.fingerprints import RATE_HZ
+from restem.auditing.fingerprints import HOP_S, RATE_HZ
 
 _NEUTRAL_ERROR = 0.55
 
@@ -99,9 +100,9 @@ def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) 
     lowest = np.minimum.accumulate(total)
     stop = int(np.argmax(total - lowest))
     score = float(total[stop] - lowest[stop])
-    if score < MIN_SCORE:
-        return None
     begin = int(np.argmin(total[: stop + 1]))
+    if score < MIN_SCORE or (stop - begin) * HOP_S < MIN_STRETCH_S:
+        return None
     inside = both[begin:stop]
     compared = int(np.count_nonzero(inside))
     fewer = min(int(np.count_nonzero(first)), int(np.count_nonzero(second)))
@@ -113,6 +114,8 @@ def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) 
 
 def _candidates(codes: Sequence[np.ndarray], most_codes: int) -> Iterator[tuple[int, int, int]]:
     """Pairs of stems, and an offset at which several of their codes agree."""
+    if not len(codes):
+        return
     code, stem, frame = _entries(codes, most_codes)
     votes, counts = np.unique(_votes(code, stem, frame), return_counts=True)
     # The copy may lie between two frames of the original.
@@ -130,9 +133,8 @@ def _candidates(codes: Sequence[np.ndarray], most_codes: int) -> Iterator[tuple[
         yield first, second, (vote & ((1 << (_FRAME_BITS + 1)) - 1)) - (1 << _FRAME_BITS)
 
 
-def _entries(codes: Iterable[np.ndarray], most_codes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _entries(codes: Sequence[np.ndarray], most_codes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What is looked up: code, stem and frame, ordered by code; only codes that occur twice, and not too often."""
-    codes = list(codes)
     limit = np.uint32(min(1.0, most_codes / max(1, 2 * sum(map(len, codes)))) * 0xFFFFFFFF)
     parts = []
     for number, one in enumerate(codes):
@@ -182,7 +184,8 @@ def likeness(first: np.ndarray, second: np.ndarray) -> float:
 
         | sum A conj(B) | / sqrt( sum |A|^2 sum |B|^2 )
 
-    over the frames, and the bins of a band. Notes that are alike differ in phase from harmonic to harmonic, copies do not.
+    over the frames, and the bins of a band. Notes that are alike differ in phase from harmonic to harmonic, copies do
+    not.
     """
     if min(len(first), len(second)) < 2 * _LIKENESS_FRAME:
         return 0.0

@@ -1,9 +1,9 @@
 """Acoustic fingerprints: 32 bits for every 20 ms, which a copy of a recording shares with it.
 
-After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002. With L[n, m] the log power of frame n
-in band m, bit m of frame n is the sign of
+After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002. With L[n, m] the log power of
+frame n in band m, bit m of frame n says whether
 
-    (L[n + 2, m + 1] - L[n - 2, m + 1]) - (L[n + 2, m] - L[n - 2, m])
+    (L[n + 2, m + 1] - L[n - 2, m + 1]) - (L[n + 2, m] - L[n - 2, m]) > 0.15
 
 Logarithms instead of the paper's powers make it independent of an equaliser, as the difference in time removes the gain
 of a band, and the difference between bands one that changes with time.
@@ -31,7 +31,7 @@ _STEP = 2  # frames between which the change in time is taken, to both sides
 _BAND_RANGE_DB = 40.0
 _TOTAL_RANGE_DB = 45.0
 
-# A bit is set where the difference is larger than this, in nepers of power: smaller ones are what noise and coding make.
+# A bit is set where the difference is larger than this, in nepers of power: noise and coding make smaller ones.
 _MARGIN = 0.15
 
 # A frame is compared where the stem is at most this far below its loud frames.

@@ -1,10 +1,10 @@
 """Whether a song's mixture is the sum of its stems, and if not, why.
 
-The mixture m is fitted by least squares with a gain for each stem, m = sum_i g_i s_i + residual, from the inner products
-of all signals, which are summed block by block. Where the residual is large, each of these is tried:
+The mixture m is fitted by least squares with a gain for each stem, m = sum_i g_i s_i + residual, from the inner
+products of all signals, which are summed block by block. Where the residual is large, each of these is tried:
 
-- a stem is late: the whitened cross-correlation of mixture and stem has its peak at another lag, and with the stem moved
-  there the residual falls;
+- a stem is late: the whitened cross-correlation of mixture and stem has its peak at another lag, and with the stem
+  moved there the residual falls;
 - a stem is not in the mixture: its gain is about 0;
 - the mixture was mastered (compressed, limited, equalised, coded with loss): in small tiles of time and frequency it is
   still a multiple of the fitted sum;
@@ -42,8 +42,8 @@ _MASTERED_SHARE = 0.2  # of the tiles may be unlike
 class MixtureFit:
     """What became of a mixture: the verdict, the residual in dB of the mixture, and a gain for each stem.
 
-    absent: the stems that are not in it. delays: samples by which a stem is late, of those that are. dead: the channels,
-    from 0, in which the mixture is silent and its stems are not. channels_db: the residual of each channel.
+    absent: the stems that are not in it. delays: each late stem, and by how many samples. dead: the channels, from 0,
+    in which the mixture is silent and its stems are not.
     """
 
     verdict: Verdict
@@ -52,7 +52,6 @@ class MixtureFit:
     absent: tuple[int, ...] = ()
     delays: tuple[tuple[int, int], ...] = ()
     dead: tuple[int, ...] = ()
-    channels_db: tuple[float, ...] = ()
 
 
 class InnerProducts:
@@ -77,14 +76,11 @@ def fit_mixture(products: np.ndarray, tracks: Sequence[np.ndarray], excerpts: np
     live = [channel for channel in range(len(products)) if channel not in dead]
     pooled = products[live].sum(axis=0)
     gains, residual_db = _least_squares(pooled)
-    channels_db = tuple(_residual_db(products[channel], gains) for channel in live)
     silent = np.diagonal(pooled)[:-1] <= 1e-9 * pooled[-1, -1]
     absent = tuple(np.flatnonzero((np.abs(gains) < _ABSENT_GAIN) & ~silent).tolist())
 
     def fit(verdict: Verdict, delays: tuple[tuple[int, int], ...] = (), **more: tuple[int, ...]) -> MixtureFit:
-        return MixtureFit(
-            verdict, residual_db, tuple(gains.tolist()), delays=delays, dead=dead, channels_db=channels_db, **more
-        )
+        return MixtureFit(verdict, residual_db, tuple(gains.tolist()), delays=delays, dead=dead, **more)
 
     if residual_db <= _EXACT_DB:
         if absent:
@@ -122,7 +118,7 @@ def _residual_db(products: np.ndarray, gains: np.ndarray) -> float:
 
 
 def _delays(tracks: Sequence[np.ndarray], silent: np.ndarray, rate_hz: int) -> tuple[tuple[int, int], ...]:
-    """(stem, samples at `rate_hz` by which it is late) for those stems that are; none unless that explains the residual."""
+    """Each late stem and by how many samples at `rate_hz`; none unless that explains the residual."""
     length = max(map(len, tracks))
     size = scipy.fft.next_fast_len(2 * length, real=True)
     spectra = [scipy.fft.rfft(track, size) for track in tracks]

@@ -35,7 +35,7 @@ _EDGE_WIDTH_HZ = 500.0
 
 _MAINS_HZ = (50.0, 60.0)
 _HUM_HARMONICS = 4
-_HUM_PROMINENCE_DB = 20.0
+_HUM_PROMINENCE_DB = 15.0
 _HUM_STEADY_DB = 3.0
 _HUM_BLOCKS = 5
 _MAX_HUM_RANGE_DB = 50.0
@@ -65,15 +65,11 @@ def spectral_findings(song: str, stem: str, blocks: np.ndarray, rate_hz: int, le
     if not len(sounding):
         return []
     power = _frame_power(sounding)
-    if not len(power):
-        return []
-    if not len(power):
-        return []
     steady = _steady(sounding, power, rate_hz)
     found = []
     if reason := _foreign_reason(sounding, steady, level_db):
         found.append(Finding(song, stem, "foreign", level_db, "dB", reason))
-    if (edge_hz := bandwidth_hz(power.mean(axis=0), rate_hz)) is not None:
+    if len(power) and (edge_hz := bandwidth_hz(power.mean(axis=0), rate_hz)) is not None:
         message = f"holds nothing above {edge_hz / 1000:.1f} kHz, where the spectrum ends in a sharp edge"
         found.append(Finding(song, stem, "lowpass", edge_hz / 1000, "kHz", message))
     if not found or found[0].kind != "foreign":
@@ -99,9 +95,9 @@ def _foreign_reason(blocks: np.ndarray, steady: Steady, level_db: float) -> str:
     """Why a stem holds none of the classes; empty if it may hold one."""
     if level_db < _FLOOR_DB:
         return f"nothing but a noise floor at {level_db:.0f} dB"
-    if steady.noise > _FOREIGN_SHARE * steady.total:
+    if steady.noise > _FOREIGN_SHARE * steady.total > 0:
         return "steady noise, and nothing else"
-    if steady.hum > _FOREIGN_SHARE * steady.total:
+    if steady.hum > _FOREIGN_SHARE * steady.total > 0:
         return f"hum at {steady.mains_hz:.0f} Hz, and nothing else"
     squares = np.sort(np.square(blocks, dtype=np.float64).ravel())
     loud = squares[-max(1, round(_CLICK_SAMPLES * len(squares))) :]
@@ -122,6 +118,8 @@ def _frame_power(blocks: np.ndarray) -> np.ndarray:
 
 
 def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
+    if not len(power):
+        return Steady(0.0, 0.0, 0.0, 0.0)
     total = float(power.sum(axis=1).mean())
     hum, mains_hz = _hum(blocks, rate_hz)
     frequencies = np.arange(power.shape[1]) * rate_hz / _FRAME

@@ -26,7 +26,8 @@ app = App(
 )
 for _command in (
     relabelling.demo, relabelling.scan, auditing.audit, relabelling.corrupt, relabelling.refine, relabelling.score,
-    relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate, separation.evaluate,
+    relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate,
+    separation.evaluate,
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)
