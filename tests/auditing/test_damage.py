@@ -93,6 +93,6 @@ def test_spectra(play_notes: Play) -> None:
     assert kinds(clicks) == ["foreign"]
     assert kinds(0.0005 * noise) == ["foreign"]
     assert kinds(bright) == ["noise"]
-    assert kinds(notes + 0.05 * notes.std() * hum) == ["noise"]
+    assert kinds(notes + 0.1 * notes.std() * hum) == ["noise"]
     (edge,) = [one for one in looked_at(cut) if one.kind == "lowpass"]
     assert edge.value == pytest.approx(11.0, abs=0.4)
