@@ -44,11 +44,12 @@ class DamageMeter:
     def add(self, block: np.ndarray) -> None:
         """block: (channel, sample)."""
         self._lengths.append(block.shape[1])
-        exact = block.astype(np.float64)
-        self._powers.append(np.mean(exact**2, axis=1))
+        exact = np.ascontiguousarray(block, np.float64)
+        products = exact @ exact.T / block.shape[1]
+        self._powers.append(np.diagonal(products))
         self._means.append(exact.mean(axis=1))
-        self._products.append(float(np.mean(exact[0] * exact[1])) if self._channels == 2 else 0.0)
-        self._peak = max(self._peak, float(np.abs(block).max()))
+        self._products.append(float(products[0, 1]) if self._channels == 2 else 0.0)
+        self._peak = max(self._peak, float(block.max()), -float(block.min()))
         self._find_clips(block)
         self.samples += block.shape[1]
 
@@ -59,7 +60,9 @@ class DamageMeter:
         # Only a few samples are near the peak, so all else is asked of them alone.
         size = np.abs(held)
         near = size[:, 1 : 1 - _FLAT_SAMPLES] >= max(_CLIP_REACH * self._peak, _FLAT)
-        channel, at = np.nonzero(near & (size[:, 1 : 1 - _FLAT_SAMPLES] - size[:, :-_FLAT_SAMPLES] > _STEEP))
+        channel, at = np.divmod(np.flatnonzero(near), near.shape[1])
+        steep = size[channel, at + 1] - size[channel, at] > _STEEP
+        channel, at = channel[steep], at[steep]
         top = held[channel, at + 1]
         for more in range(2, _FLAT_SAMPLES + 1):
             kept = np.abs(held[channel, at + more] - top) <= _FLAT

@@ -82,6 +82,7 @@ class _Signal:
         self.blocks: list[np.ndarray] = []
         self._audio = audio.blocks()
         self._track: list[np.ndarray] = []
+        self._mono = np.zeros(0, np.float32)
         rate_hz = audio.info.rate_hz
         self._resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32", quality="LQ")
 
@@ -89,17 +90,20 @@ class _Signal:
         """The next block, (channel, sample), or None at the end."""
         block = next(self._audio, None)
         if block is None:
-            self._track.append(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            self._track.append(self._resampler.resample_chunk(self._mono[:0], last=True))
+            self._mono = self._mono[:0]
             return None
+        # Channel by channel, sums over them take a tenth of the time.
+        block = np.ascontiguousarray(block)
         self.meter.add(block)
-        self._track.append(self._resampler.resample_chunk(block.mean(axis=0)))
+        self._mono = block.mean(axis=0)
+        self._track.append(self._resampler.resample_chunk(self._mono))
         return block
 
-    def keep(self, block: np.ndarray | None) -> None:
-        """Keeps a block in mono, zeros where the stem has ended."""
+    def keep(self) -> None:
+        """Keeps the block that was read last in mono, zeros where the stem has ended."""
         kept = np.zeros(BLOCK_FRAMES, np.float32)
-        if block is not None:
-            kept[: block.shape[1]] = block.mean(axis=0)
+        kept[: len(self._mono)] = self._mono
         self.blocks.append(kept)
 
     @property
@@ -197,8 +201,8 @@ def _read(
             if products is not None:
                 products.add(_stacked(blocks, channels))
             if number in kept:
-                for signal, block in zip(signals, blocks, strict=True):
-                    signal.keep(block)
+                for signal in signals:
+                    signal.keep()
             number += 1
     except AudioError as error:
         return (name, str(error)), [], None
