@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
-from restem.errors import RestemError, UsageError
+from restem.errors import RestemError, RunError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def refine(
     workers: int | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
+    audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Run:
@@ -61,6 +62,9 @@ def refine(
         The licence of the audio, kept with the classifier.
     decisions
         A run of the same dataset, or its folder; what people decided about it is taken as certain.
+    audit
+        An audit of the same dataset, or its folder: songs that share a recording are put into one fold, so that no stem
+        is scored by a classifier that was trained on its copy.
     progress
         Called with the stage, what is done and in all.
     **changes
@@ -76,7 +80,7 @@ def refine(
     DatasetError
         When no stem can be used, or `out` lies in the dataset.
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the audit is of another dataset.
     UsageError
         For settings that cannot be.
 
@@ -94,14 +98,24 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset)
+    duplicates = None if audit is None else _duplicate_songs(stems, audit)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
-        encoder=encoder, progress=progress,
+        encoder=encoder, duplicates=duplicates, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
         report(run)
     return run
+
+
+def _duplicate_songs(dataset: Dataset, audit: Audit | Path | str) -> dict[str, str]:
+    from restem.auditing.audit import open_audit
+
+    opened = open_audit(audit) if isinstance(audit, Path | str) else audit
+    if opened.fingerprint != dataset.fingerprint():
+        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+    return opened.duplicate_songs()
 
 
 def score(

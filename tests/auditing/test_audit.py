@@ -106,6 +106,28 @@ def test_a_leak_between_splits(tmp_path: Path, play_notes: Play) -> None:
     assert row["value"] == pytest.approx(1.0, abs=0.01)
 
 
+def test_songs_that_share_a_recording_are_refined_in_one_fold(planted: Path, tmp_path: Path) -> None:
+    for song in (3, 4):
+        (planted / f"Song {song}").mkdir()
+        for name in ("bass", "vocals"):
+            soundfile.write(
+                planted / f"Song {song}" / f"{name}.wav", 0.1 * song * read(planted / "Song 1" / f"{name}.wav"), RATE_HZ
+            )
+    found = restem.audit(planted, tmp_path / "audit", workers=1)
+    groups = found.duplicate_songs()
+    assert groups == {f"Song {song}": "Song 1" for song in (1, 2, 3, 4)}
+    run = restem.refine(
+        planted, tmp_path / "run", audit=found.path, cache=tmp_path / "cache", steps=2, workers=1, device="cpu",
+        encoder="none",
+    )  # fmt: skip
+    assert run.description["duplicates"] == groups
+    # All songs hang together, so there is one fold only.
+    assert not run.out_of_fold
+    (planted / "Song 4" / "bass.wav").unlink()
+    with pytest.raises(restem.RunError, match="another dataset"):
+        restem.refine(planted, tmp_path / "run2", audit=found, workers=1)
+
+
 def test_nothing_is_wrong_and_the_output_is_refused(
     tmp_path: Path, play_notes: Play, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,8 @@ class Audit:
         One row per song: `song,verdict,residual_db,gains`.
     failed
         The stems that could not be read, and why.
+    fingerprint
+        Of the dataset, as `Dataset.fingerprint` returns it.
 
     Examples
     --------
@@ -80,11 +82,31 @@ class Audit:
     bleed: pl.DataFrame
     mixtures: pl.DataFrame
     failed: Mapping[str, str]
+    fingerprint: str
 
     def counts(self) -> dict[Kind, int]:
         """For each kind that was found, in the order of the kinds, how many findings there are."""
         found = Counter(self.findings["kind"].to_list())
         return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def duplicate_songs(self) -> dict[str, str]:
+        """For each song that shares a recording with another one, one song that stands for all that hang together."""
+        shared = self.findings.filter(
+            pl.col("kind").is_in(["duplicate", "leak"]), pl.col("song") != pl.col("with_song")
+        )
+        before: dict[str, str] = {}
+
+        def standing_for(song: str) -> str:
+            while song in before:
+                song = before[song]
+            return song
+
+        for pair in shared.select("song", "with_song").rows():
+            first, second = sorted(map(standing_for, pair))
+            if first != second:
+                before[second] = first
+        songs = {song for pair in shared.select("song", "with_song").rows() for song in pair}
+        return {song: standing_for(song) for song in sorted(songs)}
 
     def __repr__(self) -> str:
         return f"Audit({self.path.name!r}, {counted(len(self.findings), 'finding')})"
@@ -106,6 +128,7 @@ def open_audit(path: Path | str) -> Audit:
             _read(path / BLEED_FILE, BLEED_SCHEMA),
             _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
             content.content.get("failed", {}),
+            str(content.content.get("fingerprint")),
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error

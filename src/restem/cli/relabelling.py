@@ -147,6 +147,9 @@ def refine(
     decisions: Annotated[
         Path | None, Parameter(help="A run; what people decided about it is taken as certain.")
     ] = None,
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: songs that share a recording stay in one fold.")
+    ] = None,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -165,7 +168,7 @@ def refine(
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            progress=progress,
+            audit=audit, progress=progress,
         )  # fmt: skip
     print_summary(run, terminal())
     say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
