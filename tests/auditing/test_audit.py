@@ -55,7 +55,7 @@ def test_findings_tables_and_report(planted: Path, tmp_path: Path, snapshot: Cal
     assert ("Song 2/other.wav", "duplicate", "Song 1/bass.wav") in found
     assert ("Song 2/drums.wav", "short", "") in found
     assert not [row for row in found if row[0].startswith("Song 1")]
-    assert one.mixtures["verdict"].to_list() == ["exact", "foreign"]
+    assert one.mixtures["verdict"].to_list() == ["exact", "none"]
     assert "nothing else" not in str(one.findings["message"].to_list())
     assert list(one.failed) == ["Song 2/vocals.wav"]
     assert not (one.path / ".work").exists()

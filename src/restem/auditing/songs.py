@@ -61,7 +61,7 @@ class SongAudit:
 
     @classmethod
     def read(cls, path: Path) -> SongAudit:
-        """The one that `write` wrote beside the fingerprints."""
+        """The audit that `as_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         content["findings"] = [Finding(**one) for one in content["findings"]]
         content["bleed"] = [tuple(row) for row in content["bleed"]]
@@ -132,7 +132,7 @@ def audit_song(job: SongJob) -> SongAudit:
             break
         # The others are read again without it, so that their sums do not hold half of it.
         name, reason = failed
-        audit.failed[name or "mixture"] = reason
+        audit.failed[name or f"{job.song}: mixture"] = reason
         wanted = [one for one in wanted if one[0] != name]
     stems = [signal for signal in signals if signal.name]
     mixture = next((signal for signal in signals if not signal.name), None)
@@ -141,15 +141,16 @@ def audit_song(job: SongJob) -> SongAudit:
         audit.seconds[signal.name] = signal.seconds
         audit.findings += signal.meter.findings(job.song, signal.name)
         if not signal.meter.silent:
-            # The last block kept may be that after the end.
             blocks = np.stack(signal.blocks)
             audit.findings += spectral_findings(job.song, signal.name, blocks, signal.info.rate_hz, signal.level_db)
     audit.findings += short_stems(job.song, audit.seconds)
     together = _comparable(stems)
     _audit_bleed(audit, together)
-    if mixture is not None and products is not None:
+    # Without a stem that cannot be read, nothing can be said about a sum.
+    complete = len(stems) == len(job.stems)
+    if mixture is not None and complete and products is not None:
         _audit_mixture(audit, stems, mixture, products.total)
-    elif mixture is not None:
+    elif mixture is not None and complete:
         message = "the mixture and the stems differ in rate or channels, and were not compared"
         audit.findings.append(Finding(job.song, "", "mixture", 0.0, "dB", message))
     write_codes(job.out, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems])
