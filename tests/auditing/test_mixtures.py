@@ -74,4 +74,7 @@ def test_a_dead_channel_is_left_out(stems: list[np.ndarray]) -> None:
 
 
 def test_silent_stems_change_nothing(stems: list[np.ndarray]) -> None:
-    assert fitted([*stems, np.zeros_like(stems[0])], np.sum(stems, axis=0)).verdict == "exact"
+    silent = np.zeros_like(stems[0])
+    assert fitted([*stems, silent], np.sum(stems, axis=0)).verdict == "exact"
+    with np.errstate(all="raise"):
+        assert fitted([*stems[:2], silent], np.sum(stems, axis=0)).verdict == "missing"

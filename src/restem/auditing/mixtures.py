@@ -124,6 +124,9 @@ def _delays(tracks: Sequence[np.ndarray], silent: np.ndarray, rate_hz: int) -> t
     spectra = [scipy.fft.rfft(track, size) for track in tracks]
     lags = []
     for stem, spectrum in enumerate(spectra[:-1]):
+        if silent[stem]:
+            lags.append(0)
+            continue
         cross = np.conj(spectra[-1]) * spectrum
         cross /= np.sqrt(np.abs(cross) * np.abs(spectrum)) + 1e-9 * np.abs(cross).max()
         peaks = np.abs(scipy.fft.irfft(cross, size))
@@ -131,7 +134,7 @@ def _delays(tracks: Sequence[np.ndarray], silent: np.ndarray, rate_hz: int) -> t
         near = round(_MIN_LAG_S * RATE_HZ)
         at_zero = max(peaks[: near + 1].max(), peaks[-near:].max())
         lag = lag - size if lag > size // 2 else lag
-        lags.append(lag if not silent[stem] and peaks[lag] > _PEAK_RATIO * at_zero else 0)
+        lags.append(lag if peaks[lag] > _PEAK_RATIO * at_zero else 0)
     if not any(lags):
         return ()
     before = _fit_db(spectra, [0.0] * len(lags))
