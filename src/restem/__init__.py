@@ -18,7 +18,8 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import evaluate, export, refine, report, score, serve_review
+    from restem.api import audit, evaluate, export, refine, report, score, serve_review
+    from restem.auditing.audit import Audit, open_audit
     from restem.dataset.corrupt import corrupt
     from restem.dataset.errata import errata
     from restem.dataset.layouts import open_dataset
@@ -43,6 +44,9 @@ _HOMES = {
     "Stem": "restem.dataset.table",
     "scan": "restem.dataset.scan",
     "ScanSummary": "restem.dataset.scan",
+    "audit": "restem.api",
+    "Audit": "restem.auditing.audit",
+    "open_audit": "restem.auditing.audit",
     "corrupt": "restem.dataset.corrupt",
     "errata": "restem.dataset.errata",
     "refine": "restem.api",
@@ -75,6 +79,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "AudioError",
     "Classifier",
     "Dataset",
@@ -97,6 +102,7 @@ __all__ = [
     "TrainSettings",
     "UsageError",
     "__version__",
+    "audit",
     "corrupt",
     "errata",
     "evaluate",
@@ -107,6 +113,7 @@ __all__ = [
     "import_label_tracks",
     "load_classifier",
     "load_separator",
+    "open_audit",
     "open_dataset",
     "open_run",
     "read_taxonomy",

@@ -10,10 +10,11 @@ from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.usage import check_mixtures
-from restem.errors import RestemError, UsageError
+from restem.errors import RestemError, RunError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
 
 if TYPE_CHECKING:
+    from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
     from restem.labelling.settings import RefineSettings
@@ -36,6 +37,7 @@ def refine(
     workers: int | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
+    audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Run:
@@ -62,6 +64,9 @@ def refine(
         The licence of the audio, kept with the classifier.
     decisions
         A run of the same dataset, or its folder; what people decided about it is taken as certain.
+    audit
+        An audit of the same dataset, or its folder: songs that share a recording are put into one fold, so that no stem
+        is scored by a classifier that was trained on its copy.
     progress
         Called with the stage, what is done and in all.
     **changes
@@ -77,7 +82,7 @@ def refine(
     DatasetError
         When no stem can be used, or `out` lies in the dataset.
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the audit is of another dataset.
     UsageError
         For settings that cannot be.
 
@@ -95,14 +100,27 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
+    duplicates = None if audit is None else _duplicate_songs(stems, audit)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
-        encoder=encoder, progress=progress,
+        encoder=encoder, duplicates=duplicates, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
         report(run)
     return run
+
+
+def _duplicate_songs(dataset: Dataset, audit: Audit | Path | str) -> dict[str, str]:
+    from restem.auditing.audit import open_audit
+
+    opened = open_audit(audit) if isinstance(audit, Path | str) else audit
+    # An audit is of all songs; of some that were chosen by their split, only the place can be compared.
+    chosen = any(item.reason.startswith("of the split") for item in dataset.skipped)
+    same = Path(opened.dataset) == dataset.root if chosen else opened.fingerprint == dataset.fingerprint()
+    if not same:
+        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+    return opened.duplicate_songs()
 
 
 def score(
@@ -232,6 +250,61 @@ def serve_review(
 
     cache = Path(cache) if cache is not None else None
     serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+
+
+def audit(
+    dataset: Dataset | Path | str,
+    out: Path | str,
+    *,
+    mixtures: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Finds what is wrong with a dataset besides its labels: duplicates, mixtures that do not add up, bleed, damage.
+
+    Interrupted and called again with the same arguments, it goes on; a finished audit is read back.
+
+    Parameters
+    ----------
+    dataset
+        A dataset, or its path.
+    out
+        The folder of the audit: `findings.csv`, `bleed.csv`, `mixtures.csv`, `audit.json` and `report.html`.
+    mixtures
+        A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
+    workers
+        Processes; by default one for each available core. The result does not depend on them.
+    progress
+        Called with the stage, what is done and in all.
+
+    Returns
+    -------
+    Audit
+        What was found; `findings` holds one row per finding.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset or no mixture, or `out` lies in the dataset.
+    RunError
+        When `out` holds something else.
+
+    Examples
+    --------
+    >>> audit = restem.audit("my-stems", "my-audit", workers=1)
+    >>> audit.mixtures["verdict"].to_list()
+    ['none', 'none']
+    """
+    from restem.auditing.audit import audit_dataset
+    from restem.review.audit_report import write_audit_report
+
+    found = audit_dataset(
+        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
+        progress=progress,
+    )  # fmt: skip
+    if not (found.path / REPORT_FILE).exists():
+        write_audit_report(found)
+    return found
 
 
 def evaluate(

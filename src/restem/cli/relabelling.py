@@ -219,6 +219,9 @@ def refine(
     decisions: Annotated[
         Path | None, Parameter(help="A run; what people decided about it is taken as certain.")
     ] = None,
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: songs that share a recording stay in one fold.")
+    ] = None,
     as_json: Figures = None,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
@@ -241,7 +244,7 @@ def refine(
     with progress_bars() as progress:
         run = refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            progress=progress,
+            audit=audit, progress=progress,
         )  # fmt: skip
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())

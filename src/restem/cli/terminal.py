@@ -18,6 +18,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from restem.auditing.findings import MEANINGS as MEANINGS_OF_KINDS
 from restem.dataset.table import Dataset, within_song
 from restem.dataset.usage import problems_first
 from restem.evaluation.separation import paired_interval
@@ -27,6 +28,7 @@ from restem.verdicts import MEANINGS, Verdict
 from restem.wording import counted, decimal, label_set_text, printable, shortened
 
 if TYPE_CHECKING:
+    from restem.auditing.audit import Audit
     from restem.dataset.scan import ScanSummary
     from restem.demo.demo import DemoResult
     from restem.evaluation.errata import ErrataScore
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from restem.review.remaining import Remaining
 
 WORST = 20  # stems of lowest quality that the summary of a refinement names
+SHOWN_FINDINGS = 5  # of each kind that an audit found
 SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CSV of a scan holds all
 BAR_WIDTH = 24
 GAP = 3  # characters between two columns
@@ -106,6 +109,29 @@ def print_scan(summary: ScanSummary, table: pl.DataFrame, dataset: Dataset, cons
     for name, stems in summary.stems_per_class.items():
         if not stems:
             _line(console, f"No stem is labelled {name}.", "yellow")
+
+
+def print_audit(audit: Audit, console: Console) -> None:
+    """Prints what an audit found: how many of each kind, with the first of them, and what could not be read."""
+    table = bare_table("Findings")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("findings", justify="right")
+    table.add_column("meaning", style="dim")
+    for kind, count in audit.counts().items():
+        table.add_row(kind, f"{count:,}", MEANINGS_OF_KINDS[kind])
+    if audit.counts():
+        console.print(table)
+    else:
+        _line(console, "Nothing was found.")
+    for kind in audit.counts():
+        rows = audit.findings.filter(pl.col("kind") == kind)
+        console.print(Text(f"\n{kind}", "bold"))
+        for row in rows.head(SHOWN_FINDINGS).iter_rows(named=True):
+            _line(console, f"  {printable(row['stem'] or row['song'])}: {printable(row['message'])}")
+        if len(rows) > SHOWN_FINDINGS:
+            _line(console, f"  ... and {len(rows) - SHOWN_FINDINGS:,} more")
+    for stem, reason in audit.failed.items():
+        _line(console, f"Not audited: {printable(stem)}: {printable(reason)}", "red")
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

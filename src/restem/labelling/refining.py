@@ -76,13 +76,15 @@ def refine_labels(
     licence: str = "",
     decided: Mapping[str, Decided] | None = None,
     encoder: EncoderWithHeads | None = None,
+    duplicates: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
     cores available. licence: of the data, kept with the classifier. decided: what people said about stems, by name; it
-    is certain. encoder: what hears the stems beside the classifiers; its name replaces that in the settings. A finished
+    is certain. encoder: what hears the stems beside the classifiers; its name replaces that in the settings.
+    duplicates: song -> a song that stands for all that it shares recordings with; they are in one fold. A finished
     run of the same request is read back.
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
@@ -99,6 +101,7 @@ def refine_labels(
         "licence": licence,
         "decisions": describe(decided, dataset),
         "encoder": encoder.identity if encoder is not None else None,
+        "duplicates": dict(duplicates) if duplicates is not None else None,
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
     store, executor = Store(cache, settings.mel), Processes.of(workers)
@@ -142,7 +145,7 @@ def _refine(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
         )  # fmt: skip
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
-    refinement = Refinement(features, out, settings, device, executor, config)
+    refinement = Refinement(features, out, settings, device, executor, config, request["duplicates"])
     known = known_labels(features, decided)
     if encoder is not None:
         heads: HeadEvidence | None = refinement.encoder_heads(embeddings, encoder.heads)
@@ -171,6 +174,7 @@ class Refinement:
         device: str,
         executor: Executor,
         config: ClassifierConfig,
+        duplicates: Mapping[str, str] | None = None,
     ) -> None:
         self.features = features
         self.out = out
@@ -179,7 +183,8 @@ class Refinement:
         self.executor = executor
         self.gpus = 0 if device == "cpu" else 1  # that one training uses
         self.config = config
-        self.fold = assign_folds(features.songs, features.trainable, settings.folds, settings.seed)
+        groups = [(duplicates or {}).get(song, song) for song in features.songs]
+        self.fold = assign_folds(groups, features.trainable, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)

@@ -66,7 +66,7 @@ def render(run: Run, audio: bool = False) -> str:
     template = environment().get_template("report.html")
     return template.render(
         # What this package has made or ships is not data, and stays as it is.
-        policy=Markup(_policy(script, audio)),
+        policy=Markup(page_policy(script, audio)),
         style=Markup(package_data("report.css")),
         script=Markup(script),
         sizes=SIZES,
@@ -96,7 +96,7 @@ def render(run: Run, audio: bool = False) -> str:
     )
 
 
-def _policy(script: str, audio: bool) -> str:
+def page_policy(script: str, audio: bool = False) -> str:
     """What a browser may do with the page: run `script`, and play the sound that is in it."""
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_digest(script)}'"
     return policy + ("; media-src data:" if audio else "")

@@ -1,0 +1,331 @@
+"""Audits a dataset: all songs one by one, then duplicates among all stems, and leaves tables in a folder.
+
+What is done lies in `OUT/.work`, two files a song; killed and started again, it goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import soxr
+
+from restem._version import __version__
+from restem.audio.reader import EXTENSIONS, open_audio
+from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
+from restem.auditing.findings import (
+    BLEED_SCHEMA,
+    FINDINGS_SCHEMA,
+    KINDS,
+    MIXTURES_SCHEMA,
+    Finding,
+    Kind,
+    findings_table,
+)
+from restem.auditing.fingerprints import HOP_S, RATE_HZ
+from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
+from restem.dataset.reading.interface import MIXTURE
+from restem.dataset.table import Dataset, Stem
+from restem.errors import DatasetError, RunError
+from restem.executing.interface import Executor
+from restem.executing.processes import Processes
+from restem.files import written_aside
+from restem.notebook import html_table
+from restem.progress import Progress, stage
+from restem.resuming import WorkRecord
+from restem.wording import counted
+from restem.working import alone_in
+
+RECORD_FILE = "audit.json"
+WORK_FOLDER = ".work"
+FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE = "findings.csv", "bleed.csv", "mixtures.csv"
+_FORMAT = 1
+
+# Within one song, what two stems share at the same time is bleed unless it is most of one of them.
+_SAME_SONG_SHARE = 0.5
+
+_SPLITS = frozenset({"train", "training", "valid", "validation", "val", "dev", "test"})
+
+
+@dataclass(frozen=True, repr=False)
+class Audit:
+    """A finished audit.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    findings
+        One row per finding: `song,stem,kind,value,unit,start_s,end_s,with_song,with_stem,message`.
+    bleed
+        One row per pair of stems of a song with bleed: `song,stem,from_stem,bleed_db,delay_samples`.
+    mixtures
+        One row per song: `song,verdict,residual_db,gains`.
+    failed
+        The stems that could not be read, and why.
+    fingerprint
+        Of the dataset, as `Dataset.fingerprint` returns it.
+
+    Examples
+    --------
+    >>> audit = restem.audit("my-stems", "my-audit", workers=1)
+    >>> audit.findings.columns[:4]
+    ['song', 'stem', 'kind', 'value']
+    """
+
+    path: Path
+    findings: pl.DataFrame
+    bleed: pl.DataFrame
+    mixtures: pl.DataFrame
+    failed: Mapping[str, str]
+    fingerprint: str
+
+    def counts(self) -> dict[Kind, int]:
+        """For each kind that was found, in the order of the kinds, how many findings there are."""
+        found = Counter(self.findings["kind"].to_list())
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def duplicate_songs(self) -> dict[str, str]:
+        """For each song that shares a recording with another one, one song that stands for all that hang together."""
+        shared = self.findings.filter(
+            pl.col("kind").is_in(["duplicate", "leak"]), pl.col("song") != pl.col("with_song")
+        )
+        before: dict[str, str] = {}
+
+        def standing_for(song: str) -> str:
+            while song in before:
+                song = before[song]
+            return song
+
+        for pair in shared.select("song", "with_song").rows():
+            first, second = sorted(map(standing_for, pair))
+            if first != second:
+                before[second] = first
+        songs = {song for pair in shared.select("song", "with_song").rows() for song in pair}
+        return {song: standing_for(song) for song in sorted(songs)}
+
+    def __repr__(self) -> str:
+        return f"Audit({self.path.name!r}, {counted(len(self.findings), 'finding')})"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), ("kind", "findings"), list(self.counts().items()))
+
+
+def open_audit(path: Path | str) -> Audit:
+    """Reads back a finished audit; raises RunError when the folder holds none."""
+    path = Path(path)
+    try:
+        content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
+        if not (path / RECORD_FILE).exists() or not content.begin():
+            raise RunError(f"{path}: holds no finished audit; make one with `restem audit DATASET --out {path}`.")
+        return Audit(
+            path,
+            _read(path / FINDINGS_FILE, FINDINGS_SCHEMA),
+            _read(path / BLEED_FILE, BLEED_SCHEMA),
+            _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
+            content.content.get("failed", {}),
+            str(content.content.get("fingerprint")),
+        )
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
+
+
+def audit_dataset(
+    dataset: Dataset,
+    out: Path,
+    *,
+    mixtures: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Audits a dataset; see `restem.audit`."""
+    dataset.check_outside(out)
+    given = None if mixtures is None else _given_mixtures(dataset, mixtures)
+    request = {
+        "format": _FORMAT, "dataset": str(dataset.root), "fingerprint": dataset.fingerprint(),
+        "mixtures": None if given is None else sorted(given),
+    }  # fmt: skip
+    record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
+    executor = Processes.of(workers)
+    if record.begin():
+        return open_audit(out)
+    with alone_in(out):
+        if record.begin():
+            return open_audit(out)  # another process has finished it meanwhile
+        return _audit(dataset, record, given, executor, progress)
+
+
+def _audit(
+    dataset: Dataset,
+    record: WorkRecord,
+    given: Mapping[str, tuple[Path, int]] | None,
+    executor: Executor,
+    progress: Progress | None,
+) -> Audit:
+    """Does what is left of the work, and writes the tables. given: mixtures from elsewhere."""
+    out = record.folder
+    record.note(restem=__version__)
+    jobs = _jobs(dataset, _own_mixtures(dataset) if given is None else given, out / WORK_FOLDER)
+    songs = _audit_songs(jobs, executor, progress)
+    stems = [stem for group in _by_song(dataset).values() for stem in group]
+    codes = [one for job in jobs for one in read_codes(job.out)]
+    findings = [one for song in songs for one in song.findings]
+    findings += _duplicates(dataset, stems, codes, executor, progress)
+    place = {stem.name: number for number, stem in enumerate(dataset.stems)}
+    song_place = {song: number for number, song in enumerate(dataset.songs)}
+    findings.sort(key=lambda one: (song_place[one.song], place.get(one.stem, -1), KINDS.index(one.kind)))
+    _write(out / FINDINGS_FILE, findings_table(findings))
+    bleed = [row for song in songs for row in song.bleed]
+    _write(out / BLEED_FILE, pl.DataFrame(bleed, schema=dict(BLEED_SCHEMA), orient="row"))
+    verdicts = [(song.song, *song.mixture) for song in songs]
+    _write(out / MIXTURES_FILE, pl.DataFrame(verdicts, schema=dict(MIXTURES_SCHEMA), orient="row"))
+    failed = {name: reason for song in songs for name, reason in song.failed.items()}
+    hours = sum(sum(song.seconds.values()) for song in songs) / 3600.0
+    record.finish(failed=failed, hours=round(hours, 4), findings=dict(Counter(one.kind for one in findings)))
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+    return open_audit(out)
+
+
+def _write(path: Path, table: pl.DataFrame) -> None:
+    with written_aside(path) as aside:
+        table.write_csv(aside, float_precision=6)
+
+
+def _read(path: Path, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    return pl.read_csv(path, schema=dict(schema)).with_columns(pl.col(pl.String).fill_null(""))
+
+
+def _by_song(dataset: Dataset) -> dict[str, list[Stem]]:
+    grouped: dict[str, list[Stem]] = {song: [] for song in dataset.songs}
+    for stem in dataset.stems:
+        grouped[stem.song].append(stem)
+    return grouped
+
+
+def _jobs(dataset: Dataset, mixtures: Mapping[str, tuple[Path, int]], work: Path) -> list[SongJob]:
+    jobs = []
+    for number, (song, stems) in enumerate(_by_song(dataset).items()):
+        files = tuple((stem.name, dataset.file(stem), stem.stream or 0) for stem in stems)
+        jobs.append(SongJob(song, files, mixtures.get(song), work / f"{number:06d}.codes"))
+    return jobs
+
+
+def _own_mixtures(dataset: Dataset) -> dict[str, tuple[Path, int]]:
+    """The mixture that lies beside the stems of each song: a file of its own, or stream 0 of a song in one file."""
+    song_in = {stem.path.rpartition("/")[0]: stem.song for stem in dataset.stems}
+    found = {
+        stem.song: (dataset.file(stem), 0) for stem in dataset.stems if stem.stream is not None and stem.stream > 0
+    }
+    for item in dataset.skipped:
+        folder = item.path.rpartition("/")[0]
+        if item.reason == MIXTURE and folder in song_in:
+            found.setdefault(song_in[folder], (dataset.root / item.path, 0))
+    return found
+
+
+def _given_mixtures(dataset: Dataset, folder: Path) -> dict[str, tuple[Path, int]]:
+    """`folder/<song>.<ext>` or `folder/<song>/mixture.<ext>` for each song that has one; DatasetError if none has."""
+    found = {}
+    for song in dataset.songs:
+        names = [folder / f"{song}{end}" for end in sorted(EXTENSIONS)]
+        names += [folder / song / f"mixture{end}" for end in sorted(EXTENSIONS)]
+        if file := next((name for name in names if name.is_file()), None):
+            found[song] = (file, 0)
+    if not found:
+        raise DatasetError(f"{folder}: holds no mixture of a song; name the files SONG.wav, as {dataset.songs[0]}.wav.")
+    return found
+
+
+def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress | None) -> list[SongAudit]:
+    audits: dict[int, SongAudit] = {}
+    for number, job in enumerate(jobs):
+        if job.out.with_suffix(".json").exists() and job.out.exists():
+            audits[number] = SongAudit.read(job.out.with_suffix(".json"))
+    left = [number for number in range(len(jobs)) if number not in audits]
+    report = stage(progress, "auditing songs")
+    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left]):
+        number = left[index]
+        with written_aside(jobs[number].out.with_suffix(".json")) as aside:
+            aside.write_text(audit.as_json(), encoding="utf-8")
+        audits[number] = audit
+        report(len(audits), len(jobs))
+    return [audits[number] for number in range(len(jobs))]
+
+
+def _duplicates(
+    dataset: Dataset, stems: Sequence[Stem], codes: Sequence[np.ndarray], executor: Executor, progress: Progress | None
+) -> list[Finding]:
+    copies = [
+        copy
+        for copy in find_copies(codes)
+        if not (
+            stems[copy.first].song == stems[copy.second].song
+            and abs(copy.offset) <= 1
+            and copy.share < _SAME_SONG_SHARE
+        )
+    ]
+
+    def side(number: int, start: int, copy: Copy) -> _Stretch:
+        seconds = min(LIKENESS_S, copy.frames * HOP_S)
+        return _Stretch(dataset.file(stems[number]), stems[number].stream or 0, start * HOP_S, seconds)
+
+    jobs = [(side(one.first, one.start - one.offset, one), side(one.second, one.start, one)) for one in copies]
+    alike = [0.0] * len(copies)
+    report = stage(progress, "comparing likely duplicates")
+    for done, (index, value) in enumerate(executor.map_unordered(_compare_sound, jobs, chunk=8), start=1):
+        alike[index] = value
+        report(done, len(jobs))
+    return [
+        _duplicate(stems[copy.first], stems[copy.second], copy)
+        for copy, value in zip(copies, alike, strict=True)
+        if value >= MIN_LIKENESS
+    ]
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A stretch of a stem."""
+
+    file: Path
+    stream: int
+    start_s: float
+    seconds: float
+
+    def read(self) -> np.ndarray:
+        """(sample,) in mono, at the rate at which stems are compared."""
+        with open_audio(self.file, self.stream) as audio:
+            samples = audio.read(self.start_s, self.start_s + self.seconds).mean(axis=0)
+            return np.asarray(soxr.resample(samples, audio.info.rate_hz, RATE_HZ), np.float32)
+
+
+def _compare_sound(job: tuple[_Stretch, _Stretch]) -> float:
+    first, second = job
+    return likeness(first.read(), second.read())
+
+
+def _duplicate(first: Stem, second: Stem, copy: Copy) -> Finding:
+    """The finding in the later of two stems, which share a recording."""
+    splits = split_of(first), split_of(second)
+    leak = all(splits) and splits[0] != splits[1]
+    later_s = copy.offset * HOP_S
+    when = f" {abs(later_s):.2f} s {'later' if later_s > 0 else 'earlier'}" if abs(copy.offset) > 1 else ""
+    part = "the same recording as" if copy.share > 0.9 else "a part of the recording in"
+    across = f", of the split {splits[0]}," if leak else ""
+    message = f"holds {part} {first.name}{across}{when}"
+    return Finding(
+        second.song, second.name, "leak" if leak else "duplicate", round(copy.share, 3), "1", message,
+        copy.start * HOP_S, (copy.start + copy.frames) * HOP_S, first.song, first.name,
+    )  # fmt: skip
+
+
+def split_of(stem: Stem) -> str:
+    """The split of a stem: its own, or that of a folder named after one; empty for none."""
+    own = getattr(stem, "split", None)
+    if own:
+        return str(own)
+    return next((part.lower() for part in stem.path.split("/")[:-1] if part.lower() in _SPLITS), "")

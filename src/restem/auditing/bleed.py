@@ -1,0 +1,129 @@
+"""How loud each stem of a song is inside another one, in dB, and how much later.
+
+In a cell of a spectrogram (frame t, bin f), a stem X that holds its own source S and another stem Y, `gain` times and
+`delay` later, has
+
+    X / Y = gain exp(-2 pi i f delay) + S / Y.
+
+Where S pauses, the ratio is the same in all cells; elsewhere its second term has any phase, and mean 0. So the mean of
+the ratio is taken over the cells where Y is loud, with weights 1 / (|X / Y|^2 + scale^2), which small ratios dominate.
+Its transform from frequency to time has a peak at the delay. With the delay known, the gain is the centre of the ratios
+by Cauchy weights, 1 / (|X / Y - gain|^2 + scale^2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from restem.audio.level import power_to_db
+
+_FRAME = 4096
+_MOST_FRAMES = 320
+_BAND_HZ = (80.0, 12000.0)
+
+# The thresholds are tried by `benchmarks/audit.py`.
+_LOUD_DB = 30.0  # below the loud cells of the other stem in the same bin
+_SCALE_QUANTILE = 0.1  # of the ratios
+_REACH_S = 0.05
+MIN_SURENESS = 9.0
+MIN_BLEED_DB, MAX_BLEED_DB = -45.0, -3.0  # what is as loud as its source is no bleed but a copy
+_ROUNDS = 8
+_MIN_CELLS = 500
+_LONG_DELAY = 32  # samples; a shorter one hardly changes what lies in a frame
+
+
+@dataclass(frozen=True)
+class Bleed:
+    """Stem `source` is heard in stem `target`: with a gain in dB, later by `delay` samples.
+
+    sureness: the height of the peak over what the lags without bleed have, in their standard deviations.
+    """
+
+    target: int
+    source: int
+    gain_db: float
+    delay: int
+    sureness: float
+
+
+def find_bleed(excerpts: np.ndarray, rate_hz: int) -> list[Bleed]:
+    """The bleed between all pairs of stems, sure or not.
+
+    excerpts: (stem, block, sample) stretches of all stems, in mono, at the same times.
+    """
+    low, high = (round(edge * _FRAME / rate_hz) for edge in (_BAND_HZ[0], min(_BAND_HZ[1], 0.45 * rate_hz)))
+    spectra = np.stack([_spectrum(signal)[:, low:high] for signal in excerpts])
+    power = np.abs(spectra) ** 2
+    loudest = power.max(axis=0)
+    found = []
+    for source, own in enumerate(power):
+        usual = np.quantile(own, 0.95, axis=0)
+        # Where another stem is louder, what is heard in this one may itself be bleed.
+        heard = (own > np.maximum(usual * 10 ** (-_LOUD_DB / 10), own.max() * 1e-8)) & (own >= loudest)
+        frame, at = np.nonzero(heard)
+        if len(at) < _MIN_CELLS:
+            continue
+        below = spectra[source][frame, at]
+        for target in range(len(excerpts)):
+            if target == source:
+                continue
+            ratio = spectra[target][frame, at] / below
+            delay, sureness = _peak(ratio, at + low, round(_REACH_S * rate_hz))
+            if sureness > MIN_SURENESS / 2 and abs(delay) > _LONG_DELAY:
+                # The same frames of the sound, now that it is known where they are.
+                ratio = _spectrum(excerpts[target], delay)[:, low:high][frame, at] / below
+            elif delay:
+                ratio = ratio * np.exp(2j * np.pi * (at + low) * delay / _FRAME)
+            found.append(Bleed(target, source, _gain_db(ratio), delay, sureness))
+    return found
+
+
+def _spectrum(blocks: np.ndarray, delay: int = 0) -> np.ndarray:
+    """(frame, bin): at most `_MOST_FRAMES` frames of the blocks, each begun `delay` samples later."""
+    if delay:
+        moved = np.zeros_like(blocks)
+        if delay > 0:
+            moved[:, :-delay] = blocks[:, delay:]
+        else:
+            moved[:, -delay:] = blocks[:, :delay]
+        blocks = moved
+    whole = blocks.shape[1] // _FRAME
+    frames = blocks[:, : whole * _FRAME].reshape(-1, _FRAME)
+    frames = frames[:: -(-len(frames) // _MOST_FRAMES)]
+    return np.asarray(scipy.fft.rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1))
+
+
+def _peak(ratio: np.ndarray, at: np.ndarray, reach: int) -> tuple[int, float]:
+    """The delay in samples, up to `reach`, and the sureness of what the ratios of cells have in common.
+
+    ratio: (cell,) complex. at: (cell,) the bin of each.
+    """
+    size = np.abs(ratio) ** 2
+    if float(np.median(size)) < 1e-8:  # -80 dB: nothing is heard
+        return 0, 0.0
+    weighted = ratio / (size + _scale(size))
+    bins = _FRAME // 2 + 1
+    spread = np.bincount(at, weighted.real, bins) + 1j * np.bincount(at, weighted.imag, bins)
+    lags = scipy.fft.irfft(spread, _FRAME)
+    near = np.concatenate([lags[-reach:], lags[: reach + 1]])
+    # The median is not moved by the peak itself; 0.6745 is that of a standard normal variable.
+    deviation = float(np.median(np.abs(near))) / 0.6745
+    best = int(np.argmax(near))
+    return best - reach, float(near[best]) / max(deviation, 1e-20)
+
+
+def _gain_db(ratio: np.ndarray) -> float:
+    """The centre of the ratios of cells, which is real and positive, in dB; -200 where it is not positive."""
+    gain, away = 0.0, np.abs(ratio) ** 2
+    for _ in range(_ROUNDS):
+        weight = 1.0 / (away + _scale(away))
+        gain = float(np.sum(weight * ratio.real) / np.sum(weight))
+        away = np.abs(ratio - gain) ** 2
+    return float(power_to_db(gain**2)) if gain > 0 else -200.0
+
+
+def _scale(size: np.ndarray) -> float:
+    return max(float(np.quantile(size, _SCALE_QUANTILE)), 1e-9)

@@ -1,0 +1,35 @@
+"""The level and the delay of bleed are those that were mixed in; independent stems have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from restem.auditing.bleed import MIN_BLEED_DB, MIN_SURENESS, Bleed, find_bleed
+
+Play = Callable[..., np.ndarray]
+
+RATE_HZ, BLOCK = 16000, 65536
+
+
+def sure(stems: list[np.ndarray]) -> list[Bleed]:
+    excerpts = np.stack([stem[: 3 * BLOCK].reshape(3, BLOCK) for stem in stems]).astype(np.float32)
+    return [one for one in find_bleed(excerpts, RATE_HZ) if one.sureness > MIN_SURENESS and one.gain_db > MIN_BLEED_DB]
+
+
+@pytest.mark.parametrize(("level_db", "delay"), [(-12.0, 0), (-30.0, 0), (-20.0, 37), (-25.0, 700)])
+def test_level_and_delay(level_db: float, delay: int, play_notes: Play) -> None:
+    stems = [play_notes(seed, 14.0, RATE_HZ) for seed in (1, 2, 3)]
+    heard = np.concatenate([np.zeros(delay), stems[2]])[: len(stems[2])]
+    stems[0] = stems[0] + 10 ** (level_db / 20) * heard
+    found = sure(stems)
+    assert [(one.target, one.source) for one in found] == [(0, 2)]
+    assert found[0].gain_db == pytest.approx(level_db, abs=1.0)
+    assert found[0].delay == delay
+
+
+def test_independent_and_silent_stems_have_no_bleed(play_notes: Play) -> None:
+    stems = [play_notes(seed, 14.0, RATE_HZ) for seed in (1, 2, 3)]
+    assert sure([*stems, np.zeros_like(stems[0])]) == []
