@@ -117,7 +117,7 @@ def _duplicate_songs(dataset: Dataset, audit: Audit | Path | str) -> dict[str, s
     opened = open_audit(audit) if isinstance(audit, Path | str) else audit
     # An audit is of all songs; of some that were chosen by their split, only the place can be compared.
     chosen = any(item.reason.startswith("of the split") for item in dataset.skipped)
-    same = Path(opened.dataset) == dataset.root if chosen else opened.fingerprint == dataset.fingerprint()
+    same = opened.dataset_root == dataset.root if chosen else opened.fingerprint == dataset.fingerprint()
     if not same:
         raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
     return opened.duplicate_songs()

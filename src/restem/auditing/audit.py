@@ -70,6 +70,8 @@ class Audit:
         The stems that could not be read, and why.
     fingerprint
         Of the dataset, as `Dataset.fingerprint` returns it.
+    dataset_root
+        Its root.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Audit:
     mixtures: pl.DataFrame
     failed: Mapping[str, str]
     fingerprint: str
+    dataset_root: Path
 
     def counts(self) -> dict[Kind, int]:
         """For each kind that was found, in the order of the kinds, how many findings there are."""
@@ -130,6 +133,7 @@ def open_audit(path: Path | str) -> Audit:
             _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
+            Path(str(content.content.get("dataset"))),
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
@@ -218,9 +222,7 @@ def _jobs(dataset: Dataset, mixtures: Mapping[str, tuple[Path, int]], work: Path
 def _own_mixtures(dataset: Dataset) -> dict[str, tuple[Path, int]]:
     """The mixture that lies beside the stems of each song: a file of its own, or stream 0 of a song in one file."""
     song_in = {stem.path.rpartition("/")[0]: stem.song for stem in dataset.stems}
-    found = {
-        stem.song: (dataset.file(stem), 0) for stem in dataset.stems if stem.stream is not None and stem.stream > 0
-    }
+    found = {stem.song: (dataset.file(stem), 0) for stem in dataset.stems if (stem.stream or 0) > 0}
     for item in dataset.skipped:
         folder = item.path.rpartition("/")[0]
         if item.reason == MIXTURE and folder in song_in:
