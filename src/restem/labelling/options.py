@@ -17,8 +17,8 @@ class RefineOptions:
     """The settings that have an option on the command line, with their defaults."""
 
     method: Method = "restem"
-    """`paper` is the procedure of the paper's abstract alone, to compare with: two rounds from random weights, a
-    threshold on the scores of each stem, no folds, no song model and no encoder."""
+    """How labels are found. `paper` is the procedure of the paper's abstract alone, to compare with: two rounds from
+    random weights, a threshold on the scores of each stem, no folds, no song model and no encoder."""
     size: Size = "tiny"
     """The classifier's size; `base` wants a GPU."""
     start: Start | None = None
