@@ -53,7 +53,7 @@ from restem.labelling.refining import Refinement
 from restem.runs.run import CLASSIFIER_FOLDER
 
 PATH = HERE / "paper.json"
-PICTURE = HERE / "paper.png"
+PICTURE = HERE.parent / "docs" / "images" / "paper.png"
 NOISES = ("swap-0.4", "regroup-0.5", "regroup-0.2")
 STARTS: tuple[Start, ...] = get_args(Start)
 ACCURACY, CHOSEN = "accuracy", "accuracy, chosen thresholds"

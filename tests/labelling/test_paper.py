@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.special import logit
 
+from restem.api import report
 from restem.audio.store import Store
+from restem.cli.terminal import print_summary
 from restem.dataset.layouts import open_dataset
 from restem.errors import UsageError
 from restem.labelling import refining
@@ -72,6 +76,13 @@ class TestRun:
         assert content["calibration"] == {} and content["sure_right"] is None
         assert not any("pretrained" in stage or "final" in stage for stage in content["stages"])
         assert not (finished.path / ".work").exists()
+
+    def test_is_printed_and_reported_like_any_other(self, finished: Run, tmp_path: Path) -> None:
+        console = Console(file=io.StringIO(), width=120)
+        print_summary(finished, console)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "--method paper" in printed and "--folds" not in printed
+        assert "</html>" in report(finished, tmp_path / "report.html").read_text(encoding="utf-8")
 
     def test_an_interrupted_run_goes_on_to_the_same_labels(
         self, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,8 +36,7 @@ SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CS
 BAR_WIDTH = 24
 GAP = 3  # characters between two columns
 NOT_OUT_OF_FOLD = (
-    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too "
-    "high. Use more songs, or --folds 2 or more."
+    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too high."
 )
 VERDICT_STYLES: Mapping[Verdict, str] = {
     "kept": "green",
@@ -106,7 +105,9 @@ def print_summary(run: Run, console: Console) -> None:
     if sentence := trust(run):
         _line(console, f"\n{sentence}")
     if not run.out_of_fold:
-        _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
+        paper = run.description.get("settings", {}).get("method") == "paper"
+        remedy = "So it is with --method paper." if paper else "Use more songs, or --folds 2 or more."
+        _line(console, f"\n{NOT_OUT_OF_FOLD} {remedy}", "yellow")
 
 
 def _verdict_table(labels: pl.DataFrame) -> Table:
