@@ -57,7 +57,8 @@ PICTURE = HERE.parent / "docs" / "images" / "paper.png"
 NOISES = ("swap-0.4", "regroup-0.5", "regroup-0.2")
 STARTS: tuple[Start, ...] = get_args(Start)
 ACCURACY, CHOSEN = "accuracy", "accuracy, chosen thresholds"
-FIGURES = (ACCURACY, CHOSEN, "macro F1", "AUROC")
+SHOWN = (ACCURACY, CHOSEN, "AUROC")
+PAIRS = (("refined", "clean"), ("data only", "clean"), ("paper", "clean"), ("refined", "by clean"))
 THRESHOLDS = np.linspace(0.02, 0.98, 97)
 
 
@@ -227,7 +228,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for name in arguments.situations or [f"{source}-{noise}" for noise in NOISES]:
                 compute(name, seed, arguments, work / f"seed{seed}", path, QUICK if arguments.quick else FULL)
-        print_tables(read_rows(path))
+        print_table(read_rows(path))
         draw(read_rows(path), picture)
 
 
@@ -280,36 +281,29 @@ def columns(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda one: (one[0].partition("-")[0], noises.index(one[0].partition("-")[2]), one[1]))
 
 
-def print_tables(rows: list[dict[str, Any]]) -> None:
-    """All figures, means over seeds; then what lies between two arms, with its interval over songs."""
-    for situation, start in columns(rows):
-        mine = [row for row in rows if (row["situation"], row["start"]) == (situation, start)]
-        seeds = sorted({row["seed"] for row in mine})
-        print(f"{situation}, trained from {start}; seeds {', '.join(map(str, seeds))}\n")
-        print("| trained on | label accuracy |", " | ".join(FIGURES), "|\n" + "|---" * (len(FIGURES) + 2) + "|")
-        for arm in ARMS:
-            of_arm = [row for row in mine if row["arm"] == arm]
-            if of_arm:
-                cells = [_mean([row[name] for row in of_arm]) for name in ("label accuracy", *FIGURES)]
-                print("|", " | ".join([arm, *cells]), "|")
-        print()
-        for better, worse in (
-            ("refined", "clean"),
-            ("data only", "clean"),
-            ("paper", "clean"),
-            ("refined", "by clean"),
-        ):
-            for figure in (ACCURACY, CHOSEN):
-                pair = [of_songs(rows, situation, start, arm, figure) for arm in (better, worse)]
-                if all(map(len, pair)):
-                    mean, low, high = paired_interval(100 * (pair[0] - pair[1]))
-                    print(f"{better} against {worse}, {figure}: {mean:+.2f} points ({low:+.2f} to {high:+.2f})")
-        print()
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """All arms against all situations and starts, means over seeds; then what lies between two arms."""
+    shown = columns(rows)
+    for situation, start in shown:
+        seeds = sorted({row["seed"] for row in rows if (row["situation"], row["start"]) == (situation, start)})
+        print(f"{situation}, {start}: seeds {', '.join(map(str, seeds))}")
+    print(f"\nIn %: {', '.join(SHOWN)}\n")
+    print("|", " | ".join(["trained on", *(f"{situation}, {start}" for situation, start in shown)]), "|")
+    print("|---" * (1 + len(shown)) + "|")
+    for arm in ARMS:
+        print("|", " | ".join([arm, *(_cell(rows, situation, start, arm) for situation, start in shown)]), "|")
+    print()
+    for situation, start in shown:
+        for one, other in PAIRS:
+            pair = [of_songs(rows, situation, start, arm) for arm in (one, other)]
+            if all(map(len, pair)):
+                mean, low, high = paired_interval(100 * (pair[0] - pair[1]))
+                print(f"{situation}, {start}: {one} against {other} {mean:+.2f} points ({low:+.2f} to {high:+.2f})")
 
 
-def _mean(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{100 * np.mean(known):.1f}" if known else ""
+def _cell(rows: list[dict[str, Any]], situation: str, start: str, arm: str) -> str:
+    mine = [row for row in rows if (row["situation"], row["start"], row["arm"]) == (situation, start, arm)]
+    return " / ".join(f"{100 * np.mean([row[name] for row in mine]):.1f}" for name in SHOWN) if mine else ""
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
