@@ -33,8 +33,8 @@ from restem.separation.separator import load_separator
 from restem.separation.songs import separate
 from restem.separation.train import TRAINING_FILE, TrainSettings, train
 
-# About three minutes on two cores. With a third of the labels wrong that is enough to tell which are better: with seed 0
-# refined labels were ahead by 1.31 dB (+0.89 to +1.72). benchmarks/separation.py takes longer, and three seeds.
+# About three minutes on two cores. With a third of the labels wrong that is enough to tell which are better: with seed
+# 0 refined labels were ahead by 1.31 dB (+0.89 to +1.72). benchmarks/separation.py takes longer, and three seeds.
 STEPS = 300
 
 _MEASURED = "result"
