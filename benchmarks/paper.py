@@ -323,6 +323,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for line, start in enumerate(starts):
         for column, situation in enumerate(situations):
             axis = axes[line, column]
+            axis.tick_params(labelbottom=True)
+            axis.set_visible((situation, start) in shown)
             for place, arm in enumerate(ARMS):
                 songs = 100 * of_songs(rows, situation, start, arm)
                 if not len(songs):
