@@ -100,6 +100,19 @@ def publish(
     print(f"The figures are in {path.relative_to(HERE.parent)}.")
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows that were computed so far."""
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def keep_row(path: Path, row: dict[str, Any], key: Callable[[dict[str, Any]], tuple[Any, ...]]) -> None:
+    """Puts one row in the place of an earlier one of the same key; rows are sorted by it."""
+    from restem.files import write_json
+
+    rows = [*(one for one in read_rows(path) if key(one) != key(row)), row]
+    write_json(path, {"rows": sorted(rows, key=key), "machine": machine()})
+
+
 def machine() -> dict[str, Any]:
     """Where figures come from."""
     return {

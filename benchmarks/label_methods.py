@@ -2,7 +2,7 @@
 
     given      the labels as they are
     single     one classifier, trained on all songs and asked about them
-    paper      two rounds, as in the paper's abstract: the same, and a second one trained on the labels of the first
+    paper      what `restem refine --method paper` finds: the same, and a second one trained on the labels of the first
     cleanlab   out-of-fold scores to `find_multilabel_issues_per_class`, issues turned over; its label quality scores
     ccom       a separator trained with loss truncation; a stem is right if what the separator makes of it for its own
                class is 20 dB above all else (the rule of the winner of the Sound Demixing Challenge 2023)
@@ -13,7 +13,7 @@
 
 All classifiers have the same features, trainings of the same size and the same start. Of the plain methods a stem's
 labels are those that its score, the 0.85 quantile over segments, exceeds 0.7 for, and its quality is the least
-probability that one of its given labels is right. `ccom` changes no label: it leaves stems out.
+probability that one of its given labels is right (`labelling/paper.py`). `ccom` changes no label: it leaves stems out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from restem.labelling.features import Features, load_features
 from restem.labelling.head_evidence import HeadEvidence
 from restem.labelling.judging import judge, segment_targets, stem_scores
 from restem.labelling.known_labels import known_labels
-from restem.labelling.refining import WORK_FOLDER, Refinement, Timed
+from restem.labelling.paper import QUANTILE as PLAIN_QUANTILE
+from restem.labelling.paper import heard, judge_by_threshold
+from restem.labelling.refining import Refinement, Timed
 from restem.labelling.segments import pool_scores
 from restem.labelling.settings import RefineSettings
 from restem.pretraining.heads import encoder_with_heads
@@ -48,8 +50,6 @@ from restem.separation.songs import separate_mixture
 from restem.separation.train import TrainSettings, train
 from restem.verdicts import SURE
 
-PLAIN_QUANTILE = 0.85
-THRESHOLD = 0.7
 CCOM_MARGIN_DB = 20.0
 OVERLAP = 0.25
 ENCODER = "musicnn"
@@ -81,6 +81,7 @@ class Situation:
         self.timed = Timed(None)
         self.store = Store(work.parent / "features")
         self.settings = RefineSettings(seed=seed, steps=scale.classifier_steps, training=scale.training)
+        self.config = self.settings.classifier(self.dataset.taxonomy.classes)
         self.features: Features = load_features(
             self.dataset, self.store, self.settings.mixing.segment_s, self.settings.hop_s, self.executor
         )
@@ -91,8 +92,7 @@ class Situation:
     def refinement(self, name: str, **changes: Any) -> Refinement:
         """The trainings of a refinement, in a folder of their own."""
         settings = replace(self.settings, **changes)
-        config = settings.classifier(self.dataset.taxonomy.classes)
-        return Refinement(self.features, self.work / name, settings, "cpu", self.executor, config)
+        return Refinement(self.features, self.work / name, settings, "cpu", self.executor, self.config)
 
     @cached_property
     def pretrained(self) -> list[np.ndarray]:
@@ -115,7 +115,12 @@ class Situation:
     @cached_property
     def alone(self) -> np.ndarray:
         """Logits of one classifier that was trained on the given labels of all songs."""
-        return self.refinement("single", folds=1).round(1, self.of_stems(self.given), self.timed)
+        return self.as_in_the_paper.round(1, self.of_stems(self.given), self.timed)
+
+    @property
+    def as_in_the_paper(self) -> Refinement:
+        """`restem refine --method paper`, but with the start of the others."""
+        return self.refinement("paper", method="paper", start=self.settings.start_of(self.config))
 
     def of_stems(self, flags: np.ndarray) -> np.ndarray:
         return flags[self.features.segments.stem]
@@ -125,11 +130,10 @@ class Situation:
         scores = expit(logits[segments.active])
         return pool_scores(scores, segments.stem[segments.active], len(self.given), PLAIN_QUANTILE)
 
-    def plain(self, logits: np.ndarray, final: Path) -> Judged:
-        """Whatever exceeds the threshold, and the least probability of a given label."""
-        scores = self.pooled(logits)
-        quality = np.where(self.given, scores, 1.0 - scores).min(axis=1)
-        return Judged(scores > THRESHOLD, quality, np.ones(len(scores), bool), scores, final=final)
+    def plain(self, found: judging.Judged, final: Path) -> Judged:
+        """Whatever exceeds the threshold, also if that is nothing, and the least probability of a given label."""
+        sure = np.ones(len(self.given), bool)
+        return Judged(heard(found), found.outcome.quality, sure, found.outcome.probabilities, final=final)
 
     def decided(
         self, evidence: list[np.ndarray], features: Features | None = None, **changes: Any
@@ -163,14 +167,14 @@ def given(situation: Situation) -> Judged:
 
 
 def single(situation: Situation) -> Judged:
-    return situation.plain(situation.alone, situation.work / "single" / WORK_FOLDER / "round1" / "fold0")
+    found = judge_by_threshold(situation.features, situation.alone, known_labels(situation.features, None))
+    return situation.plain(found, situation.as_in_the_paper.folder_of_round(1, 0))
 
 
 def paper(situation: Situation) -> Judged:
-    first = single(situation).refined.astype(np.float32)
-    second = situation.refinement("paper", folds=1)
-    logits = second.round(2, situation.of_stems(first), situation.timed)
-    return situation.plain(logits, second.out / WORK_FOLDER / "round2" / "fold0")
+    refinement = situation.as_in_the_paper
+    found = refinement.judged_as_in_the_paper(known_labels(situation.features, None), situation.timed)
+    return situation.plain(found, refinement.out / CLASSIFIER_FOLDER)
 
 
 def cleanlab(situation: Situation) -> Judged:

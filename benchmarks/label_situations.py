@@ -3,6 +3,7 @@
 A situation is called `SOURCE-KIND-RATE`. Sources:
 
     band, band10     the 40 rendered songs in ../shared/data, or 10 of them
+    fonts            the 28 songs of `band` that two of its three soundfonts play; the other 12 are to measure on
     takes, takesN    the 28 cut from real recordings, or N songs of them, drawn with the seed
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ SITUATIONS = (
     "takes8-regroup-0.3", "takes12-regroup-0.3", "takes16-regroup-0.3", "band10-regroup-0.2", "generated10-regroup-0.2",
     "generated40-clean", "generated40-regroup-0.2", "generated160-regroup-0.2", "seven40-clean", "seven40-regroup-0.2",
 )  # fmt: skip
+THIRD_SOUNDFONT = "song0128"  # the first song that it plays
 SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
 
 
@@ -72,7 +75,8 @@ class Noisy:
     """A dataset with wrong labels. true: (song, stem) -> label set; songs and stems as `restem score` reads them.
 
     spoiled: whether a stem counts as wrong whatever its labels, by its name, for `bleed`. stretches: rows of stem,
-    class, start and end in seconds, for `partial`. held_out: clean songs of the same making, or None.
+    class, start and end in seconds, for `partial`. held_out: clean songs of other making or of the same, or None.
+    clean: the songs before they were made noisy, where that is known.
     """
 
     dataset: Dataset
@@ -80,6 +84,7 @@ class Noisy:
     spoiled: frozenset[str] = frozenset()
     stretches: tuple[tuple[str, str, float, float], ...] = ()
     held_out: Dataset | None = None
+    clean: Dataset | None = None
 
     def flags(self) -> np.ndarray:
         """(stem, class) the true labels, in the order of the dataset."""
@@ -109,7 +114,7 @@ def make_noisy(name: str, seed: int, data: Path, work: Path, workers: int, scale
     stretches: tuple[tuple[str, str, float, float], ...] = ()
     if (out / SEGMENTS_TRUTH_FILE).exists():
         stretches = tuple(pl.read_csv(out / SEGMENTS_TRUTH_FILE).select("stem", "class", "start_s", "end_s").rows())
-    return replace(noisy, spoiled=spoiled, stretches=stretches, held_out=held_out)
+    return replace(noisy, spoiled=spoiled, stretches=stretches, held_out=held_out, clean=clean)
 
 
 def _noisy(dataset: Dataset, truth: Path) -> Noisy:
@@ -136,12 +141,20 @@ def _clean(
             datasets.append(restem.open_dataset(out, layout="songs", taxonomy=taxonomy))
         return datasets[0], datasets[1]
     clean = restem.open_dataset(data / "takes" / "clean" if source.startswith("takes") else data / "band")
-    few = clean.songs
-    if source == "band10":
+    few: Collection[str] = clean.songs
+    others = None
+    if source == "fonts":
+        few = [song for song in clean.songs if song < THIRD_SOUNDFONT]
+        others = _of_songs(clean, set(clean.songs) - set(few))
+    elif source == "band10":
         few = clean.songs[:: len(clean.songs) // 10][:10]
     elif source != "takes" and source.startswith("takes"):
         few = np.random.default_rng(seed).choice(clean.songs, int(source.removeprefix("takes")), replace=False).tolist()
-    return replace(clean, stems=tuple(stem for stem in clean.stems if stem.song in few)), None
+    return _of_songs(clean, few), others
+
+
+def _of_songs(dataset: Dataset, songs: Collection[str]) -> Dataset:
+    return replace(dataset, stems=tuple(stem for stem in dataset.stems if stem.song in songs))
 
 
 def _keep_half(clean: Dataset, out: Path, untouched: Path, seed: int, workers: int) -> frozenset[str]:

@@ -12,7 +12,6 @@ datasets, features and trainings, so that a change of the decisions costs no tra
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any
 import numpy as np
 from scipy.special import logit
 
-from common import DATA, HERE, machine, parse
+from common import DATA, HERE, keep_row, parse, read_rows
 from label_methods import METHODS, Judged, Situation, usable_methods
 from label_situations import FULL, QUICK, QUICK_SITUATIONS, SITUATIONS, Scale, make_noisy
 from restem.demo.reference import mixture_accuracy
 from restem.evaluation.metrics import agreement, auroc, ratio
 from restem.executing.processes import Processes
-from restem.files import write_json
 
 PATH = HERE / "labels.json"
 SURE = (
@@ -185,23 +183,13 @@ def compute(name: str, seed: int, arguments: argparse.Namespace, work: Path, pat
         figures = measure(situation, METHODS[method](situation))
         seconds = round(time.monotonic() - start, 1)
         kept = {key: None if value is None else round(value, 5) for key, value in figures.items()}
-        keep_row(path, {"situation": name, "seed": seed, "method": method, "seconds": seconds, **kept})
+        keep_row(path, {"situation": name, "seed": seed, "method": method, "seconds": seconds, **kept}, row_key)
         print(name, seed, method, f"{seconds:.0f} s", kept, flush=True)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All that was computed so far."""
-    return json.loads(path.read_text())["rows"] if path.exists() else []
-
-
-def keep_row(path: Path, row: dict[str, Any]) -> None:
-    """Puts one row in the place of an earlier one of the same situation, seed and method."""
-
-    def key(one: dict[str, Any]) -> tuple[Any, ...]:
-        return KNOWN.index(one["situation"]), one["seed"], list(METHODS).index(one["method"])
-
-    rows = sorted([*(one for one in read_rows(path) if key(one) != key(row)), row], key=key)
-    write_json(path, {"rows": rows, "machine": machine()})
+def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Which row it is, and its place."""
+    return KNOWN.index(row["situation"]), row["seed"], list(METHODS).index(row["method"])
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -83,6 +83,13 @@ def test_mixtures_of_three_classes(measure: Measure) -> None:
     assert measure({"vocals"}, stems=names, classes=names, mixtures=400) == pytest.approx(expected, abs=0.05)
 
 
+def test_a_classifier_with_more_classes_in_another_order(tmp_path: Path, write_songs: Callable[..., Path]) -> None:
+    songs = open_dataset(write_songs(tmp_path / "songs", songs=2, classes=["drums"]))
+    folder = answering(tmp_path / "classifier", {"drums", "piano"}, ("piano", "other", "drums", "bass", "vocals"))
+    settings = RefineSettings()
+    assert mixture_accuracy(folder, songs, settings, Store(tmp_path / "cache", settings.mel), mixtures=8) == 1.0
+
+
 def test_stems_under_their_true_labels(tmp_path: Path, write_songs: Callable[..., Path]) -> None:
     noisy = open_dataset(write_songs(tmp_path / "songs", songs=2))
     rows = [f"{stem.song},{stem.name},{noisy.taxonomy.format(stem.given)},bass+drums" for stem in noisy.stems[:2]]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from restem.cli.terminal import print_demo
 from restem.demo.demo import DemoResult, run_demo
 from restem.errors import DatasetError
 from restem.labelling.classifier import load_classifier
@@ -42,13 +45,15 @@ def state(root: Path) -> dict[str, tuple[int, int, int]]:
 def test_leaves_the_files_that_its_docstring_names(finished: Finished) -> None:
     out = finished[0].out
     songs = [f"song{number:03d}" for number in range(SONGS)]
-    for folder in (out / "band", out / "noisy"):
+    for folder in (out / "band", out / "noisy", out / "compared" / "stems"):
         assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == songs
         for song in songs:
-            assert {path.stem for path in (folder / song).iterdir()} <= set(DEFAULT_CLASSES)
+            # Two stems of a class are `other` and `other_2`.
+            assert {path.stem.partition("_")[0] for path in (folder / song).iterdir()} <= set(DEFAULT_CLASSES)
     assert (out / "noisy" / "truth.csv").is_file()
     for name in ("labels.csv", "segments.parquet", "run.json", "report.html"):
         assert (out / "run" / name).is_file()
+        assert (out / "compared" / "run" / name).is_file()
     assert list((out / "refined").rglob("*.flac"))
     assert len(list((out / "compared" / "songs").iterdir())) == HELD_OUT
     for classifier in (out / "compared" / "noisy", out / "compared" / "clean", out / "run" / "classifier"):
@@ -62,6 +67,7 @@ def test_demo_json_holds_the_figures(finished: Finished) -> None:
     result = finished[0]
     content = json.loads((result.out / "demo.json").read_text(encoding="utf-8"))
     assert content["labels"] == result.labels.as_dict()
+    assert content["swapped"] == result.swapped.as_dict()
     assert content["mixtures"] == result.mixtures
     assert list(content["mixtures"]) == ["noisy", "refined", "clean"]
     assert all(0.0 <= accuracy <= 1.0 for accuracy in content["mixtures"].values())
@@ -71,14 +77,35 @@ def test_demo_json_holds_the_figures(finished: Finished) -> None:
     assert content["seconds"] == pytest.approx(result.seconds, abs=0.051)
 
 
-def test_the_accuracy_of_the_given_labels_is_that_of_truth_csv(finished: Finished) -> None:
+@pytest.mark.parametrize(("folder", "of"), [("noisy", "labels"), ("compared/stems", "swapped")])
+def test_the_accuracy_of_the_given_labels_is_that_of_truth_csv(finished: Finished, folder: str, of: str) -> None:
     result = finished[0]
-    with (result.out / "noisy" / "truth.csv").open(encoding="utf-8", newline="") as file:
+    score = getattr(result, of)
+    with (result.out / folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         rows = [(set(row["given"].split("+")), set(row["true"].split("+"))) for row in csv.DictReader(file)]
-    assert result.labels.stems == len(rows)
+    assert score.stems == len(rows)
     right = [(name in given) == (name in true) for given, true in rows for name in DEFAULT_CLASSES]
     assert not all(right)  # something was mixed up
-    assert result.labels.given.label_accuracy == pytest.approx(right.count(True) / len(right))
+    assert score.given.label_accuracy == pytest.approx(right.count(True) / len(right))
+
+
+def test_what_labels_are_worth_is_printed_and_said(finished: Finished) -> None:
+    result = finished[0]
+    out = io.StringIO()
+    print_demo(result, Console(file=out, width=120))
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    rows = {
+        line[0]: [float(cell) for cell in line[-2:]] for line in lines if line[1:2] == ["labels"] and len(line) == 4
+    }
+    labels = {"noisy": result.swapped.given, "refined": result.swapped.refined}
+    for name, accuracy in result.mixtures.items():
+        right = labels[name].label_accuracy if name in labels else 1.0
+        assert rows[name] == pytest.approx([right, accuracy], abs=0.00051)
+    sentence = next(line for line in lines if line[:2] == ["Compared", "with"])
+    lost = [100 * (result.mixtures["clean"] - result.mixtures[name]) for name in ("noisy", "refined")]
+    assert [float(word) for word in sentence if word.strip("-").replace(".", "").isdigit()] == pytest.approx(
+        lost, abs=0.051
+    )
 
 
 def test_the_classifiers_differ(finished: Finished) -> None:
@@ -94,6 +121,7 @@ def test_called_again_it_keeps_every_file(finished: Finished) -> None:
     assert state(first.out) == before
     assert second.mixtures == first.mixtures
     assert second.labels == first.labels
+    assert second.swapped == first.swapped
     assert all(second.separators[name].equals(first.separators[name]) for name in ("given", "refined"))
 
 

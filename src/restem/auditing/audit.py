@@ -49,8 +49,6 @@ _FORMAT = 1
 # Within one song, what two stems share at the same time is bleed unless it is most of one of them.
 _SAME_SONG_SHARE = 0.5
 
-_SPLITS = frozenset({"train", "training", "valid", "validation", "val", "dev", "test"})
-
 
 @dataclass(frozen=True, repr=False)
 class Audit:
@@ -312,7 +310,7 @@ def _compare_sound(job: tuple[_Stretch, _Stretch]) -> float:
 
 def _duplicate(first: Stem, second: Stem, copy: Copy) -> Finding:
     """The finding in the later of two stems, which share a recording."""
-    splits = split_of(first), split_of(second)
+    splits = first.split, second.split
     leak = all(splits) and splits[0] != splits[1]
     later_s = copy.offset * HOP_S
     when = f" {abs(later_s):.2f} s {'later' if later_s > 0 else 'earlier'}" if abs(copy.offset) > 1 else ""
@@ -323,11 +321,3 @@ def _duplicate(first: Stem, second: Stem, copy: Copy) -> Finding:
         second.song, second.name, "leak" if leak else "duplicate", round(copy.share, 3), "1", message,
         copy.start * HOP_S, (copy.start + copy.frames) * HOP_S, first.song, first.name,
     )  # fmt: skip
-
-
-def split_of(stem: Stem) -> str:
-    """The split of a stem: its own, or that of a folder named after one; empty for none."""
-    own = getattr(stem, "split", None)
-    if own:
-        return str(own)
-    return next((part.lower() for part in stem.path.split("/")[:-1] if part.lower() in _SPLITS), "")

@@ -43,8 +43,7 @@ SHOWN_FILES = 20  # failed and skipped files that are printed one by one; the CS
 BAR_WIDTH = 24
 GAP = 3  # characters between two columns
 NOT_OUT_OF_FOLD = (
-    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too "
-    "high. Use more songs, or --folds 2 or more."
+    "Every stem was scored by a classifier that was trained on it, which confirms wrong labels: qualities are too high."
 )
 VERDICT_STYLES: Mapping[Verdict, str] = {
     "kept": "green",
@@ -154,7 +153,9 @@ def print_summary(run: Run, console: Console) -> None:
     if sentence := trust(run):
         _line(console, f"\n{sentence}")
     if not run.out_of_fold:
-        _line(console, f"\n{NOT_OUT_OF_FOLD}", "yellow")
+        paper = run.description.get("settings", {}).get("method") == "paper"
+        remedy = "So it is with --method paper." if paper else "Use more songs, or --folds 2 or more."
+        _line(console, f"\n{NOT_OUT_OF_FOLD} {remedy}", "yellow")
 
 
 def print_notes(notes: Mapping[str, str], console: Console) -> None:
@@ -408,12 +409,7 @@ def print_demo(result: DemoResult, console: Console) -> None:
     """Prints what was found, how right it is, and where to look next."""
     print_summary(result.run, console)
     print_score(result.labels, console)
-    table = bare_table("\nA classifier on songs that it was not trained on")
-    table.add_column("trained on")
-    table.add_column("accuracy on mixtures", justify="right")
-    for name, accuracy in result.mixtures.items():
-        table.add_row(f"{name} labels", f"{accuracy:.3f}")
-    console.print(table)
+    _print_mixtures(result, console)
     if result.separators:
         console.print()
         print_separators(result.separators, console)
@@ -421,6 +417,25 @@ def print_demo(result: DemoResult, console: Console) -> None:
     report = result.run.path / REPORT_FILE
     _line(console, f"\nThe refined dataset is in {result.out / 'refined'}, done in {result.seconds:.0f} s.")
     _line(console, f"Open the report: {report.resolve()}")
+
+
+def _print_mixtures(result: DemoResult, console: Console) -> None:
+    """Prints what labels are worth to a classifier, and says what it means."""
+    table = bare_table("\nMany more wrong labels, and a classifier on songs that it was not trained on")
+    table.add_column("trained on")
+    table.add_column("right labels", justify="right")
+    table.add_column("accuracy on mixtures", justify="right")
+    accuracy, swapped = result.mixtures, result.swapped
+    labels = {"noisy": swapped.given.label_accuracy, "refined": swapped.refined.label_accuracy, "clean": 1.0}
+    for name, right in labels.items():
+        table.add_row(f"{name} labels", f"{right:.3f}", f"{accuracy[name]:.3f}")
+    console.print(table)
+    lost = {name: 100 * (accuracy["clean"] - accuracy[name]) for name in ("noisy", "refined")}
+    _line(
+        console,
+        f"Compared with clean labels, {lost['noisy']:.1f} points of accuracy are lost with noisy ones, "
+        f"{lost['refined']:.1f} with refined ones.",
+    )
 
 
 def print_separators(measured: Mapping[str, pl.DataFrame], console: Console) -> None:

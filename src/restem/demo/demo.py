@@ -4,8 +4,10 @@
     OUT/noisy/              the same songs with some sources in wrong stems, and the truth about them in truth.csv
     OUT/run/                the run that `restem refine` leaves
     OUT/refined/            the refined dataset that `restem export` makes of it
+    OUT/compared/stems/     the clean stems again, many of them under another class's label, to see what that costs
+    OUT/compared/run/       the refinement of these
     OUT/compared/songs/     songs that no classifier was trained on
-    OUT/compared/noisy/     a classifier trained on the noisy labels
+    OUT/compared/noisy/     a classifier trained on the wrong labels of `stems`
     OUT/compared/clean/     a classifier trained on the true labels of the same stems
     OUT/demo.json           the figures
 
@@ -29,6 +31,7 @@ from restem.api import refine, score
 from restem.audio.store import Store, default_cache
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
+from restem.dataset.noise import Kind
 from restem.dataset.table import Dataset
 from restem.dataset.truth import TRUTH_FILE
 from restem.demo.reference import mixture_accuracy, train_on_labels, with_true_labels
@@ -50,12 +53,16 @@ SONG_SECONDS = 16.0
 REGROUP_RATE = 0.25
 HELD_OUT_SONGS = 12
 
+# For the comparison: with few wrong labels, accuracies on mixtures differ by less than their error.
+SWAP_RATE = 0.4
+
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
     """What the demo measured.
 
-    labels: the given and the refined labels against the truth. mixtures: the labels that a classifier was trained on
+    labels: the given and the refined labels against the truth. swapped: the same for the stems of the comparison.
+    mixtures: the labels that a classifier was trained on
     (`noisy`, `refined`, `clean`) -> its accuracy on mixtures of songs that it was not trained on. separators: the
     labels that a separator was trained on (`given`, `refined`) -> one row per song and class, empty where none were
     asked for. seconds: what this call took.
@@ -64,6 +71,7 @@ class DemoResult:
     out: Path
     run: Run
     labels: LabelScore
+    swapped: LabelScore
     mixtures: Mapping[str, float]
     separators: Mapping[str, pl.DataFrame]
     seconds: float
@@ -109,29 +117,33 @@ def run_demo(
         )
 
     band = render("band", songs, seed)
-    noisy = open_dataset(
-        corrupt(
-            band, out / "noisy", kind="regroup", rate=REGROUP_RATE, seed=seed, workers=workers, progress=progress
+
+    def refined(folder: str, run_folder: str, kind: Kind, rate: float) -> tuple[Dataset, Run, LabelScore]:
+        """A noisy copy of the band, its refinement, and how right that is."""
+        noisy = open_dataset(
+            corrupt(band, out / folder, kind=kind, rate=rate, seed=seed, workers=workers, progress=progress)
         )
-    )  # fmt: skip
-    truth = out / "noisy" / TRUTH_FILE
-    run = refine(
-        noisy, out / "run", steps=steps, seed=seed, cache=cache, device=device, workers=workers, progress=progress
-    )
-    labels = score(run, truth)
+        run = refine(
+            noisy, out / run_folder, steps=steps, seed=seed, cache=cache, device=device, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+        return noisy, run, score(run, noisy.root / TRUTH_FILE)
+
+    _, run, labels = refined("noisy", "run", "regroup", REGROUP_RATE)
     if not (out / "refined").exists():
         export(run, out / "refined")
 
+    noisy, run_of_noisy, swapped = refined("compared/stems", "compared/run", "swap", SWAP_RATE)
     unheard = render("compared/songs", held_out_songs, seed + 1)
     settings = RefineSettings(seed=seed, steps=steps)
     store = Store(cache or default_cache(), settings.mel)
     classifiers = {
         "noisy": out / "compared" / "noisy",
-        "refined": run.path / CLASSIFIER_FOLDER,
+        "refined": run_of_noisy.path / CLASSIFIER_FOLDER,
         "clean": out / "compared" / "clean",
     }
     train_on_labels(
-        [(noisy, classifiers["noisy"]), (with_true_labels(noisy, truth), classifiers["clean"])],
+        [(noisy, classifiers["noisy"]), (with_true_labels(noisy, noisy.root / TRUTH_FILE), classifiers["clean"])],
         settings,
         store,
         device=device,
@@ -145,10 +157,10 @@ def run_demo(
     separators: Mapping[str, pl.DataFrame] = {}
     if separate:
         separators = compare_separators(
-            noisy, run, unheard, out, seed=seed, steps=steps or STEPS, cache=cache, device=device, executor=executor,
-            progress=progress,
+            noisy, run_of_noisy, unheard, out, seed=seed, steps=steps or STEPS, cache=cache, device=device,
+            executor=executor, progress=progress,
         )  # fmt: skip
-    result = DemoResult(out, run, labels, mixtures, separators, time.monotonic() - start)
+    result = DemoResult(out, run, labels, swapped, mixtures, separators, time.monotonic() - start)
     _write_figures(result, settings)
     return result
 
@@ -157,6 +169,7 @@ def _write_figures(result: DemoResult, settings: RefineSettings) -> None:
     """Writes `demo.json`, unless it is there and differs in nothing but the seconds, which are those of the work."""
     figures = {
         "labels": result.labels.as_dict(),
+        "swapped": result.swapped.as_dict(),
         "mixtures": dict(result.mixtures),
         "separators": {name: table["sdr"].mean() for name, table in result.separators.items()},
         "seconds": round(result.seconds, 1),

@@ -6,6 +6,7 @@ The content of the mixtures is known, since they are made of stems with true lab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.classifier import load_classifier
 from restem.labelling.features import load_features
-from restem.labelling.mixing import Mixer, MixingSettings
+from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingTask, train_classifier
 from restem.progress import Report
@@ -70,6 +71,49 @@ def train_on_labels(
             progress(done, len(tasks))
 
 
+@dataclass(frozen=True)
+class Mixtures:
+    """What a classifier says about mixtures, and what is in them. scores: (mixture, class). true: (mixture, class)."""
+
+    scores: np.ndarray
+    true: np.ndarray
+
+
+def listen_to_mixtures(
+    folder: Path,
+    pool: SegmentPool,
+    classes: Sequence[str],
+    settings: RefineSettings,
+    store: Store,
+    mixtures: int = 2048,
+) -> Mixtures:
+    """The scores of the classifier in `folder` for mixtures of the segments of `pool`.
+
+    classes: those of the pool, all of which the classifier has. Mixtures are drawn as for training, at the same levels,
+    but without equaliser curves, band limits and noise; every classifier gets the same.
+    """
+    classifier = load_classifier(folder)
+    columns = [classifier.config.classes.index(name) for name in classes]
+    plain = MixingSettings(settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0))
+    rows = [store.require(source).rows for source in pool.sources]
+    mixer = Mixer(pool, rows, plain, settings.mel, seed=0)
+    scores, true = [], []
+    for first in range(0, mixtures, _BATCH):
+        power, targets = mixer.batch(0, first, min(_BATCH, mixtures - first))
+        with torch.inference_mode():
+            scores.append(torch.sigmoid(classifier(torch.from_numpy(power))[:, columns]).numpy())
+        true.append(targets > 0.5)
+    return Mixtures(np.concatenate(scores), np.concatenate(true))
+
+
+def pool_of(
+    dataset: Dataset, settings: RefineSettings, store: Store, executor: Executor = IN_THIS_PROCESS
+) -> SegmentPool:
+    """The active segments of a dataset under its labels, to make mixtures of."""
+    features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
+    return features.segment_pool(features.given[features.segments.stem])
+
+
 def mixture_accuracy(
     folder: Path,
     dataset: Dataset,
@@ -82,19 +126,8 @@ def mixture_accuracy(
     """The share of right decisions of the classifier in `folder` on mixtures of the stems of `dataset`, in [0, 1].
 
     There is one decision per mixture and class: the class is present where its score exceeds 0.5. The labels of the
-    dataset must be true, and the classifier must not have been trained on its songs. Mixtures are drawn as for
-    training, at the same levels, but without equaliser curves, band limits and noise; every classifier gets the same.
+    dataset must be true, and the classifier must not have been trained on its songs.
     """
-    classifier = load_classifier(folder)
-    features = load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
-    plain = MixingSettings(settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0))
-    pool = features.segment_pool(features.given[features.segments.stem])
-    rows = [store.require(source).rows for source in pool.sources]
-    mixer = Mixer(pool, rows, plain, settings.mel, seed=0)
-    right = []
-    for first in range(0, mixtures, _BATCH):
-        power, targets = mixer.batch(0, first, min(_BATCH, mixtures - first))
-        with torch.inference_mode():
-            logits = classifier(torch.from_numpy(power)).numpy()
-        right.append((logits > 0) == (targets > 0.5))
-    return float(np.concatenate(right).mean())
+    pool = pool_of(dataset, settings, store, executor)
+    found = listen_to_mixtures(folder, pool, dataset.taxonomy.classes, settings, store, mixtures)
+    return float(((found.scores > 0.5) == found.true).mean())

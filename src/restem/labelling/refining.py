@@ -29,6 +29,7 @@ from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes, available_cores
+from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.features import Features, load_features
@@ -36,6 +37,7 @@ from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidenc
 from restem.labelling.heads import Heads
 from restem.labelling.judging import Judged, judge, segment_targets, stem_scores
 from restem.labelling.known_labels import KnownLabels, describe, known_labels
+from restem.labelling.paper import judged_as_in_the_paper
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
 from restem.labelling.pretrained import knows, pretrained_heads
 from restem.labelling.pretrained_heads import EncoderWithHeads
@@ -147,12 +149,15 @@ def _refine(
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, device, executor, config, request["duplicates"])
     known = known_labels(features, decided)
-    if encoder is not None:
-        heads: HeadEvidence | None = refinement.encoder_heads(embeddings, encoder.heads)
+    if settings.method == "paper":
+        judged = refinement.judged_as_in_the_paper(known, timed)
     else:
-        heads = refinement.classifier_heads(timed)
-    judged = refinement.judged_in_rounds(heads, known, timed)
-    refinement.train_final(refinement.targets(judged, known), timed)
+        if encoder is not None:
+            heads: HeadEvidence | None = refinement.encoder_heads(embeddings, encoder.heads)
+        else:
+            heads = refinement.classifier_heads(timed)
+        judged = refinement.judged_in_rounds(heads, known, timed)
+        refinement.train_final(refinement.targets(judged, known), timed)
 
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
@@ -223,6 +228,17 @@ class Refinement:
             judged = self.judged_by_heads(heads, logits, known) if heads is not None else self.judged(logits, known)
         return judged if judged is not None else self.judged(logits, known)
 
+    def judged_as_in_the_paper(self, known: KnownLabels, timed: Timed) -> Judged:
+        """What `paper` finds; the classifier of the last round becomes the final one."""
+        judged = judged_as_in_the_paper(
+            self.features, known, self.rounds, lambda number, targets: self.round(number, targets, timed)
+        )
+        final = self.out / CLASSIFIER_FOLDER
+        if not final.exists():
+            with folder_written_aside(final) as aside:
+                shutil.copytree(self.folder_of_round(self.rounds, 0), aside, dirs_exist_ok=True)
+        return judged
+
     def judged(self, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
         """What the classifiers say. logits: of each, (segment, class)."""
         mean = np.mean(logits, axis=0)
@@ -257,11 +273,15 @@ class Refinement:
 
         targets: (segment, class). Returns logits (segment, class), 0 where a stem is not active.
         """
-        folders = [self.out / WORK_FOLDER / f"round{number}" / f"fold{index}" for index in self.folds]
+        folders = [self.folder_of_round(number, index) for index in self.folds]
         name = f"round {number} of {self.rounds}"
         tasks = [self._training(folder, targets, index) for index, folder in enumerate(folders)]
         self._train(f"{name}: training", tasks, timed)
         return self._score(f"{name}: scoring", folders, timed)
+
+    def folder_of_round(self, number: int, fold: int) -> Path:
+        """Where the classifier of a round and a fold is."""
+        return self.out / WORK_FOLDER / f"round{number}" / f"fold{fold}"
 
     def train_final(self, targets: np.ndarray, timed: Timed) -> None:
         """Trains the classifier that is kept, on all songs."""

@@ -106,7 +106,7 @@ def describe_run(
         "calibration": {
             name: {"stems": asdict(stems), "segments": asdict(segments), "rates": asdict(rates)}
             for name, stems, segments, rates in zip(
-                taxonomy.classes,
+                taxonomy.classes if judged.calibrations else (),  # a threshold needs none
                 judged.outcome.calibrations,
                 judged.calibrations,
                 judged.outcome.rates,

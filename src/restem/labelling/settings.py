@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 from restem.audio.mel import MelSettings
 from restem.errors import UsageError
@@ -10,7 +11,7 @@ from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.mixing import MixingSettings
 from restem.labelling.network import SIZES
-from restem.labelling.options import RefineOptions, Start
+from restem.labelling.options import Method, RefineOptions, Start
 from restem.labelling.pretrained import has_pretrained
 from restem.labelling.segments import HOP_S, POOL_QUANTILE
 from restem.labelling.training import TrainingSettings, default_start
@@ -18,6 +19,8 @@ from restem.renaming import current_name
 
 # Each training has a seed of its own, 1000 * seed + its number, of 32 bits.
 _LARGEST_SEED = 4_000_000
+
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class RefineSettings(RefineOptions):
                 raise UsageError(f"`{name}` must be at least 1, not {value}.")
         if self.start == "pretrained" and not has_pretrained(self.classifier(())):
             raise UsageError(f"There is no pretrained classifier of size {self.size!r}; use `start='scratch'`.")
+        if self.method not in METHODS:
+            raise UsageError(f"There is no method {self.method!r}; choose one of {', '.join(METHODS)}.")
+        if self.method == "paper":
+            self._without_additions()
+
+    def _without_additions(self) -> None:
+        """What the method `paper` takes where nothing was chosen; so `run.json` says what was done."""
+        if self.encoder not in ("auto", "none"):
+            raise UsageError(f"`method='paper'` uses no encoder; leave out `encoder={self.encoder!r}`.")
+        chosen = {"start": self.start or "scratch", "rounds": self.rounds or 2, "folds": 1, "encoder": "none"}
+        for name, value in chosen.items():
+            object.__setattr__(self, name, value)
 
     def start_of(self, config: ClassifierConfig) -> Start:
         """Where the training of such a classifier starts."""
