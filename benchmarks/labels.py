@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import logit
 
 from common import DATA, HERE, keep_row, parse, read_rows
-from label_methods import METHODS, Judged, Situation, usable_methods
+from label_methods import ENCODER, METHODS, Judged, Situation, usable_methods
 from label_situations import FULL, QUICK, QUICK_SITUATIONS, SITUATIONS, Scale, make_noisy
 from restem.demo.reference import mixture_accuracy
 from restem.evaluation.metrics import agreement, auroc, ratio
@@ -32,6 +32,7 @@ SURE = (
     "exact match", "macro F1", "kept", "unsure", "accuracy of the sure", "exact among the sure",
     "labels wrongly changed", "ECE",
 )  # fmt: skip
+OURS = ("restem", f"restem+{ENCODER}")  # of which all figures are printed
 FOUND = ("precision", "recall", "segment F1", "stretches found", "edges within 1 s", "mixture accuracy")
 # Trainings of separators: on the smaller sets only.
 CCOM_SITUATIONS = (
@@ -214,7 +215,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 means.append(100 * np.mean(found))
                 below.append(100 * (np.mean(found) - min(found)))
                 above.append(100 * (max(found) - np.mean(found)))
-            ours = method == "restem"
+            ours = method in OURS
             axis.errorbar(
                 means, places, xerr=(below, above), fmt="o", elinewidth=1, label=method, zorder=3 if ours else 2,
                 color="black" if ours else f"C{number}", markersize=6 if ours else 4,
@@ -259,8 +260,9 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
         print(f"{column}, %\n")
         lines = [[name, *(cell(name, method, column, method == "restem") for method in methods)] for name in names]
         print_table(tuple(methods), lines)
-    for head in (SURE, FOUND):
-        lines = [[name, *(cell(name, "restem", column, False) for column in head)] for name in names]
+    for method, head in ((method, head) for method in OURS for head in (SURE, FOUND)):
+        print(f"{method}, %\n")
+        lines = [[name, *(cell(name, method, column, False) for column in head)] for name in names]
         print_table(head, [line for line in lines if any(line[1:])])
 
 

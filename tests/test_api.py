@@ -44,7 +44,7 @@ def test_refine_takes_a_path_and_settings(run: Run) -> None:
 def test_a_setting_that_is_none_names_the_nearest(run: Run, tmp_path: Path) -> None:
     with pytest.raises(restem.UsageError, match=r"no setting `setps`; did you mean `steps`\?"):
         restem.refine(run.dataset_root, tmp_path / "run", setps=3)
-    with pytest.raises(restem.UsageError, match="no setting `zzz`; use one of size, start, "):
+    with pytest.raises(restem.UsageError, match="no setting `zzz`; use one of method, size, start, "):
         restem.refine(run.dataset_root, tmp_path / "run", zzz=3)
     with pytest.raises(restem.UsageError, match="`dataset` must be a dataset or the path of one, not Run"):
         restem.scan(run)  # type: ignore[arg-type]

@@ -118,7 +118,23 @@ class Audit:
 
 
 def open_audit(path: Path | str) -> Audit:
-    """Reads back a finished audit; raises RunError when the folder holds none."""
+    """Reads back a finished audit.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+
+    Returns
+    -------
+    Audit
+        What was found.
+
+    Raises
+    ------
+    RunError
+        When the folder holds no finished audit, or a damaged one.
+    """
     path = Path(path)
     try:
         content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
