@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +23,8 @@ import yaml
 import restem
 from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, UsageError
+from restem.runs.card import licence_warning
+from restem.runs.export import EXPORT_LAYOUTS
 from restem.runs.run import Run, labels_schema, segments_schema, write_run
 from restem.runs.training_sets import TRAINING_LAYOUTS
 from restem.taxonomy import Taxonomy
@@ -182,6 +186,65 @@ def test_audiofolder_and_its_card(tmp_path: Path, run: Run) -> None:
     assert yaml.safe_load(head)["license"] == "other"
     assert "| CC BY-NC 4.0 | 4 |" in text
     assert "4 stems may not be used commercially" in text
+
+
+@pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
+def test_croissant_describes_every_file(tmp_path: Path, run: Run, layout: Any) -> None:
+    """The rules of Croissant 1.0, restated: identifiers are unique, hashes are right, records have the fields."""
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    described = json.loads((out / "croissant.json").read_text())
+    assert described["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert described["license"] == ["CC0", "CC BY-NC 4.0"]
+    assert "4 stems may not be used commercially" in described["description"]
+    files = {one["@id"]: one for one in described["distribution"]}
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert set(files) == there - {"README.md", "croissant.json"}
+    assert len(files) == len(described["distribution"])
+    for path, one in files.items():
+        content = (out / one["contentUrl"]).read_bytes()
+        assert (one["sha256"], one["contentSize"]) == (hashlib.sha256(content).hexdigest(), f"{len(content)} B"), path
+    (records,) = described["recordSet"]
+    fields = [one["@id"] for one in records["field"]]
+    assert all(list(record) == fields for record in records["data"])
+    assert {record["audio/file"] for record in records["data"]} == wavs(out)
+    for record in records["data"]:
+        path = Path(record["audio/file"])
+        assert record["audio/split"] == path.parts[0]
+        assert {path.stem, path.parent.name} == {record["audio/class"], record["audio/song"]}
+        silent = not read(out / path).any()
+        assert record["audio/license"] == ("" if silent else "CC BY-NC 4.0" if record["audio/song"] == "B" else "CC0")
+
+
+@pytest.mark.parametrize("layout", [*TRAINING_LAYOUTS, *EXPORT_LAYOUTS])
+def test_licences_are_not_mixed_silently(tmp_path: Path, run: Run, layout: Any) -> None:
+    summary = restem.export(run, tmp_path / "out", layout=layout)
+    assert "4 stems may not be used commercially" in str(summary)
+    stated = {
+        stem: {**facts, "licence": facts["licence"].replace("CC BY-NC 4.0", "CC BY 4.0")}
+        for stem, facts in run.stated.items()
+    }
+    free = replace(run, description={**run.description, "dataset": {**run.description["dataset"], "stated": stated}})
+    assert not restem.export(free, tmp_path / "free", layout=layout).warning
+
+
+def test_a_licence_that_is_given_stands_for_what_is_not_stated(tmp_path: Path, run: Run) -> None:
+    facts = {stem: {"split": "train"} for stem in run.stated}
+    run = replace(run, description={**run.description, "dataset": {**run.description["dataset"], "stated": facts}})
+    named = {"given": {"licence": "CC BY 4.0"}, "none": {}}
+    for name, arguments in named.items():
+        out = restem.export(run, tmp_path / name, layout="audiofolder", **arguments).path
+        licence = arguments.get("licence", "")
+        assert json.loads((out / "croissant.json").read_text())["license"] == [licence or "not stated"]
+        assert {stem.licence for stem in open_dataset(out).stems} == {licence}
+
+
+@pytest.mark.parametrize(
+    ("licence", "closed"),
+    [("CC BY-NC-SA 3.0", True), ("cc_by_nc_4.0", True), ("Non commercial use", True), ("academic use", True),
+     ("research only", True), ("CC BY 4.0", False), ("Encore licence", False), ("not stated", False)],
+)  # fmt: skip
+def test_which_licences_are_non_commercial(licence: str, closed: bool) -> None:
+    assert bool(licence_warning({licence: 1, "CC0": 2})) == closed
 
 
 @pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
