@@ -125,20 +125,72 @@ def test_complete_songs_of_equal_length(tmp_path: Path, run: Run) -> None:
     assert not read(one / "vocals.wav")[8000:].any()
 
 
-@pytest.mark.usefixtures("others")
-def test_demucs_reads_it(tmp_path: Path, run: Run) -> None:
-    wav = imported("demucs.wav")
-    out = restem.export(run, tmp_path / "out", layout="demucs").path
+@pytest.fixture
+def demucs_sets(tmp_path: Path, run: Run, others: None) -> tuple[Any, Any]:  # noqa: ARG001
+    """The sets for training and for validation that Demucs' own code finds in an export."""
     settings = SimpleNamespace(
-        wav=str(out), metadata=str(tmp_path / "metadata"), sources=list(CLASSES), full_cv=True, segment=0.5, shift=0.5,
-        samplerate=RATE_HZ, channels=2, normalize=True,
+        wav=str(restem.export(run, tmp_path / "out", layout="demucs").path), metadata=str(tmp_path / "metadata"),
+        sources=list(CLASSES), full_cv=True, segment=0.5, shift=0.1, samplerate=RATE_HZ, channels=2, normalize=True,
     )  # fmt: skip
-    learned, checked = wav.get_wav_datasets(settings)
+    learned, checked = imported("demucs.wav").get_wav_datasets(settings)
+    return learned, checked
+
+
+def test_demucs_reads_it(demucs_sets: tuple[Any, Any]) -> None:
+    learned, checked = demucs_sets
     assert (len(learned.metadata), len(checked.metadata)) == (1, 1)
     assert learned[0].shape == (4, 2, 4000)
     mixture, *sources = checked[0]
     assert torch.isfinite(mixture).all()
     assert len(sources) == 4
+
+
+def test_demucs_takes_steps_on_it(demucs_sets: tuple[Any, Any]) -> None:
+    """From the files to the optimiser, with Demucs' own dataset and model; the loss is the default of its solver."""
+    learned, _ = demucs_sets
+    torch.manual_seed(0)
+    model = imported("demucs.hdemucs").HDemucs(CLASSES, samplerate=RATE_HZ, channels=16, growth=1, depth=5, nfft=1024)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    (batch,) = torch.utils.data.DataLoader(learned, batch_size=len(learned))
+    assert batch.shape == (6, 4, 2, 4000)
+    losses = []
+    for _ in range(3):
+        loss = torch.nn.functional.l1_loss(model(batch.sum(1)), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+# Splits that restem finds no stems in: MSST validates on whole songs, and lists those to train on only.
+NOT_READ = {"msst-2": ("valid",), "msst-3": ("valid", "test")}
+
+
+@pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
+def test_restem_reads_it(tmp_path: Path, run: Run, layout: Any) -> None:
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    dataset = open_dataset(out)
+    read_back = {(stem.path, stem.song, stem.split, *stem.given) for stem in dataset.stems}
+    records = json.loads((out / "croissant.json").read_text())["recordSet"][0]["data"]
+    expected = {
+        tuple(record[f"audio/{field}"] for field in ("file", "song", "split", "class"))
+        for record in records
+        if record["audio/class"] != "mixture" and record["audio/split"] not in NOT_READ.get(layout, ())
+    }
+    assert read_back == expected
+    skipped = {item.path for item in dataset.skipped}
+    assert {record["audio/file"] for record in records} - {row[0] for row in expected} <= skipped
+
+
+@pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
+def test_restem_reads_its_own_layouts(tmp_path: Path, run: Run, layout: Any) -> None:
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    manifest = json.loads((out / "restem.json").read_text())["stems"]
+    expected = {(one["path"], one["refined"], run.stated[one["stem"]]["split"]) for one in manifest}
+    dataset = open_dataset(out)
+    assert {(stem.path, "+".join(stem.given), stem.split) for stem in dataset.stems} == expected
 
 
 @pytest.mark.usefixtures("others")
