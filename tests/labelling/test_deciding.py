@@ -274,6 +274,19 @@ class TestUnknown:
         without = decide(data.scores[~unknown], data.given[~unknown], songs)
         assert np.abs(outcome.probabilities[~unknown] - without.probabilities).mean() < 0.02
 
+    def test_stems_that_hold_most_of_their_song_are_calibrated(self) -> None:
+        """A microphone in the room: other stems hold one class, these most of them."""
+        data, rng = simulate(0, 60, rate=0.1), np.random.default_rng(5)
+        true = rng.random((60, CLASSES)) < 0.7
+        scores = expit((np.where(true, 2.0, -2.0) + 1.5 * rng.standard_normal(true.shape)) / 2)
+        unknown = np.arange(len(data.given) + 60) >= len(data.given)
+        outcome = decide(
+            np.vstack([data.scores, scores]), np.vstack([data.given, true & False]),
+            [*data.songs, *map(str, range(60))], unknown=unknown,
+        )  # fmt: skip
+        assert calibration_error(outcome.probabilities[unknown], true) < 0.08
+        assert accuracy(outcome.refined[~unknown], data.true) > accuracy(data.given, data.true)
+
     def test_all_unknown(self) -> None:
         scores = np.random.default_rng(0).random((8, CLASSES))
         outcome = decide(scores, np.zeros(scores.shape, bool), list("aabbccdd"), unknown=np.ones(8, bool))

@@ -185,6 +185,7 @@ def _expectation_maximisation(
     labelled, songs = ~unknown, np.asarray(songs, str)[~unknown]
     given = given[labelled]
     shares = (given.sum(axis=0) + 1.0) / (len(given) + 2.0)  # one more of either, so that nothing is certain
+    usual, worth = shares, settings.shares_worth
     initial = np.tile(shares, (len(unknown), 1))
     initial[labelled] = np.where(given, settings.believed_given, settings.believed_not_given)
     present = np.where(is_known, known, initial)
@@ -199,6 +200,7 @@ def _expectation_maximisation(
         present = np.empty_like(logits)
         present[labelled] = posterior.probabilities
         present[unknown], likelihood_alone = posterior_alone(ratios[unknown], shares, settings)
+        shares = (present[unknown].sum(axis=0) + worth * usual) / (unknown.sum() + worth)
     density = sum(one.log_density(column) for one, column in zip(calibrations, logits.T, strict=True))
     likelihood = log_likelihood(ratios[labelled], given, songs, posterior, settings) + likelihood_alone
     return _Explanation(calibrations, present, posterior.rates, density + likelihood)

@@ -19,7 +19,7 @@ as a hypothesis, `usual_held`, from which the rate of each class may differ a li
 All sums have closed forms, so the time is linear in the number of stems.
 
 A stem whose given set is unknown says nothing about the rest of its song, nor the song about it: it holds each class as
-often as stems are given it (`posterior_alone`).
+often as the stems with unknown sets do, at first as often as the others are given it (`posterior_alone`).
 
 One thing ties the classes together: a stem that sounds holds something. It is a factor between the classes of a stem,
 and is passed on as a message, in turns with the rest (belief propagation; Pearl 1988). The rates are those among stems
