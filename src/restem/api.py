@@ -454,7 +454,6 @@ def export(
     >>> summary.path.name, summary.layout
     ('my-stems-refined', 'table')
     """
-    from restem.runs.export import ExportSummary
     from restem.runs.export import export as export_run
     from restem.runs.training_sets import export_training_set, is_training_layout
 
@@ -462,8 +461,7 @@ def export(
     if is_training_layout(layout):
         if split is not None:
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        count, left_out = export_training_set(run, out, layout, licence=licence, progress=progress)
-        return ExportSummary(Path(out).expanduser().absolute(), layout, count, left_out)
+        return export_training_set(run, out, layout, licence=licence, progress=progress)
     splitter = None
     if split is not None:
         from restem.separation.splitting import make_split

@@ -230,6 +230,70 @@ class TestVerdicts:
         assert (wrong[flipped] >= SETTINGS.change_above).all()
 
 
+class TestUnknown:
+    """Stems whose given set is unknown, in songs whose other stems hold the same classes and are given them."""
+
+    @staticmethod
+    def decide(extra: list[list[float]], *, songs: int = 20) -> Outcome:
+        """The outcome for one more stem in each of the first songs, with these scores."""
+        rest = np.eye(CLASSES, dtype=bool)
+        labels = np.vstack([np.zeros((len(extra), CLASSES), bool), np.tile(rest, (songs, 1))])
+        scores = np.vstack([extra, np.where(labels[len(extra) :], 0.98, 0.02)])
+        names = [str(number) for number in (*range(len(extra)), *np.repeat(range(songs), CLASSES))]
+        unknown = np.arange(len(labels)) < len(extra)
+        outcome = decide(scores, labels, names, unknown=unknown)
+        assert outcome.verdicts[len(extra) :] == ("kept",) * (CLASSES * songs)
+        return replace(outcome, **{name: getattr(outcome, name)[: len(extra)] for name in STEMWISE})
+
+    def test_clear_scores_are_believed_whatever_the_song_holds(self) -> None:
+        sets = [[1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]]
+        outcome = self.decide([[0.97 if flag else 0.03 for flag in one] for one in sets])
+        np.testing.assert_array_equal(outcome.refined, np.array(sets, bool))
+        assert outcome.verdicts == ("changed",) * len(sets)
+
+    def test_middling_scores_are_unsure(self) -> None:
+        outcome = self.decide([[0.98, score, 0.02, 0.02] for score in expit(np.linspace(-2, 2, 20))])
+        second = outcome.probabilities[:, 1]
+        middling = (second >= SETTINGS.doubt_above) & (second < SETTINGS.change_above)
+        assert middling.any()
+        assert outcome.verdicts == tuple(np.where(middling, "unsure", "changed").tolist())
+        np.testing.assert_array_equal(outcome.refined[:, 1], second >= SETTINGS.change_above)
+        assert not outcome.refined[middling].any()
+
+    def test_nothing_found_is_unsure(self) -> None:
+        assert self.decide([[0.02] * CLASSES]).verdicts == ("unsure",)
+
+    def test_they_do_not_speak_for_or_against_the_labels_of_others(self) -> None:
+        """With half of all stems unknown, those are calibrated, and the others are as they are without them."""
+        data = simulate(0, 200)
+        unknown = np.random.default_rng(0).random(len(data.given)) < 0.5
+        labels = data.given & ~unknown[:, None]
+        outcome = decide(data.scores, labels, data.songs, unknown=unknown)
+        assert calibration_error(outcome.probabilities[unknown], data.true[unknown]) < 0.03
+        songs = [song for song, one in zip(data.songs, unknown, strict=True) if not one]
+        without = decide(data.scores[~unknown], data.given[~unknown], songs)
+        assert np.abs(outcome.probabilities[~unknown] - without.probabilities).mean() < 0.02
+
+    def test_stems_that_hold_most_of_their_song_are_calibrated(self) -> None:
+        """A microphone in the room: other stems hold one class, these most of them."""
+        data, rng = simulate(0, 60, rate=0.1), np.random.default_rng(5)
+        true = rng.random((60, CLASSES)) < 0.7
+        scores = expit((np.where(true, 2.0, -2.0) + 1.5 * rng.standard_normal(true.shape)) / 2)
+        unknown = np.arange(len(data.given) + 60) >= len(data.given)
+        outcome = decide(
+            np.vstack([data.scores, scores]), np.vstack([data.given, true & False]),
+            [*data.songs, *map(str, range(60))], unknown=unknown,
+        )  # fmt: skip
+        assert calibration_error(outcome.probabilities[unknown], true) < 0.08
+        assert accuracy(outcome.refined[~unknown], data.true) > accuracy(data.given, data.true)
+
+    def test_all_unknown(self) -> None:
+        scores = np.random.default_rng(0).random((8, CLASSES))
+        outcome = decide(scores, np.zeros(scores.shape, bool), list("aabbccdd"), unknown=np.ones(8, bool))
+        assert np.isfinite(outcome.probabilities).all()
+        assert {*outcome.verdicts} <= {"changed", "unsure"}
+
+
 @pytest.mark.parametrize("stems", [1, 2, 5, 60])
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_class_that_nothing_holds_is_given_to_nothing(stems: int, alone: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -37,6 +39,17 @@ def test_learns_from_what_is_believed() -> None:
     before, after = ((heads.scores(one, None) > 0.5) == (true > 0.5) for one in (None, believed))
     assert before.all(axis=1).mean() < 0.5
     assert after.all(axis=1).mean() > 0.9
+
+
+def test_stems_of_which_nothing_is_believed_are_scored_and_teach_nothing() -> None:
+    heads, true = evidence()
+    unknown = np.arange(STEMS) % 3 == 0
+    believed = np.where(unknown[:, None], np.nan, true)
+    mine = ~unknown[heads.stem]
+    others = replace(heads, inputs=heads.inputs[mine], stem=heads.stem[mine])
+    found = heads.scores(believed, None)
+    np.testing.assert_array_equal(found[~unknown], others.scores(true, None)[~unknown])
+    assert ((found > 0.5) == (true > 0.5)).all(axis=1)[unknown].mean() > 0.8
 
 
 def test_a_stem_is_scored_by_heads_that_were_not_taught_its_fold() -> None:

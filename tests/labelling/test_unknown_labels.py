@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pytest
 
 import restem
 from restem.dataset.layouts import open_dataset
+from restem.labelling import refining
 from restem.separation.training_stems import training_stems_of_dataset
+
+
+@pytest.mark.parametrize("method", ["restem", "paper"])
+def test_an_unknown_stem_is_never_taught(tmp_path: Path, write_songs, monkeypatch, method: str) -> None:
+    """Whatever was found in it, its segments are targets of nothing in any round."""
+    dataset = open_dataset(write_songs(tmp_path / "set", songs=3, seconds=4.0))
+    unknown = dataset.stems[5].name
+    stems = [replace(one, given=frozenset(), unknown=True) if one.name == unknown else one for one in dataset.stems]
+    dataset = replace(dataset, stems=tuple(stems))
+    taught = []
+    train = refining.Refinement._training
+
+    def watched(self: Any, folder: Path, targets: np.ndarray, fold: int | None) -> Any:
+        taught.append(targets[self.features.segments.stem == 5].max())
+        assert targets.max() > 0.5
+        return train(self, folder, targets, fold)
+
+    monkeypatch.setattr(refining.Refinement, "_training", watched)
+    monkeypatch.setattr(refining, "segment_targets", lambda *found: np.ones_like(found[1]))
+    monkeypatch.setattr("restem.labelling.paper.heard", lambda judged: np.ones_like(judged.outcome.refined))
+    restem.refine(
+        dataset, tmp_path / "run", method=method, rounds=2, folds=2, steps=2, workers=1, device="cpu", encoder="none",
+        cache=tmp_path / "cache",
+    )  # fmt: skip
+    assert len(taught) >= 2 and not any(taught)
 
 
 def test_an_unknown_stem_is_scored_and_carried_through(tmp_path: Path, write_songs) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +23,8 @@ import yaml
 import restem
 from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, UsageError
+from restem.runs.card import licence_warning
+from restem.runs.export import EXPORT_LAYOUTS
 from restem.runs.run import Run, labels_schema, segments_schema, write_run
 from restem.runs.training_sets import TRAINING_LAYOUTS
 from restem.taxonomy import Taxonomy
@@ -121,20 +125,72 @@ def test_complete_songs_of_equal_length(tmp_path: Path, run: Run) -> None:
     assert not read(one / "vocals.wav")[8000:].any()
 
 
-@pytest.mark.usefixtures("others")
-def test_demucs_reads_it(tmp_path: Path, run: Run) -> None:
-    wav = imported("demucs.wav")
-    out = restem.export(run, tmp_path / "out", layout="demucs").path
+@pytest.fixture
+def demucs_sets(tmp_path: Path, run: Run, others: None) -> tuple[Any, Any]:  # noqa: ARG001
+    """The sets for training and for validation that Demucs' own code finds in an export."""
     settings = SimpleNamespace(
-        wav=str(out), metadata=str(tmp_path / "metadata"), sources=list(CLASSES), full_cv=True, segment=0.5, shift=0.5,
-        samplerate=RATE_HZ, channels=2, normalize=True,
+        wav=str(restem.export(run, tmp_path / "out", layout="demucs").path), metadata=str(tmp_path / "metadata"),
+        sources=list(CLASSES), full_cv=True, segment=0.5, shift=0.1, samplerate=RATE_HZ, channels=2, normalize=True,
     )  # fmt: skip
-    learned, checked = wav.get_wav_datasets(settings)
+    learned, checked = imported("demucs.wav").get_wav_datasets(settings)
+    return learned, checked
+
+
+def test_demucs_reads_it(demucs_sets: tuple[Any, Any]) -> None:
+    learned, checked = demucs_sets
     assert (len(learned.metadata), len(checked.metadata)) == (1, 1)
     assert learned[0].shape == (4, 2, 4000)
     mixture, *sources = checked[0]
     assert torch.isfinite(mixture).all()
     assert len(sources) == 4
+
+
+def test_demucs_takes_steps_on_it(demucs_sets: tuple[Any, Any]) -> None:
+    """From the files to the optimiser, with Demucs' own dataset and model; the loss is the default of its solver."""
+    learned, _ = demucs_sets
+    torch.manual_seed(0)
+    model = imported("demucs.hdemucs").HDemucs(CLASSES, samplerate=RATE_HZ, channels=16, growth=1, depth=5, nfft=1024)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    (batch,) = torch.utils.data.DataLoader(learned, batch_size=len(learned))
+    assert batch.shape == (6, 4, 2, 4000)
+    losses = []
+    for _ in range(3):
+        loss = torch.nn.functional.l1_loss(model(batch.sum(1)), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+# Splits that restem finds no stems in: MSST validates on whole songs, and lists those to train on only.
+NOT_READ = {"msst-2": ("valid",), "msst-3": ("valid", "test")}
+
+
+@pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
+def test_restem_reads_it(tmp_path: Path, run: Run, layout: Any) -> None:
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    dataset = open_dataset(out)
+    read_back = {(stem.path, stem.song, stem.split, *stem.given) for stem in dataset.stems}
+    records = json.loads((out / "croissant.json").read_text())["recordSet"][0]["data"]
+    expected = {
+        tuple(record[f"audio/{field}"] for field in ("file", "song", "split", "class"))
+        for record in records
+        if record["audio/class"] != "mixture" and record["audio/split"] not in NOT_READ.get(layout, ())
+    }
+    assert read_back == expected
+    skipped = {item.path for item in dataset.skipped}
+    assert {record["audio/file"] for record in records} - {row[0] for row in expected} <= skipped
+
+
+@pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
+def test_restem_reads_its_own_layouts(tmp_path: Path, run: Run, layout: Any) -> None:
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    manifest = json.loads((out / "restem.json").read_text())["stems"]
+    expected = {(one["path"], one["refined"], run.stated[one["stem"]]["split"]) for one in manifest}
+    dataset = open_dataset(out)
+    assert {(stem.path, "+".join(stem.given), stem.split) for stem in dataset.stems} == expected
 
 
 @pytest.mark.usefixtures("others")
@@ -182,6 +238,65 @@ def test_audiofolder_and_its_card(tmp_path: Path, run: Run) -> None:
     assert yaml.safe_load(head)["license"] == "other"
     assert "| CC BY-NC 4.0 | 4 |" in text
     assert "4 stems may not be used commercially" in text
+
+
+@pytest.mark.parametrize("layout", TRAINING_LAYOUTS)
+def test_croissant_describes_every_file(tmp_path: Path, run: Run, layout: Any) -> None:
+    """The rules of Croissant 1.0, restated: identifiers are unique, hashes are right, records have the fields."""
+    out = restem.export(run, tmp_path / "out", layout=layout).path
+    described = json.loads((out / "croissant.json").read_text())
+    assert described["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert described["license"] == ["CC0", "CC BY-NC 4.0"]
+    assert "4 stems may not be used commercially" in described["description"]
+    files = {one["@id"]: one for one in described["distribution"]}
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert set(files) == there - {"README.md", "croissant.json"}
+    assert len(files) == len(described["distribution"])
+    for path, one in files.items():
+        content = (out / one["contentUrl"]).read_bytes()
+        assert (one["sha256"], one["contentSize"]) == (hashlib.sha256(content).hexdigest(), f"{len(content)} B"), path
+    (records,) = described["recordSet"]
+    fields = [one["@id"] for one in records["field"]]
+    assert all(list(record) == fields for record in records["data"])
+    assert {record["audio/file"] for record in records["data"]} == wavs(out)
+    for record in records["data"]:
+        path = Path(record["audio/file"])
+        assert record["audio/split"] == path.parts[0]
+        assert {path.stem, path.parent.name} == {record["audio/class"], record["audio/song"]}
+        silent = not read(out / path).any()
+        assert record["audio/license"] == ("" if silent else "CC BY-NC 4.0" if record["audio/song"] == "B" else "CC0")
+
+
+@pytest.mark.parametrize("layout", [*TRAINING_LAYOUTS, *EXPORT_LAYOUTS])
+def test_licences_are_not_mixed_silently(tmp_path: Path, run: Run, layout: Any) -> None:
+    summary = restem.export(run, tmp_path / "out", layout=layout)
+    assert "4 stems may not be used commercially" in str(summary)
+    stated = {
+        stem: {**facts, "licence": facts["licence"].replace("CC BY-NC 4.0", "CC BY 4.0")}
+        for stem, facts in run.stated.items()
+    }
+    free = replace(run, description={**run.description, "dataset": {**run.description["dataset"], "stated": stated}})
+    assert not restem.export(free, tmp_path / "free", layout=layout).warning
+
+
+def test_a_licence_that_is_given_stands_for_what_is_not_stated(tmp_path: Path, run: Run) -> None:
+    facts = {stem: {"split": "train"} for stem in run.stated}
+    run = replace(run, description={**run.description, "dataset": {**run.description["dataset"], "stated": facts}})
+    named = {"given": {"licence": "CC BY 4.0"}, "none": {}}
+    for name, arguments in named.items():
+        out = restem.export(run, tmp_path / name, layout="audiofolder", **arguments).path
+        licence = arguments.get("licence", "")
+        assert json.loads((out / "croissant.json").read_text())["license"] == [licence or "not stated"]
+        assert {stem.licence for stem in open_dataset(out).stems} == {licence}
+
+
+@pytest.mark.parametrize(
+    ("licence", "closed"),
+    [("CC BY-NC-SA 3.0", True), ("cc_by_nc_4.0", True), ("Non commercial use", True), ("academic use", True),
+     ("research only", True), ("CC BY 4.0", False), ("Encore licence", False), ("not stated", False)],
+)  # fmt: skip
+def test_which_licences_are_non_commercial(licence: str, closed: bool) -> None:
+    assert bool(licence_warning({licence: 1, "CC0": 2})) == closed
 
 
 @pytest.mark.parametrize("layout", TRAINING_LAYOUTS)

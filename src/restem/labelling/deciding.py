@@ -29,7 +29,13 @@ from scipy.special import logit, softmax
 from restem.labelling.calibration import Calibration, calibrate
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.label_sets import set_probability
-from restem.labelling.song_model import Rates, SongPosterior, initial_posterior, log_likelihood, update_posterior
+from restem.labelling.song_model import (
+    Rates,
+    initial_posterior,
+    log_likelihood,
+    posterior_alone,
+    update_posterior,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +78,13 @@ def decide(
     songs: Sequence[str],
     known: np.ndarray | None = None,
     settings: DecisionSettings | None = None,
+    unknown: np.ndarray | None = None,
 ) -> Outcome:
     """Refined labels of stems that sound.
 
     What is not clear stays as given, and so does a stem that would be left without a label though it sounds; one
-    that has none from the start is unsure.
+    that has none from the start is unsure. One whose given set is unknown is judged by its scores alone, and is unsure
+    unless all of its classes are clear.
 
     Parameters
     ----------
@@ -91,22 +99,25 @@ def decide(
         classifier, about the labels, and about the other stems of its song.
     settings
         Thresholds and priors.
+    unknown
+        (stem,) flags of the stems whose given set is unknown; `given` has no class for them.
     """
     settings = settings or DecisionSettings()
     given = np.asarray(given, bool)
     known = np.full(given.shape, np.nan) if known is None else known
     logits = logit(np.clip(scores, settings.least_score, 1.0 - settings.least_score))
-    found = [_expectation_maximisation(logits, given, songs, known, settings, held) for held in settings.held]
+    unknown = np.zeros(len(given), bool) if unknown is None else np.asarray(unknown, bool)
+    found = [_expectation_maximisation(logits, given, songs, known, settings, held, unknown) for held in settings.held]
     held = softmax([one.log_likelihood for one in found] + np.log(settings.held_weights))
     likeliest = found[int(held.argmax())]
-    probabilities = sum(weight * one.posterior.probabilities for weight, one in zip(held, found, strict=True))
+    probabilities = sum(weight * one.probabilities for weight, one in zip(held, found, strict=True))
     probabilities = np.where(np.isfinite(known), known, probabilities)
     wrong = np.where(given, 1.0 - probabilities, probabilities)
     refined = np.where(wrong >= settings.change_above, ~given, given)
     emptied = ~refined.any(axis=1) & given.any(axis=1)
     refined[emptied] = given[emptied]
     changed = (refined != given).any(axis=1)
-    doubted = ((wrong >= settings.doubt_above) & (refined == given)).any(axis=1) & ~changed
+    doubted = ((wrong >= settings.doubt_above) & (refined == given)).any(axis=1) & (unknown | ~changed)
     unsure = ~refined.any(axis=1) | emptied | doubted
     right = set_probability(probabilities, refined, settings.nothing)
     unsure |= ~_most_certain(right, right + settings.changed_ahead * changed, ~unsure, settings.sure_right)
@@ -114,7 +125,7 @@ def decide(
     verdicts = np.select([unsure, changed], ["unsure", "changed"], "kept")
     quality = set_probability(probabilities, given, settings.nothing)
     return Outcome(
-        refined, probabilities, quality, tuple(verdicts.tolist()), likeliest.calibrations, likeliest.posterior.rates,
+        refined, probabilities, quality, tuple(verdicts.tolist()), likeliest.calibrations, likeliest.rates,
         tuple(held.tolist()), float(right[~unsure].mean()) if not unsure.all() else None,
     )  # fmt: skip
 
@@ -149,10 +160,12 @@ def calibrate_segments(
 
 @dataclass(frozen=True, eq=False)
 class _Explanation:
-    """The score distributions and the posterior of the stems under one hypothesis, and how well it explains scores."""
+    """What is believed under one hypothesis: score distributions, (stem, class) P(present), and rates; and how well it
+    explains the scores."""
 
     calibrations: tuple[Calibration, ...]
-    posterior: SongPosterior
+    probabilities: np.ndarray
+    rates: tuple[Rates, ...]
     log_likelihood: float
 
 
@@ -163,12 +176,18 @@ def _expectation_maximisation(
     known: np.ndarray,
     settings: DecisionSettings,
     held: float,
+    unknown: np.ndarray,
 ) -> _Explanation:
     """The score distributions and the posterior, each estimated in the light of the other, if labels are right `held`
     of the time."""
     is_known = np.isfinite(known)
     certain = np.where(known == 1, np.inf, 0.0)
-    initial = np.where(given, settings.believed_given, settings.believed_not_given)
+    labelled, songs = ~unknown, np.asarray(songs, str)[~unknown]
+    given = given[labelled]
+    shares = (given.sum(axis=0) + 1.0) / (len(given) + 2.0)  # one more of either, so that nothing is certain
+    usual, worth = shares, settings.shares_worth
+    initial = np.tile(shares, (len(unknown), 1))
+    initial[labelled] = np.where(given, settings.believed_given, settings.believed_not_given)
     present = np.where(is_known, known, initial)
     posterior = initial_posterior(given, settings, held)
     calibrations: tuple[Calibration, ...] = ()
@@ -177,8 +196,11 @@ def _expectation_maximisation(
         calibrations = calibrate(logits, present, 1.0 - present, settings)
         ratios = np.stack([one.ratio(column) for one, column in zip(calibrations, logits.T, strict=True)], axis=1)
         ratios = np.where(is_known, certain, ratios)
-        posterior = update_posterior(ratios, given, songs, posterior, settings)
-        present = posterior.probabilities
+        posterior = update_posterior(ratios[labelled], given, songs, posterior, settings)
+        present = np.empty_like(logits)
+        present[labelled] = posterior.probabilities
+        present[unknown], likelihood_alone = posterior_alone(ratios[unknown], shares, settings)
+        shares = (present[unknown].sum(axis=0) + worth * usual) / (unknown.sum() + worth)
     density = sum(one.log_density(column) for one, column in zip(calibrations, logits.T, strict=True))
-    likelihood = log_likelihood(ratios, given, songs, posterior, settings)
-    return _Explanation(calibrations, posterior, density + likelihood)
+    likelihood = log_likelihood(ratios[labelled], given, songs, posterior, settings) + likelihood_alone
+    return _Explanation(calibrations, present, posterior.rates, density + likelihood)

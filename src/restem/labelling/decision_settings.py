@@ -39,6 +39,8 @@ class DecisionSettings:
     """How often a stem of the song holds a class that the song gives to no stem."""
     rates_alike: float = 100.0
     """How many stems the belief is worth that these rates are the same for all classes."""
+    shares_worth: float = 10.0
+    """How many stems the belief is worth that stems of unknown labels hold a class as often as others are given it."""
     further: float = 0.01
     """How often a class that has moved is in one stem more."""
     nothing: float = 0.02

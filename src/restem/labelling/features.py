@@ -44,6 +44,11 @@ class Features:
         return [self.dataset.stems[index].song for index in self.indices]
 
     @property
+    def unknown(self) -> np.ndarray:
+        """(stem,) flags of the stems whose given set is unknown."""
+        return np.array([self.dataset.stems[index].unknown for index in self.indices])
+
+    @property
     def trainable(self) -> np.ndarray:
         """(stem,) flags of the stems to train on: those that sound and have a label."""
         return (self.segments.active_frames > 0) & self.given.any(axis=1)

@@ -49,8 +49,8 @@ class HeadEvidence:
     def scores(self, believed: np.ndarray | None, classifiers: np.ndarray | None) -> np.ndarray:
         """(stem, class) scores in [0, 1].
 
-        believed: (stem, class) P(present), to fit heads to; without it, the pretrained ones are asked. classifiers:
-        (stem, class) scores to be averaged with; not needed by heads that are `alone`.
+        believed: (stem, class) P(present), to fit heads to, NaN for stems not to learn from; without it, the pretrained
+        ones are asked. classifiers: (stem, class) scores to be averaged with; not needed by heads that are `alone`.
         """
         known = self.heads.of(self.classes).logits(self.inputs) if self._known else None
         parts = [one for one in (known, None if believed is None else self._relearnt(believed)) if one is not None]
@@ -69,10 +69,10 @@ class HeadEvidence:
     def _relearnt(self, believed: np.ndarray) -> np.ndarray:
         """(segment, class) logits of heads that were fitted to other songs."""
         logits = np.zeros((len(self.inputs), len(self.classes)), np.float32)
-        segment_fold = self.fold[self.stem]
+        segment_fold, teaches = self.fold[self.stem], np.isfinite(believed).all(axis=1)[self.stem]
         for fold in range(int(self.fold.max()) + 1):
             inside = segment_fold == fold
-            taught = np.flatnonzero(inside if inside.all() else ~inside)
+            taught = np.flatnonzero(teaches & (inside if inside.all() else ~inside))
             if len(taught) > _MOST_SEGMENTS:
                 rng = np.random.default_rng([self.seed, 0x4EAD, fold])
                 taught = np.sort(rng.choice(taught, _MOST_SEGMENTS, replace=False))

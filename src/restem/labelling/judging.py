@@ -47,7 +47,10 @@ def judge(
     stem = segments.stem[active]
     sounding = segments.active_frames > 0
     songs = [song for song, sounds in zip(features.songs, sounding, strict=True) if sounds]
-    outcome = decide(scores[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision)
+    outcome = decide(
+        scores[sounding], features.given[sounding], songs, known.stems[sounding], settings.decision,
+        features.unknown[sounding],
+    )  # fmt: skip
     outcome = outcome.among(sounding)
     outcome = replace(outcome, probabilities=known.over_stems(outcome.probabilities))
     calibrations = calibrate_segments(logits[active], stem, outcome.probabilities, settings.decision)

@@ -40,7 +40,7 @@ def judged_as_in_the_paper(
     for number in range(1, rounds + 1):
         targets = known.over_segments(known.over_stems(found)[segments.stem])
         judged = judge_by_threshold(features, train_and_score(number, targets), known)
-        found = heard(judged)
+        found = heard(judged) & ~features.unknown[:, None]
         if not found.any():
             found = features.given  # there is nothing else to teach
     return judged

@@ -250,7 +250,8 @@ class Refinement:
         classifiers = stem_scores(self.features, mean, self.settings) if logits else None
         judged = judge(self.features, heads.scores(None, classifiers), mean, self.settings, known)
         for _ in range(ROUNDS):
-            scores = heads.scores(judged.outcome.probabilities, classifiers)
+            believed = np.where(self.teaching(known)[:, None], judged.outcome.probabilities, np.nan)
+            scores = heads.scores(believed, classifiers)
             judged = judge(self.features, scores, mean, self.settings, known)
         return judged
 
@@ -260,9 +261,14 @@ class Refinement:
         given = known.over_segments(known.over_stems(self.features.given)[segments.stem])
         if judged is None:
             return given
-        found = known.over_segments(segment_targets(segments, judged.over_time, judged.outcome))
+        found = segment_targets(segments, judged.over_time, judged.outcome)
+        found = known.over_segments(found * self.teaching(known)[segments.stem, None])
         # Where nothing at all is clear there is nothing else to teach.
         return found if (found[segments.active] >= 0.5).any() else given
+
+    def teaching(self, known: KnownLabels) -> np.ndarray:
+        """(stem,) flags of the stems to learn from: not those with unknown labels that nobody listened to."""
+        return ~self.features.unknown | np.isfinite(known.stems).any(axis=1)
 
     def score_with_pretrained(self, timed: Timed) -> np.ndarray:
         """The pretrained classifier's logits (segment, class), 0 where a stem is not active."""

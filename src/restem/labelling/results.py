@@ -42,10 +42,9 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
         refined = taxonomy.format(taxonomy.from_flags(outcome.refined[row].tolist()))
         scores = outcome.probabilities[row].tolist()
         quality = float(outcome.quality[row])
-        verdict = outcome.verdicts[row]
-        if stem.unknown:
-            verdict = "changed" if refined else "unsure"
-        rows.append((stem.song, stem.name, given, refined, verdict, quality, *scores, seconds[row], active_s))
+        rows.append(
+            (stem.song, stem.name, given, refined, outcome.verdicts[row], quality, *scores, seconds[row], active_s)
+        )
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 
 

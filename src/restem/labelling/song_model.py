@@ -18,6 +18,9 @@ few songs with weak scores do not tell, and to believe firmly in one rate is wro
 as a hypothesis, `usual_held`, from which the rate of each class may differ a little; `deciding` averages over several.
 All sums have closed forms, so the time is linear in the number of stems.
 
+A stem whose given set is unknown says nothing about the rest of its song, nor the song about it: it holds each class as
+often as the stems with unknown sets do, at first as often as the others are given it (`posterior_alone`).
+
 One thing ties the classes together: a stem that sounds holds something. It is a factor between the classes of a stem,
 and is passed on as a message, in turns with the rest (belief propagation; Pearl 1988). The rates are those among stems
 that sound, so the message is taken relative to the one that would be passed before any score is seen.
@@ -110,6 +113,20 @@ def log_likelihood(
     held = np.array([one.held for one in posterior.rates])
     deviation = worth * (usual * np.log(held / usual) + (1.0 - usual) * np.log((1.0 - held) / (1.0 - usual)))
     return float(likelihood + deviation.sum())
+
+
+def posterior_alone(ratios: np.ndarray, shares: np.ndarray, settings: DecisionSettings) -> tuple[np.ndarray, float]:
+    """(stem, class) P(present) of stems that sound and of which scores alone are known; and log P(the scores).
+
+    ratios: as `update_posterior` has them. shares: (class,) how often stems hold a class. The likelihood is relative to
+    every class being absent everywhere.
+    """
+    ratios = np.clip(ratios, 1.0 / settings.largest_ratio, settings.largest_ratio)
+    scale = 1.0 - shares + shares * ratios
+    apart = np.clip(shares * ratios / scale, 1e-9, 1.0 - 1e-9)
+    message = _something(apart, settings.nothing) / _something(shares[None], settings.nothing)
+    odds = apart / (1.0 - apart) * message
+    return odds / (1.0 + odds), float(np.log(scale).sum())
 
 
 def _prior_counts(settings: DecisionSettings) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import yaml
 
@@ -13,16 +13,24 @@ from restem.runs.run import Run
 from restem.wording import counted, printable
 
 NOT_STATED = "not stated"
-_NON_COMMERCIAL = re.compile(r"\bnc\b|non-?commercial|academic", re.IGNORECASE)
+_NON_COMMERCIAL = re.compile(r"(?<![a-z])nc(?![a-z])|non.?commercial|academic|research.only", re.IGNORECASE)
 
 
-def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licence: str = "") -> str:
-    """The card. splits: stem name -> split, of the stems that were exported."""
+def licence_of(run: Run, stem: str, licence: str = "") -> str:
+    """The licence that the dataset states about a stem, else `licence`, else the run's, else `NOT_STATED`."""
+    stated = run.stated.get(stem, {}).get("licence", "")
+    return stated or licence or str(run.description.get("licence", "")) or NOT_STATED
+
+
+def count_licences(run: Run, stems: Iterable[str], licence: str = "") -> Counter[str]:
+    """Licence -> the number of `stems` under it, see `licence_of`."""
+    return Counter(licence_of(run, stem, licence) for stem in stems)
+
+
+def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licences: Counter[str]) -> str:
+    """The card. splits: stem name -> split, of the stems that were exported. licences: as `count_licences` has them."""
     rows = {row["stem"]: row for row in run.labels.iter_rows(named=True) if row["stem"] in splits}
-    licences = Counter(run.stated.get(stem, {}).get("licence", "") or licence or NOT_STATED for stem in splits)
-    hours = sum(row["seconds"] or 0.0 for row in rows.values()) / 3600
     per_class = Counter(row["refined"] for row in rows.values())
-    changed = sum(row["verdict"] == "changed" for row in rows.values())
     head = {
         "license": _identifier(licences),
         "task_categories": ["audio-to-audio"],
@@ -30,9 +38,8 @@ def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], 
     }
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n",
-        f"# {printable(run.dataset_root.name)}, with labels refined by restem {__version__}\n",
-        f"{counted(len(splits), 'stem')}, {hours:.2f} h. The labels of {changed} were changed; the sound was not, but "
-        "for sums of several stems of one class.\n",
+        f"# {printable(title(run))}\n",
+        f"{summary(run, splits)}\n",
         "| class | stems |\n|---|---|",
         *(f"| {name} | {count:,} |" for name, count in sorted(per_class.items())),
         "\n| split | stems |\n|---|---|",
@@ -48,6 +55,22 @@ def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], 
             *(f"| {printable(why)} | {n:,} |" for why, n in left_out.items()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def title(run: Run) -> str:
+    """What an export of `run` is called."""
+    return f"{run.dataset_root.name}, with labels refined by restem {__version__}"
+
+
+def summary(run: Run, stems: Container[str]) -> str:
+    """What an export of these stems of `run` holds, and what was changed, in two sentences."""
+    rows = [row for row in run.labels.iter_rows(named=True) if row["stem"] in stems]
+    hours = sum(row["seconds"] or 0.0 for row in rows) / 3600
+    changed = sum(row["verdict"] == "changed" for row in rows)
+    return (
+        f"{counted(len(rows), 'stem')}, {hours:.2f} h. The labels of {changed} were changed; the sound was not, but "
+        "for sums of several stems of one class."
+    )
 
 
 def _identifier(licences: Mapping[str, int]) -> str:

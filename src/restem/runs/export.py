@@ -37,6 +37,7 @@ from restem.errors import AudioError, DatasetError, UsageError
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
+from restem.runs.card import count_licences, licence_warning
 from restem.runs.links import LINKS, Link, decode_stream, link_file
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
 from restem.taxonomy import UNKNOWN, LabelSet
@@ -66,6 +67,8 @@ class ExportSummary:
         For each reason, how many stems are not.
     failed
         Stems that could not be exported, because their file has gone or cannot be read, each with the reason.
+    warning
+        What to say where stems for non-commercial use are mixed with others; else empty.
     """
 
     path: Path
@@ -73,15 +76,16 @@ class ExportSummary:
     written: int
     left_out: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
 
     def __str__(self) -> str:
-        """One or two lines for the terminal."""
+        """One to three lines for the terminal."""
         stems = "stem is" if self.written == 1 else "stems are"
         lines = f"{self.written} {stems} in {self.path} (layout {self.layout})."
         if self.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             lines += f"\nLeft out: {sum(self.left_out.values())} ({reasons})."
-        return lines
+        return f"{lines}\n{self.warning}" if self.warning else lines
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,8 @@ def export(
             report(done, len(items))
         if not written:
             raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
-        summary = replace(summary, written=len(written), failed=failed)
+        licences = count_licences(run, {item.row["stem"] for item in written}, licence)
+        summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
         if layout == "table":
             _stems_table(run, written).write_csv(folder / TABLE_FILE, float_precision=6)
         write_json(

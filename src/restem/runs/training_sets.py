@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
@@ -37,7 +38,9 @@ from restem.errors import AudioError, DatasetError, UsageError
 from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
-from restem.runs.card import card_text
+from restem.runs.card import NOT_STATED, card_text, count_licences, licence_of, licence_warning, summary, title
+from restem.runs.croissant import CROISSANT_FILE, AudioFile, croissant
+from restem.runs.export import MANIFEST_FILE, ExportSummary
 from restem.runs.run import Run
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -45,7 +48,6 @@ TrainingLayout = Literal["musdb", "demucs", "open-unmix", "msst-1", "msst-2", "m
 TRAINING_LAYOUTS: tuple[TrainingLayout, ...] = get_args(TrainingLayout)
 
 MIXTURE = "mixture"
-MANIFEST_FILE = "restem.json"
 CARD_FILE = "README.md"
 _VALID_SHARE = 0.1
 _BY_CLASS = ("msst-2", "msst-3", "audiofolder")
@@ -73,10 +75,9 @@ def is_training_layout(layout: str) -> TypeGuard[TrainingLayout]:
 
 def export_training_set(
     run: Run, out: Path | str, layout: TrainingLayout, *, licence: str = "", progress: Progress | None = None
-) -> tuple[int, dict[str, int]]:
+) -> ExportSummary:
     """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
 
-    Returns the number of stems that are in it, and for each reason the number of those that are not.
     Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
     missing, `out` holds something or lies in the dataset, or nothing is left to export.
     """
@@ -84,6 +85,7 @@ def export_training_set(
     if not run.dataset_root.is_dir():
         raise DatasetError(f"{run.dataset_root}: the dataset that {run.path} refined is not there; name its new place.")
     run.check_outside(out)
+    run.check_unchanged()
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
     if layout == "musdb" and set(run.taxonomy.classes) != set(DEFAULT_CLASSES):
@@ -91,12 +93,12 @@ def export_training_set(
             f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
         )
     songs, left_out = _songs(run, layout)
-    report, written = stage(progress, "exporting"), list[_Song]()
+    report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
     try:
         with folder_written_aside(out) as folder:
             for done, song in enumerate(songs, start=1):
                 try:
-                    _write_song(song, run, layout, folder)
+                    files += _write_song(song, run, layout, folder, licence)
                     written.append(song)
                 except AudioError as error:
                     left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
@@ -104,13 +106,17 @@ def export_training_set(
             if not written:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
                 raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
-            _write_lists(written, run, layout, folder, out)
+            _write_lists(files, layout, folder, out)
             write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
             stems = {name: song.split for song in written for names in song.stems.values() for name in names}
-            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licence), encoding="utf-8")
+            licences = count_licences(run, stems, licence)
+            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
+            warning = licence_warning(licences)
+            described = f"{summary(run, stems)} {warning}".strip()
+            write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
     except OSError as error:
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
-    return len(stems), dict(left_out)
+    return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning)
 
 
 def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]:
@@ -161,24 +167,29 @@ def _splits(songs: Sequence[str], stated: Mapping[str, str], layout: TrainingLay
     return {song: str(split) for song, split in splits.items()}
 
 
-def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path) -> None:
+def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path, licence: str) -> list[AudioFile]:
     """Writes the files of one song; raises AudioError when its stems cannot be summed or decoded."""
+    files: list[AudioFile] = []
     check_summable(song.sounds)
     frames = max(sound.info.frames for sound in song.sounds)
     channels = max(sound.info.channels for sound in song.sounds)
 
-    def write(path: Path, sounds: Sequence[Sound]) -> None:
+    def write(label: str, below_split: str, sounds: Sequence[Sound], stems: Iterable[str]) -> None:
+        path = folder / song.split / below_split
         path.parent.mkdir(parents=True, exist_ok=True)
         write_blocks(path, _padded(sounds, channels, frames), song.sounds[0].info.rate_hz, channels, "FLOAT")
+        licences = tuple(sorted({licence_of(run, stem, licence) for stem in stems}))
+        files.append(AudioFile(f"{song.split}/{below_split}", song.name, song.split, label, licences))
 
     if layout in _BY_CLASS and (song.split != VALID or layout == "audiofolder"):
         for name, sounds in song.classes.items():
-            write(folder / song.split / name / f"{song.folder}.wav", sounds)
-        return
+            write(name, f"{name}/{song.folder}.wav", sounds, song.stems[name])
+        return files
     for name in run.taxonomy.classes:
-        write(folder / song.split / song.folder / f"{name}.wav", song.classes.get(name, ()))
+        write(name, f"{song.folder}/{name}.wav", song.classes.get(name, ()), song.stems.get(name, ()))
     if layout in ("musdb", "demucs") or (layout.startswith("msst") and song.split != TRAIN):
-        write(folder / song.split / song.folder / f"{MIXTURE}.wav", song.sounds)
+        write(MIXTURE, f"{song.folder}/{MIXTURE}.wav", song.sounds, chain.from_iterable(song.stems.values()))
+    return files
 
 
 def _padded(sounds: Sequence[Sound], channels: int, frames: int) -> Iterator[np.ndarray]:
@@ -194,27 +205,20 @@ def _padded(sounds: Sequence[Sound], channels: int, frames: int) -> Iterator[np.
         yield np.zeros((channels, length), np.float32)
 
 
-def _write_lists(songs: Sequence[_Song], run: Run, layout: TrainingLayout, folder: Path, out: Path) -> None:
+def _write_lists(files: Sequence[AudioFile], layout: TrainingLayout, folder: Path, out: Path) -> None:
     """Writes the tables that MSST type 3 and AudioFolder need. out: where `folder` will be."""
     if layout == "msst-3":
-        rows = [
-            {"instrum": name, "path": str(out / song.split / name / f"{song.folder}.wav")}
-            for song in songs
-            if song.split == TRAIN
-            for name in song.classes
-        ]
+        rows = [{"instrum": one.label, "path": str(out / one.path)} for one in files if one.split == TRAIN]
         _write_csv(folder / "train.csv", rows)
     if layout == "audiofolder":
         by_split: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for song in songs:
-            for name, stems in song.stems.items():
-                licences = {run.stated.get(stem, {}).get("licence", "") for stem in stems}
-                by_split[song.split].append(
-                    {
-                        "file_name": f"{name}/{song.folder}.wav", "label": name, "song": song.name,
-                        "license": "; ".join(sorted(filter(None, licences))),
-                    }
-                )  # fmt: skip
+        for one in files:
+            by_split[one.split].append(
+                {
+                    "file_name": one.path.removeprefix(f"{one.split}/"), "label": one.label, "song": one.song,
+                    "license": "; ".join(name for name in one.licences if name != NOT_STATED),
+                }
+            )  # fmt: skip
         for split, rows in by_split.items():
             _write_csv(folder / split / "metadata.csv", rows)
 

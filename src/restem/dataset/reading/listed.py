@@ -29,7 +29,7 @@ _LICENCE_COLUMNS = ("licence", "license")
 
 
 def read_msst_csv(path: Path, root: Path, taxonomy: Taxonomy) -> Iterator[Item]:
-    """The stems that a CSV of MSST lists; each file is a song of its own.
+    """The stems that a CSV of MSST lists; files of one name in folders called like their classes are one song.
 
     Paths are relative to `root`, or absolute inside of it. Raises DatasetError, with the line, for those that are not.
     """
@@ -37,6 +37,8 @@ def read_msst_csv(path: Path, root: Path, taxonomy: Taxonomy) -> Iterator[Item]:
         where = f"{path}, line {line}"
         name = existing_file(root, _inside(row["path"], root, where), where)
         split, folders = take_split(PurePosixPath(name).parts[:-1])
+        if folders and folders[-1] == row["instrum"]:
+            folders = folders[:-1]
         yield stem_or_reason(
             taxonomy, "/".join((*folders, PurePosixPath(name).stem)), name, [row["instrum"]], split=split
         )
