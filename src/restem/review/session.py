@@ -142,7 +142,11 @@ class ReviewSession:
         """(stem,) the doubt about each stem in view of the decisions about others, and whether it was decided about."""
         settled = np.zeros(len(self.found), bool)
         settled[[self._row_of[stem] for stem in decided if stem in self._row_of]] = True
-        certain = {self._row_of[stem]: one.labels for stem, one in decided.items() if one.labels is not None}
+        certain = {
+            self._row_of[stem]: one.labels
+            for stem, one in decided.items()
+            if one.labels is not None and stem in self._row_of
+        }
         taxonomy = self.run.taxonomy
         heard = np.array([taxonomy.to_flags(labels) for labels in certain.values()], bool)
         rows, song = np.array(list(certain), int), np.array(self._names["song"], int)
