@@ -74,6 +74,16 @@ class ExportSummary:
     left_out: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain numbers and strings, ready for JSON."""
+        return {
+            "path": str(self.path),
+            "layout": self.layout,
+            "written": self.written,
+            "left_out": dict(self.left_out),
+            "failed": dict(self.failed),
+        }
+
     def __str__(self) -> str:
         """One or two lines for the terminal."""
         stems = "stem is" if self.written == 1 else "stems are"
