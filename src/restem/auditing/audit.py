@@ -133,7 +133,23 @@ class Audit:
 
 
 def open_audit(path: Path | str) -> Audit:
-    """Reads back a finished audit; raises RunError when the folder holds none."""
+    """Reads a finished audit back.
+
+    Parameters
+    ----------
+    path
+        The folder of the audit.
+
+    Returns
+    -------
+    Audit
+        What was found.
+
+    Raises
+    ------
+    RunError
+        When the folder holds no finished audit, or its tables cannot be read.
+    """
     path = Path(path)
     try:
         content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")

@@ -99,7 +99,8 @@ def train(
     figures = training_figures(out)
     write_figures(as_json, figures)
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
-    say(f"{counted(figures['steps'], 'step')}: {figures_text(figures)}.")
+    if text := figures_text(figures):  # trainings of earlier versions kept none
+        say(f"{counted(figures['steps'], 'step')}: {text}.")
 
 
 def separate(
