@@ -26,6 +26,18 @@ def test_refine_leaves_a_report_and_keeps_the_settings(run: Run) -> None:
     assert run.description["licence"] == "CC0"
 
 
+def test_stages_are_logged_and_nothing_is_printed(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = restem.RefineSettings(rounds=1, folds=1, steps=1)
+    restem.refine(run.dataset_root, tmp_path / "quiet", settings, cache=tmp_path / "cache", workers=1)
+    assert capfd.readouterr() == ("", "") and not caplog.records
+    with caplog.at_level("INFO", "restem"):
+        restem.refine(run.dataset_root, tmp_path / "told", settings, cache=tmp_path / "cache", workers=1)
+    stages = [record.message for record in caplog.records if record.name == "restem"]
+    assert stages == list(run.description["stages"]) and len(stages) > 2
+
+
 def test_refine_again_reads_back(run: Run) -> None:
     before = (run.path / "report.html").stat().st_mtime_ns
     again = restem.refine(

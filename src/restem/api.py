@@ -12,6 +12,7 @@ from restem.dataset.table import Dataset
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, RunError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.wording import extra_command
 
 if TYPE_CHECKING:
     from restem.auditing.audit import Audit
@@ -244,9 +245,7 @@ def serve_review(
     try:
         from restem.review.server import serve
     except ModuleNotFoundError as error:
-        raise RestemError(
-            f"{error.name} is not installed; the review page needs `pip install 'restem[review]'`."
-        ) from error
+        raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
     cache = Path(cache) if cache is not None else None
     serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)

@@ -1,7 +1,8 @@
-"""Progress callbacks of long work."""
+"""Progress callbacks of long work, and its log: each stage is logged as INFO of the logger `restem` when it begins."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ Progress = Callable[[str, int, int], None]
 Report = Callable[[int, int], None]
 """Called within one stage with the units of work done, and their total."""
 
+_LOGGER = logging.getLogger("restem")
 _POLL_S = 0.5
 
 
 def stage(progress: Progress | None, name: str) -> Report:
-    """A function that reports the progress of the stage `name`; it does nothing if `progress` is None."""
+    """Begins the stage `name`: a function that reports its progress, and does nothing if `progress` is None."""
+    _LOGGER.info("%s", name)
     return lambda done, total: None if progress is None else progress(name, done, total)
 
 

@@ -50,3 +50,8 @@ def decimal(value: float | None, absent: str = "–") -> str:
 def label_set_text(text: str | None) -> str:
     """A written label set, or `nothing` for the empty one."""
     return text or EMPTY
+
+
+def extra_command(extra: str) -> str:
+    """How to install what an extra of restem needs, for an error message."""
+    return f"`pip install 'restem[{extra}]'`, or in a copy of the source `pip install '.[{extra}]'`"

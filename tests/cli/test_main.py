@@ -16,7 +16,7 @@ from restem.cli.main import app, main, run_command
 from restem.errors import DatasetError
 
 COMMANDS = (
-    "demo", "scan", "corrupt", "refine", "score", "report", "review", "export", "train", "separate",
+    "demo", "scan", "audit", "corrupt", "refine", "score", "report", "review", "export", "train", "separate",
     "evaluate",
 )  # fmt: skip
 
@@ -305,6 +305,7 @@ class TestCommands:
         assert run_command(command) == 0
         output = capsys.readouterr().out
         assert "kept" in output and "labels.csv" in output.replace("\n", "")
+        assert f"restem export {run} refined-stems" in output.splitlines()[-1]
         # With one fold.
         assert "scored by a classifier that was trained on it" in output
 
@@ -326,6 +327,44 @@ class TestCommands:
         assert sum(found["verdicts"].values()) == found["stems"] == 8
         assert run_command(["scan", str(songs), "--json", str(songs / "scan.json")]) == 1
         assert not (songs / "scan.json").exists()
+
+    @pytest.mark.parametrize("command", ["demo", "scan", "audit", "refine", "score", "export", "train", "evaluate"])
+    def test_what_ends_in_figures_writes_them_as_json(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command([command, "--help"]) == 0
+        assert "--json" in capsys.readouterr().out
+
+    def test_figures_of_an_audit_and_an_export_as_json(self, songs: Path, run: Path, tmp_path: Path) -> None:
+        command = ["audit", str(songs), "--out", str(tmp_path / "audit"), "--workers", "1"]
+        assert run_command([*command, "--json", str(tmp_path / "audit.json")]) == 0
+        found = json.loads((tmp_path / "audit.json").read_text())
+        assert found["songs"] == sum(found["mixtures"].values()) == 2 and found["failed"] == {}
+        assert found["hours"] == pytest.approx(2 * 4 * 4.0 / 3600.0, abs=1e-4)
+        findings = pl.read_csv(tmp_path / "audit" / "findings.csv")
+        assert sum(found["findings"].values()) == len(findings)
+
+        command = ["export", str(run), str(tmp_path / "refined"), "--json", str(tmp_path / "export.json")]
+        assert run_command(command) == 0
+        written = json.loads((tmp_path / "export.json").read_text())
+        assert written["written"] + sum(written["left_out"].values()) + len(written["failed"]) == 8
+        for command in (["audit", str(songs), "--out", str(tmp_path / "audit")],
+                        ["export", str(run), str(tmp_path / "again")]):  # fmt: skip
+            assert run_command([*command, "--json", str(songs / "inside.json")]) == 1
+            assert not (songs / "inside.json").exists()
+
+    def test_train_ends_with_its_figures(self, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = ["train", str(songs), "--out", str(tmp_path / "separator"), "--steps", "2", "--batch", "1",
+                   "--segment-s", "0.5", "--rate-hz", "8000", "--validation", "0.5", "--parameters", "width=16",
+                   "--cache", str(tmp_path / "cache"), "--device", "cpu", "--workers", "1"]  # fmt: skip
+        assert run_command([*command, "--json", str(tmp_path / "train.json")]) == 0
+        figures = json.loads((tmp_path / "train.json").read_text())
+        said = capsys.readouterr()
+        assert figures["steps"] == 2 and set(figures["seconds_of_class"]) == {"vocals", "drums", "bass", "other"}
+        gain = figures["validation_sdr"] - figures["mixture_sdr"]
+        assert f"{gain:+.2f} dB over the mixture's" in said.out.splitlines()[-1]
+        assert "seconds per class: vocals" in said.err and "step 2: loss" in said.err
+        # Its figures are kept with the separator.
+        assert run_command(command) == 0
+        assert f"{gain:+.2f} dB over the mixture's" in capsys.readouterr().out.splitlines()[-1]
 
     def test_corrupt_score_and_export(self, songs: Path, run: Path, tmp_path: Path) -> None:
         noisy = tmp_path / "noisy"

@@ -40,5 +40,9 @@ def test_work_that_goes_on_says_from_where() -> None:
     ]
 
 
+def test_the_first_unit_is_not_earlier_work() -> None:
+    assert lines([1, 2, 3], 0.1)[0] == "training ..."
+
+
 def test_nothing_to_do() -> None:
     assert lines([0, 0], 5.0, total=0) == ["training ..."]

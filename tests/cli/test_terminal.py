@@ -95,6 +95,14 @@ def test_a_summary_shows_verdicts_classes_and_the_worst() -> None:
     assert "1 stem could not be read" in output
 
 
+def test_a_summary_ends_with_the_stems_that_are_not_kept() -> None:
+    output = summary(FOUND)
+    worst = output[output.index("4 stems not kept") :]
+    assert sum(f"{stem}.wav" in worst for stem in ("drums", "bass", "vocals")) == 3
+    assert "0.900" not in output  # of the stem that is kept
+    assert "not kept" not in summary(FOUND.filter(pl.col("verdict") == "kept"))
+
+
 @pytest.mark.parametrize("out_of_fold", [True, False])
 def test_qualities_that_are_too_high_are_said_to_be(out_of_fold: bool) -> None:
     console = Console(file=io.StringIO(), width=60)
@@ -106,6 +114,7 @@ def test_only_the_worst_are_listed() -> None:
     rows = [("s", f"s/{i:03}.wav", "drums", "bass", "changed", i / 100) for i in range(60)]
     output = summary(labels_of(*rows))
     assert sum(f"{i:03}.wav" in output for i in range(60)) == WORST
+    assert f"The {WORST} worst of 60 stems not kept" in output
 
 
 def test_an_empty_run() -> None:

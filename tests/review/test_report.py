@@ -245,11 +245,14 @@ def test_the_most_doubtful_get_the_cards() -> None:
 def test_lines_say_why_a_stem_failed_and_the_page_has_contents(tmp_path: Path) -> None:
     run = make_run(tmp_path, [("s", f"s/{i}.wav", "drums", "drums", "failed", None) for i in range(MOST_CARDS + 2)])
     reasons = {f"s/{i}.wav": f"/data/takes/s/{i}.wav: broken at {i}" for i in range(MOST_CARDS + 2)}
-    page = page_of(Run(run.path, run.taxonomy, {**run.description, "failures": reasons}, run.labels))
+    more = {"failures": reasons, "notes": {"s/0.wav": "the last second is missing"}}
+    page = page_of(Run(run.path, run.taxonomy, {**run.description, **more}, run.labels))
     assert all(f"broken at {i}" in page.text for i in range(MOST_CARDS + 2))
     targets = [str(found["href"])[1:] for tag, found in page.elements if tag == "a"]
     ids = [found["id"] for _, found in page.elements if "id" in found]
-    assert "others" in targets and set(targets) <= set(ids) and len(ids) == len(set(ids))
+    assert len(ids) == len(set(ids))
+    sections = [str(found.get("id")) for tag, found in page.elements if tag == "section"]
+    assert sections == ["summary", *targets] and {"others", "notes"} <= set(targets)
 
 
 def test_pictures_are_explained_only_where_there_are_any(tmp_path: Path) -> None:

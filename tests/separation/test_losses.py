@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restem.separation.losses import LOSSES, kept_by_quantile, l1, set_loss, set_sdr, stft, truncation_at
+from restem.separation.losses import LOSSES, kept_by_quantile, l1, mixture_sdr, set_loss, set_sdr, stft, truncation_at
 
 CLASSES = 4
 
@@ -141,3 +141,14 @@ def test_sdr() -> None:
     targets[:, 3] = 0.0  # does not sound
     outputs = targets + 0.1 * random(2, 4, 2, 1000, seed=1)
     assert set_sdr(outputs, torch.eye(4).expand(2, 4, 4), targets).item() == pytest.approx(20.0, abs=0.3)
+
+
+def test_the_sdr_of_the_mixture_is_that_of_the_mixture_as_every_estimate() -> None:
+    torch.manual_seed(0)
+    targets = torch.randn(2, 4, 2, 1000) * torch.tensor([1.0, 0.5, 0.1, 0.0]).reshape(4, 1, 1)
+    mixture = targets.sum(dim=1, keepdim=True).expand_as(targets)
+    expected = set_sdr(mixture, torch.eye(4).expand(2, 4, 4), targets).item()
+    assert mixture_sdr(targets).item() == pytest.approx(expected, abs=1e-4)
+    # A stem that is alone is its mixture, which says nothing about separation.
+    alone = torch.cat([targets, targets * torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)])
+    assert mixture_sdr(alone).item() == pytest.approx(expected, abs=1e-4)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import pickle
 import signal
@@ -29,6 +30,7 @@ from restem.separation.train import (
     one_cycle,
     train,
 )
+from restem.separation.training_figures import FIGURES
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -79,6 +81,7 @@ class TestFolder:
         assert record["finished"] and record["stems"] == {"learned": 20, "kept_aside": 4, "failed": {}, "notes": {}}
         assert {stage for stage, _, _ in seen} == {"decoding", "training"}
         assert seen[-1] == ("training", 12, 12)
+        assert record["steps"] == 12 and all(math.isfinite(record[name]) for name in FIGURES)
 
         # Asked for again, it is read back; for anything else, the folder is taken.
         before = (out / "model.safetensors").stat().st_mtime_ns
@@ -228,9 +231,18 @@ def test_a_time_budget_ends_the_training(
     """By a clock that goes on by one second between two looks at it, so that every step takes one."""
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     settings = replace(quick, steps=100_000, max_time=timedelta(seconds=6.5), validation=0.0)
-    train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    seen: list[tuple[str, int, int]] = []
+    train(
+        songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu",
+        progress=lambda *report: seen.append(report),
+    )  # fmt: skip
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["finished"] and record["steps"] == 7
+    # The steps that were made, of those that there is time for.
+    steps = [(done, total) for stage, done, total in seen if stage == "training"]
+    assert steps[0] == (0, 100_000) and steps[-1] == (7, 7)
+    assert [done for done, _ in steps] == list(range(8))
+    assert all(6 <= total <= 8 for _, total in steps[1:])
 
 
 class TestSettings:

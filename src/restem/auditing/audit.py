@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,8 @@ class Audit:
         One row per pair of stems of a song with bleed: `song,stem,from_stem,bleed_db,delay_samples`.
     mixtures
         One row per song: `song,verdict,residual_db,gains`.
+    hours
+        How many hours of stems were audited.
     failed
         The stems that could not be read, and why.
     fingerprint
@@ -82,6 +85,7 @@ class Audit:
     findings: pl.DataFrame
     bleed: pl.DataFrame
     mixtures: pl.DataFrame
+    hours: float
     failed: Mapping[str, str]
     fingerprint: str
     dataset_root: Path
@@ -90,6 +94,17 @@ class Audit:
         """For each kind that was found, in the order of the kinds, how many findings there are."""
         found = Counter(self.findings["kind"].to_list())
         return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `restem audit` prints, as plain numbers and strings, ready for JSON."""
+        return {
+            "audit": str(self.path),
+            "hours": self.hours,
+            "songs": len(self.mixtures),
+            "findings": self.counts(),
+            "mixtures": dict(Counter(self.mixtures["verdict"].to_list())),
+            "failed": dict(self.failed),
+        }
 
     def duplicate_songs(self) -> dict[str, str]:
         """For each song that shares a recording with another one, one song that stands for all that hang together."""
@@ -118,12 +133,12 @@ class Audit:
 
 
 def open_audit(path: Path | str) -> Audit:
-    """Reads back a finished audit.
+    """Reads a finished audit back.
 
     Parameters
     ----------
     path
-        Its folder.
+        The folder of the audit.
 
     Returns
     -------
@@ -133,7 +148,7 @@ def open_audit(path: Path | str) -> Audit:
     Raises
     ------
     RunError
-        When the folder holds no finished audit, or a damaged one.
+        When the folder holds no finished audit, or its tables cannot be read.
     """
     path = Path(path)
     try:
@@ -145,6 +160,7 @@ def open_audit(path: Path | str) -> Audit:
             _read(path / FINDINGS_FILE, FINDINGS_SCHEMA),
             _read(path / BLEED_FILE, BLEED_SCHEMA),
             _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
+            float(content.content.get("hours", 0.0)),
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
             Path(str(content.content.get("dataset"))),

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, LayoutOption, Workers
-from restem.cli.shared import open_stems, progress_bars, say, terminal
+from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, Figures, LayoutOption, Workers
+from restem.cli.shared import open_stems, progress_bars, say, terminal, write_figures
 
 
 def audit(
@@ -23,6 +23,7 @@ def audit(
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
     workers: Workers = None,
+    as_json: Figures = None,
 ) -> None:
     """Find what else is wrong with a dataset: duplicates, mixtures that do not add up, bleed, damage.
 
@@ -32,7 +33,10 @@ def audit(
     from restem.cli.terminal import print_audit
 
     opened = open_stems(dataset, layout, taxonomy)
+    if as_json is not None:
+        opened.check_outside(as_json)
     with progress_bars() as progress:
         found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, progress=progress)
+    write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
     say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")

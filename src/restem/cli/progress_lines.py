@@ -38,8 +38,8 @@ class ProgressLines:
         now = self.clock()
         if stage not in self.stages:
             self.stages[stage] = _Stage(now, done, done, now)
-            # Work that was interrupted does not begin at nothing.
-            begins = f" goes on from {100 * done / total:.0f} %" if 0 < done < total else ""
+            # Work that was interrupted does not begin at nothing, nor after its first unit.
+            begins = f" goes on from {100 * done / total:.0f} %" if 1 < done < total else ""
             self.say(f"{stage}{begins} ...")
             return
         one = self.stages[stage]

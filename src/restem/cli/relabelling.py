@@ -51,6 +51,7 @@ def demo(
     device: Device = "auto",
     workers: Workers = None,
     cache: Cache = None,
+    as_json: Figures = None,
 ) -> None:
     """Show the whole method on a generated band, without any download.
 
@@ -59,7 +60,8 @@ def demo(
     Example: `restem demo`
     """
     from restem.cli.terminal import print_demo
-    from restem.demo.demo import run_demo
+    from restem.demo.demo import FIGURES_FILE, run_demo
+    from restem.files import read_json
     from restem.working import alone_in
 
     console = terminal()
@@ -68,6 +70,7 @@ def demo(
             out, songs=songs, seed=seed, separate=separate, device=device, workers=workers, cache=cache,
             progress=progress,
         )  # fmt: skip
+    write_figures(as_json, read_json(out / FIGURES_FILE))
     print_demo(result, console)
 
 
@@ -230,7 +233,7 @@ def refine(
     """
     from restem import RefineSettings
     from restem.api import refine as refine_dataset
-    from restem.cli.terminal import NO_ENCODER, print_summary
+    from restem.cli.terminal import NO_ENCODER, print_next_steps, print_summary
     from restem.labelling.encoders.registry import chosen_encoder
     from restem.runs.findings import summary_of
 
@@ -249,6 +252,7 @@ def refine(
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
     say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+    print_next_steps(run, terminal())
 
 
 def score(
@@ -380,6 +384,7 @@ def export(
     ] = None,
     moved: Moved = None,
     device: Device = "auto",
+    as_json: Figures = None,
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
 
@@ -387,11 +392,15 @@ def export(
     """
     from restem.api import export as export_run
 
+    opened = open_run_at(run, moved)
+    if as_json is not None:
+        opened.check_outside(as_json)
     with progress_bars() as progress:
         summary = export_run(
-            open_run_at(run, moved), out, layout=layout, link=link, licence=licence, split=split, device=device,
+            opened, out, layout=layout, link=link, licence=licence, split=split, device=device,
             progress=progress,
         )  # fmt: skip
+    write_figures(as_json, summary.as_dict())
     say(str(summary))
     if summary.failed:
         count = f"{counted(len(summary.failed), 'stem')} could not be exported, and left out."

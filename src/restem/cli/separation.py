@@ -27,8 +27,18 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import complain, open_data, open_stems_aloud, progress_bars, say, terminal, write_figures
+from restem.cli.shared import (
+    complain,
+    open_data,
+    open_stems_aloud,
+    progress_bars,
+    say,
+    shown_log,
+    terminal,
+    write_figures,
+)
 from restem.errors import RestemError, UsageError
+from restem.wording import counted
 
 _TRAIN = defaults_of("restem.separation.train", "train")
 _SETTINGS = TrainArguments()
@@ -60,6 +70,7 @@ def train(
     threads: Annotated[int, Parameter(help="Threads of torch on a CPU.")] = _TRAIN["threads"],
     cache: Cache = None,
     licence: Licence = _TRAIN["licence"],
+    as_json: Figures = None,
 ) -> None:
     """Train a separator on stems with label sets. A stem of `bass+drums` teaches the sum of the two.
 
@@ -69,19 +80,27 @@ def train(
     from restem.separation.models import parse_parameters
     from restem.separation.train import TrainSettings, failures_and_notes
     from restem.separation.train import train as train_separator
+    from restem.separation.training_figures import figures_text, training_figures
 
     # First, since what is wrong with them can be said at once.
     chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
-    with progress_bars() as progress:
+    opened = open_data(data, layout, taxonomy, metadata, splits, moved)
+    if as_json is not None:
+        opened.check_outside(as_json)
+    with progress_bars() as progress, shown_log("restem.separation.train"):
         train_separator(
-            open_data(data, layout, taxonomy, metadata, splits, moved), out, chosen, cache=cache, device=device,
+            opened, out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, only=only, progress=progress,
         )  # fmt: skip
     failed, notes = failures_and_notes(out)
     print_left_out(failed, terminal())
     print_notes(notes, terminal())
+    figures = training_figures(out)
+    write_figures(as_json, figures)
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
+    if text := figures_text(figures):  # trainings of earlier versions kept none
+        say(f"{counted(figures['steps'], 'step')}: {text}.")
 
 
 def separate(

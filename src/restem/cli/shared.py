@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,25 @@ def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
 
     if path is not None:
         write_json(path, figures)
+
+
+@contextmanager
+def shown_log(name: str) -> Iterator[None]:
+    """Prints what one module logs about its work, as `restem.separation.train`, while the body runs."""
+
+    class Printer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+    logger, printer = logging.getLogger(name), Printer()
+    level = logger.level
+    logger.addHandler(printer)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(printer)
+        logger.setLevel(level)
 
 
 @contextmanager

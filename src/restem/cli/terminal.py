@@ -22,7 +22,7 @@ from restem.auditing.findings import MEANINGS as MEANINGS_OF_KINDS
 from restem.dataset.table import Dataset, within_song
 from restem.dataset.usage import problems_first
 from restem.evaluation.separation import paired_interval
-from restem.runs.findings import class_findings, failure_reason, noted_stems, trust, verdict_counts
+from restem.runs.findings import class_findings, failure_reason, next_steps, noted_stems, trust, verdict_counts
 from restem.runs.run import REPORT_FILE, Run
 from restem.verdicts import MEANINGS, Verdict
 from restem.wording import counted, decimal, label_set_text, printable, shortened
@@ -139,13 +139,10 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 
 def print_summary(run: Run, console: Console) -> None:
-    """Prints stems per verdict, what was found per class, and the worst stems of a run."""
+    """Prints stems per verdict, what was found per class, how far to trust it, and the worst stems not `kept`."""
     labels = run.labels
     console.print(_verdict_table(labels))
     console.print(_class_table(run))
-    worst = labels.filter(pl.col("quality").is_not_null()).sort("quality", maintain_order=True).head(WORST)
-    if len(worst):
-        console.print(_stem_table(worst, _worst_title(len(worst)), console.width))
     failed = labels.filter(pl.col("verdict") == "failed").head(WORST)
     if len(failed):
         console.print(_failed_table(run, failed, _failed_title(labels)))
@@ -156,6 +153,16 @@ def print_summary(run: Run, console: Console) -> None:
         paper = run.description.get("settings", {}).get("method") == "paper"
         remedy = "So it is with --method paper." if paper else "Use more songs, or --folds 2 or more."
         _line(console, f"\n{NOT_OUT_OF_FOLD} {remedy}", "yellow")
+    doubtful = labels.filter(pl.col("quality").is_not_null(), pl.col("verdict") != "kept")
+    if len(doubtful):
+        worst = doubtful.sort("quality", maintain_order=True).head(WORST)
+        console.print(_stem_table(worst, _worst_title(len(worst), len(doubtful)), console.width))
+
+
+def print_next_steps(run: Run, console: Console) -> None:
+    """Prints what to do with a run now, and the commands for it."""
+    for words, command in next_steps(run):
+        _line(console, f"{words} {printable(command)}".rstrip())
 
 
 def print_notes(notes: Mapping[str, str], console: Console) -> None:
@@ -205,8 +212,9 @@ def _class_table(run: Run) -> Table:
     return table
 
 
-def _worst_title(count: int) -> str:
-    return f"\nThe {count} stems of lowest label quality" if count > 1 else "\nThe stem of lowest label quality"
+def _worst_title(shown: int, count: int) -> str:
+    stems = counted(count, "stem")
+    return f"\nThe {shown} worst of {stems} not kept" if shown < count else f"\n{stems} not kept"
 
 
 def _failed_title(labels: pl.DataFrame) -> str:

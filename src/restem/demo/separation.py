@@ -31,7 +31,8 @@ from restem.progress import Progress, polling, stage
 from restem.runs.run import Run
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate
-from restem.separation.train import TRAINING_FILE, TrainSettings, train
+from restem.separation.train import TrainSettings, train
+from restem.separation.training_figures import TRAINING_FILE
 
 # About three minutes on two cores. With a third of the labels wrong that is enough to tell which are better: with seed
 # 0 refined labels were ahead by 1.31 dB (+0.89 to +1.72). benchmarks/separation.py takes longer, and three seeds.

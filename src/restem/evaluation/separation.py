@@ -28,7 +28,7 @@ from restem.evaluation.sdr import SdrMeter
 from restem.file_names import safe_name
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
-from restem.progress import Progress
+from restem.progress import Progress, stage
 from restem.resuming import ResumableRows
 from restem.taxonomy import Taxonomy
 from restem.wording import counted, decimal
@@ -151,9 +151,9 @@ def _evaluate(
     rows, failed = [], {}
     file = out / _MEASURED_FILE if out is not None and made_by is not None else None
     measured = ResumableRows(file, {"rows": 2, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
+    report = stage(progress, "evaluating")
     for done, (song, stems) in enumerate(by_song.items()):
-        if progress is not None:
-            progress("evaluating", done, len(by_song))
+        report(done, len(by_song))
         found = measured.of(song)
         if found is None:
             try:
@@ -164,8 +164,7 @@ def _evaluate(
             measured.keep(song, found)
         rows += found[0]
         notes.update(found[1])
-    if progress is not None:
-        progress("evaluating", len(by_song), len(by_song))
+    report(len(by_song), len(by_song))
     schema = {"song": pl.String, "class": pl.String, **dict.fromkeys(FIGURES, pl.Float64)}
     table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(FIGURES).fill_nan(None))
     evaluation = Evaluation(table, dataset.taxonomy.classes, failed, notes)

@@ -50,6 +50,7 @@ from restem.labelling.training import (
     train_classifier,
 )  # fmt: skip
 from restem.progress import Progress, polling
+from restem.progress import stage as begin_stage
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
 from restem.runs.run import (
@@ -380,7 +381,7 @@ class Timed:
     def __call__(self, stage: str) -> Iterator[Callable[[int, int], None]]:
         """Gives the body a function to call with how much is done, and how much it is in all."""
         start = time.monotonic()
-        yield lambda done, total: self.progress(stage, done, total) if self.progress is not None else None
+        yield begin_stage(self.progress, stage)
         self.seconds[stage] = round(time.monotonic() - start, 2)
 
 

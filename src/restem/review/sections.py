@@ -77,23 +77,6 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def next_steps(run: Run) -> list[tuple[str, str]]:
-    """What to do now, the most useful first: (in words, the command to type or nothing)."""
-    counts = verdict_counts(run.labels)
-    steps = []
-    open_ones = run.labels.filter(
-        pl.col("verdict").is_in(["changed", "unsure"]), ~pl.col("stem").is_in(list(run.decided))
-    )
-    if len(open_ones):
-        doubtful = f"{counted(len(open_ones), 'stem')} that changed or {_are(len(open_ones))} unsure"
-        steps.append((f"Listen to the {doubtful}:", f"restem review {run.path}"))
-    if counts["failed"]:
-        steps.append((f"Replace the {counted(counts['failed'], 'file')} that could not be read, and refine again.", ""))
-    if len(run.labels):
-        steps.append(("Take the refined labels into use:", f"restem export {run.path} refined-stems"))
-    return steps
-
-
 def most_frequent_change(found: Confusion | Exchange) -> int:
     """The largest count off the diagonal, at least 1.
 

@@ -78,6 +78,16 @@ class ExportSummary:
     failed: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain numbers and strings, ready for JSON."""
+        return {
+            "path": str(self.path),
+            "layout": self.layout,
+            "written": self.written,
+            "left_out": dict(self.left_out),
+            "failed": dict(self.failed),
+        }
+
     def __str__(self) -> str:
         """One to three lines for the terminal."""
         stems = "stem is" if self.written == 1 else "stems are"

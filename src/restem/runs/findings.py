@@ -5,6 +5,7 @@ All but the reasons of failures and the notes are computed from `labels.csv` (se
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from scipy.special import ndtr
 from restem.runs.run import Run
 from restem.taxonomy import LabelSet, Taxonomy
 from restem.verdicts import Verdict, count_verdicts
-from restem.wording import EMPTY, label_set_text
+from restem.wording import EMPTY, counted, label_set_text
 
 REST = "the rest"
 
@@ -221,6 +222,24 @@ def summary_of(run: Run) -> dict[str, Any]:
         "trust": trust(run),
         "out_of_fold": run.out_of_fold,
     }
+
+
+def next_steps(run: Run) -> list[tuple[str, str]]:
+    """What to do now, the most useful first: (in words, the command to type or nothing)."""
+    counts = verdict_counts(run.labels)
+    steps = []
+    place = shlex.quote(str(run.path))
+    open_ones = run.labels.filter(
+        pl.col("verdict").is_in(["changed", "unsure"]), ~pl.col("stem").is_in(list(run.decided))
+    )
+    if len(open_ones):
+        doubtful = f"{counted(len(open_ones), 'stem')} that changed or {'is' if len(open_ones) == 1 else 'are'} unsure"
+        steps.append((f"Listen to the {doubtful}:", f"restem review {place}"))
+    if counts["failed"]:
+        steps.append((f"Replace the {counted(counts['failed'], 'file')} that could not be read, and refine again.", ""))
+    if len(run.labels):
+        steps.append(("Take the refined labels into use:", f"restem export {place} refined-stems"))
+    return steps
 
 
 def failure_reason(run: Run, stem: str) -> str:

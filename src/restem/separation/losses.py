@@ -15,6 +15,8 @@ from torch import Tensor
 # Window lengths of the STFT loss in samples; frames overlap by three quarters.
 _WINDOWS = (2048, 1024, 512, 256)
 
+_SILENT = 1e-6  # the energy of what does not sound
+
 
 def set_loss(
     outputs: Tensor, groups: Tensor, targets: Tensor, loss: str = "l1", quantile: float | None = None
@@ -92,9 +94,20 @@ def truncation_at(schedule: Sequence[float], share_done: float) -> float | None:
 
 
 def set_sdr(outputs: Tensor, groups: Tensor, targets: Tensor) -> Tensor:
-    """The mean SDR in dB over the groups with a non-silent target, a scalar; shapes as for `set_loss`."""
+    """The mean SDR in dB over the groups that sound and are not alone, a scalar; shapes as for `set_loss`."""
+    return _mean_sdr(sum_groups(outputs, groups), targets)
+
+
+def mixture_sdr(targets: Tensor) -> Tensor:
+    """What `set_sdr` would be if the mixture were the estimate of every group; targets: as for `set_loss`."""
+    return _mean_sdr(targets.sum(dim=1, keepdim=True), targets)
+
+
+def _mean_sdr(estimates: Tensor, targets: Tensor) -> Tensor:
+    """estimates: (example, slot or 1, channel, sample). targets: (example, slot, channel, sample)."""
     signal = targets.square().sum(dim=(2, 3))
-    distortion = (sum_groups(outputs, groups) - targets).square().sum(dim=(2, 3))
-    sounding = signal > 1e-6
-    ratios = 10.0 * torch.log10((signal[sounding] + 1e-7) / (distortion[sounding] + 1e-7))
-    return ratios.mean() if len(ratios) else torch.zeros((), device=outputs.device)
+    others = (targets.sum(dim=1, keepdim=True) - targets).square().sum(dim=(2, 3))
+    distortion = (estimates - targets).square().sum(dim=(2, 3))
+    counted = (signal > _SILENT) & (others > _SILENT)
+    ratios = 10.0 * torch.log10((signal[counted] + 1e-7) / (distortion[counted] + 1e-7))
+    return ratios.mean() if len(ratios) else torch.zeros((), device=targets.device)

@@ -18,6 +18,7 @@ from torch import nn
 from restem.errors import RestemError, UsageError
 from restem.plain_yaml import parse_yaml
 from restem.weights import check_size
+from restem.wording import extra_command
 
 Parameters = Mapping[str, Any]
 
@@ -191,6 +192,6 @@ def _network_class(model: str) -> type[nn.Module]:
         found: type[nn.Module] = getattr(import_module(module), name)
     except ImportError as error:
         raise RestemError(
-            f"The model {model} needs a package that is not installed: pip install 'restem[separators]'."
+            f"The model {model} needs a package that is not installed: {extra_command('separators')}."
         ) from error
     return found

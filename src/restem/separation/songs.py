@@ -28,7 +28,7 @@ from restem.devices import choose_device
 from restem.errors import AudioError, RestemError, UsageError
 from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
-from restem.progress import Progress
+from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.separation.separator import Separator, load_separator
 from restem.separation.streaming import check_pieces, separate_blocks
@@ -202,14 +202,14 @@ def separate(
             failed[str(path)] = str(error)
             lengths.append(0.0)
     total, before = sum(lengths), 0.0
+    reached = stage(progress, "separating")
     done, clipped, notes = [], [], {}
     for path, folder, seconds in zip(paths, folders, lengths, strict=True):
         if str(path) in failed:
             continue
 
         def report(part_s: float, before: float = before) -> None:
-            if progress is not None:
-                progress("separating", round(before + part_s), round(total))
+            reached(round(before + part_s), round(total))
 
         try:
             peak, note = _separate_song(path, folder, request, report)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,12 @@ from restem.progress import Progress, stage
 from restem.renaming import current_name
 from restem.resuming import WorkRecord
 from restem.runs.run import Run, opened_data
-from restem.separation.losses import LOSSES, set_loss, set_sdr, truncation_at
+from restem.separation.losses import LOSSES, mixture_sdr, set_loss, set_sdr, truncation_at
 from restem.separation.models import EARLIER_NAMES, default_parameters, family
 from restem.separation.options import TrainOptions
 from restem.separation.remixing import Remixer, RemixSettings
 from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.training_figures import FIGURES, TRAINING_FILE, figures_text
 from restem.separation.training_stems import (
     GRID_S,
     TrainingStem,
@@ -53,9 +55,10 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.wording import counted
 from restem.working import alone_in
 
-TRAINING_FILE = "training.json"
+LOGGER = logging.getLogger(__name__)
 
 _WARM_UP_SHARE = 0.05
 _LARGEST_SEED = 2**32 - 1
@@ -174,7 +177,7 @@ def train(
     only
         Leave stems of no class out of the mixtures; otherwise they are an error.
     progress
-        Called with the stage, the steps done and in all.
+        Called with the stage, the steps done and in all. With `max_time`, the latter is an estimate.
     **changes
         Fields of `TrainSettings`, as `steps=500`, that replace those of `settings`.
 
@@ -279,12 +282,18 @@ def _train(
     remixer = _remixer(learned, store, settings)
     module = SeparatorModule(config.build(), settings)
     watching = _remixer(checked, store, settings) if checked else None
+    seconds_of_class = {
+        name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+    }
     record.note(
         stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
-        seconds_of_class={
-            name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
-        },
+        seconds_of_class=seconds_of_class,
     )
+    LOGGER.info(
+        "learning from %s, %s kept aside; seconds per class: %s",
+        counted(len(learned), "stem"), len(checked),
+        ", ".join(f"{name} {seconds:,.0f}" for name, seconds in seconds_of_class.items()),
+    )  # fmt: skip
     saving = fitting.fit(
         module,
         loop,
@@ -294,6 +303,7 @@ def _train(
         [_SaveAndReport(loop.folder, record, report)],
     )
     if saving:
+        report("training", module.trainer.global_step, module.trainer.global_step)  # it may have ended early
         save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
         fitting.finish(loop.folder)
@@ -317,6 +327,12 @@ class SeparatorModule(lightning.LightningModule):
         self._seen = 0.0
 
     @property
+    def steps_expected(self) -> int:
+        """The steps that the training is expected to take, by those so far: fewer than asked for if time runs out."""
+        done = self.trainer.global_step
+        return min(self.settings.steps, max(done, round(done / self.share_done))) if done else self.settings.steps
+
+    @property
     def share_done(self) -> float:
         """The share of the training that is done, by steps or by time, in [0, 1]."""
         by_time = self.seconds / self.settings.max_seconds if self.settings.max_seconds else 0.0
@@ -328,6 +344,7 @@ class SeparatorModule(lightning.LightningModule):
         quantile = truncation_at(self.settings.truncate, self.share_done)
         loss = set_loss(outputs.float(), groups, targets, self.settings.loss, quantile)
         self.log("loss", loss)
+        self.log("mean_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def on_train_batch_start(self, *_: Any) -> None:
@@ -347,6 +364,7 @@ class SeparatorModule(lightning.LightningModule):
         outputs = self.separator(mixture).float()
         self.log("validation_loss", set_loss(outputs, groups, targets, self.settings.loss), sync_dist=True)
         self.log("validation_sdr", set_sdr(outputs, groups, targets), sync_dist=True)
+        self.log("mixture_sdr", mixture_sdr(targets), sync_dist=True)
         if number == 0 and self.trainer.is_global_zero:
             self._log_audio("mixture", mixture[0])
             for name, sound in zip(self.separator.config.classes, outputs[0], strict=True):
@@ -389,10 +407,9 @@ class _SaveAndReport(Callback):
         self.record = record
         self.report = report
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
         if trainer.is_global_zero and isinstance(pl_module, SeparatorModule):
-            steps = pl_module.settings.steps
-            self.report("training", round(pl_module.share_done * steps), steps)
+            self.report("training", trainer.global_step, pl_module.steps_expected)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -410,7 +427,10 @@ class _SaveAndReport(Callback):
                 if name.startswith(prefix)
             }
             save_separator(self.out, pl_module.separator.config, averaged)
-            self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1))
+            logged = trainer.callback_metrics
+            figures = {name: float(logged[name]) for name in FIGURES if name in logged}
+            self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1), **figures)
+            LOGGER.info("step %s: %s", f"{trainer.global_step:,}", figures_text(figures))
 
 
 def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, dict[str, Any]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from restem.errors import RestemError, UsageError
 from restem.labelling.encoders.interface import Encoder, EncoderCard
+from restem.wording import extra_command
 
 
 def open_model_file(card: EncoderCard, path: Path, device: str = "cpu") -> Encoder:
@@ -166,7 +167,7 @@ def _package(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise UsageError(f"This encoder needs {package}: `pip install 'restem[encoders]'`.") from error
+        raise UsageError(f"This encoder needs {package}: {extra_command('encoders')}.") from error
 
 
 def _filled(shape: list[int], samples: int) -> list[int]:
