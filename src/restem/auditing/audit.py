@@ -290,11 +290,11 @@ def _duplicates(
     ]
 
     def side(number: int, start: int, copy: Copy) -> _Stretch:
-        seconds = min(LIKENESS_S, copy.frames * HOP_S)
+        seconds = min(LIKENESS_S, (copy.start + copy.frames - copy.densest) * HOP_S)
         stem = stems[number]
         return _Stretch(dataset.file(stem), stem.stream or 0, start * HOP_S, seconds, stem.name in out_of_phase)
 
-    jobs = [(side(one.first, one.start - one.offset, one), side(one.second, one.start, one)) for one in copies]
+    jobs = [(side(one.first, one.densest - one.offset, one), side(one.second, one.densest, one)) for one in copies]
     alike = [0.0] * len(copies)
     report = stage(progress, "comparing likely duplicates")
     for done, (index, value) in enumerate(executor.map_unordered(_compare_sound, jobs, chunk=8), start=1):
