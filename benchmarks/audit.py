@@ -66,7 +66,7 @@ class Planted:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[104, 105, 106])
     parser.add_argument("--songs", type=int, default=8, help="songs of each of the three kinds")
     parser.add_argument("--stems", type=int, default=2_000, help="random fingerprints for the timed search")
     options = parse(parser, seeds=[101], songs=3, stems=200)

@@ -10,7 +10,7 @@ from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.usage import check_mixtures
-from restem.errors import RestemError, RunError, UsageError
+from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
 from restem.wording import extra_command
 
@@ -93,6 +93,7 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
+    from restem.auditing.audit import duplicate_songs
     from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
@@ -101,7 +102,7 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else _duplicate_songs(stems, audit)
+    duplicates = None if audit is None else duplicate_songs(audit, stems)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
@@ -110,18 +111,6 @@ def refine(
     if not (run.path / REPORT_FILE).exists():
         report(run)
     return run
-
-
-def _duplicate_songs(dataset: Dataset, audit: Audit | Path | str) -> dict[str, str]:
-    from restem.auditing.audit import open_audit
-
-    opened = open_audit(audit) if isinstance(audit, Path | str) else audit
-    # An audit is of all songs; of some that were chosen by their split, only the place can be compared.
-    chosen = any(item.reason.startswith("of the split") for item in dataset.skipped)
-    same = opened.dataset_root == dataset.root if chosen else opened.fingerprint == dataset.fingerprint()
-    if not same:
-        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
-    return opened.duplicate_songs()
 
 
 def score(

@@ -96,6 +96,28 @@ def test_mixtures_from_elsewhere(planted: Path, tmp_path: Path) -> None:
         restem.audit(planted, tmp_path / "audit2", mixtures=tmp_path, workers=1)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_a_copy_of_a_stem_whose_channels_cancel(share: float, tmp_path: Path, play_notes: Play) -> None:
+    """Its mean over the channels is silent, or something else than the stem sounds like."""
+    sound = play_notes(3)
+    for song, copy in (("a", sound), ("b", 0.4 * sound[RATE_HZ:]), ("c", play_notes(4))):
+        path = tmp_path / "stems" / song / "bass.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.stack([copy, -share * copy], axis=1), RATE_HZ)
+    found = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1).findings
+    assert found.filter(pl.col("kind") == "duplicate").select("song", "with_song").rows() == [("b", "a")]
+    assert found.filter(pl.col("kind") == "out_of_phase")["song"].to_list() == ["a", "b", "c"]
+
+
+def test_noise_in_a_stem_whose_channels_cancel(tmp_path: Path) -> None:
+    path = tmp_path / "stems" / "a" / "vocals.wav"
+    path.parent.mkdir(parents=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(30 * RATE_HZ)
+    soundfile.write(path, np.stack([noise, -noise], axis=1), RATE_HZ)
+    found = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1).findings
+    assert found["kind"].to_list() == ["foreign", "out_of_phase"]
+
+
 def test_a_leak_between_splits(tmp_path: Path, play_notes: Play) -> None:
     for split in ("train", "test"):
         path = tmp_path / "stems" / split / f"Song {split}" / "bass.wav"
@@ -123,6 +145,14 @@ def test_songs_that_share_a_recording_are_refined_in_one_fold(planted: Path, tmp
     assert run.description["duplicates"] == groups
     # All songs hang together, so there is one fold only.
     assert not run.out_of_fold
+    # A training on the run knows them too, and the audit of all is one of the run's dataset.
+    quickly = {"steps": 2, "batch": 2, "segment_s": 1.0, "rate_hz": RATE_HZ, "parameters": {"width": 8}, "unsure": True}
+    restem.train(run, tmp_path / "separator", cache=tmp_path / "cache", device="cpu", workers=1, **quickly)
+    record = json.loads((tmp_path / "separator" / "training.json").read_text())
+    assert record["duplicates"] == groups and record["stems"]["kept_aside"] == 0
+    again = restem.train(run, tmp_path / "separator", cache=tmp_path / "cache", device="cpu", audit=found, **quickly)
+    assert json.loads((tmp_path / "separator" / "training.json").read_text()) == record
+    assert again.config.classes == run.taxonomy.classes
     (planted / "Song 4" / "bass.wav").unlink()
     with pytest.raises(restem.RunError, match="another dataset"):
         restem.refine(planted, tmp_path / "run2", audit=found, workers=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from restem.auditing.duplicates import MIN_LIKENESS, Copy, find_copies, likeness
+from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, fingerprint
 
 Play = Callable[..., np.ndarray]
@@ -43,6 +43,45 @@ def test_a_copy_is_found(change: str, play_notes: Play) -> None:
     alike = [one for one in found if likeness(*stretches(one, [*sounds, copy][one.first], copy)) > MIN_LIKENESS]
     assert [(one.first, one.second) for one in alike] == [(1, 4)]
     assert alike[0].offset * HOP_S == pytest.approx(offset_s, abs=HOP_S)
+
+
+def test_short_hits_are_enough(play_notes: Play) -> None:
+    """Drums of which every hit is active for 150 ms."""
+    rng = np.random.default_rng(5)
+    sound = np.zeros(16 * RATE_HZ)
+    for start in range(0, len(sound), RATE_HZ // 2):
+        hit = rng.standard_normal(round(0.08 * RATE_HZ)) * np.linspace(1.0, 0.0, round(0.08 * RATE_HZ)) ** 2
+        sound[start : start + len(hit)] = scipy.signal.lfilter(rng.uniform(0.2, 1.0, 4), [1.0], hit)
+    part = sound[5 * RATE_HZ : 10 * RATE_HZ]
+    (found,) = find_copies([fingerprint(play_notes(0, 10.0, RATE_HZ)), fingerprint(sound), fingerprint(part)])
+    assert (found.first, found.second) == (1, 2)
+    assert found.offset * HOP_S == pytest.approx(-5.0, abs=1.1 * HOP_S)
+
+
+def test_offsets_beside_each_other_count_as_one() -> None:
+    """Four of them with more votes do not crowd out the one at which most of the sound agrees."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(1, 2**32, 2000, dtype=np.uint32) for _ in range(2))
+    frames = np.arange(200, 800)
+    flips = np.uint32(1) << rng.integers(0, 16, len(frames)).astype(np.uint32)
+    flips |= flips << np.uint32(16)
+    second[frames] = first[frames - 5] ^ np.where(frames % 20 < 5, 0, flips).astype(np.uint32)
+    for more in range(4):
+        start = 1000 + 100 * more
+        second[start : start + 60] = first[start - 100 - more :][:60]
+    (found,) = find_copies([first, second])
+    assert (found.offset, found.start, found.frames) == (5, 200, 600)
+
+
+def test_the_sound_is_compared_where_there_is_some(play_notes: Play) -> None:
+    """Neither the silence before a recording nor the one in it counts as what two stems share."""
+    notes, pause = play_notes(1, 6.0, RATE_HZ), np.zeros(20 * RATE_HZ)
+    sound = np.concatenate([pause, notes[: RATE_HZ // 2], pause, notes])
+    (found,) = find_copies([fingerprint(sound), fingerprint(sound)])
+    assert found.start * HOP_S == pytest.approx(20.0, abs=0.5)
+    assert found.densest * HOP_S == pytest.approx(40.5 - 6.0, abs=6.5)
+    at = slice(round(found.densest * HOP_S * RATE_HZ), round((found.densest * HOP_S + LIKENESS_S) * RATE_HZ))
+    assert np.square(sound[at]).sum() > 0.9 * np.square(notes).sum()
 
 
 def test_other_recordings_are_not_alike(play_notes: Play) -> None:

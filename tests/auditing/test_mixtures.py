@@ -43,6 +43,14 @@ def test_exact_and_gain(stems: list[np.ndarray]) -> None:
     assert half.gains == pytest.approx([0.5] * 3)
 
 
+def test_a_stem_whose_channels_cancel(stems: list[np.ndarray]) -> None:
+    stems[1] = np.stack([stems[1][0], -stems[1][0]])
+    total = np.sum(stems, axis=0)
+    with np.errstate(all="raise"):
+        assert fitted(stems, total).verdict == "exact"
+        assert fitted(stems[:2], total).verdict == "missing"
+
+
 def test_missing_and_foreign(stems: list[np.ndarray], play_notes: Play) -> None:
     total = np.sum(stems, axis=0)
     assert fitted(stems[:2], total).verdict == "missing"
@@ -64,6 +72,15 @@ def test_late_by_a_sample_count(delay: int, stems: list[np.ndarray]) -> None:
 def test_mastered(stems: list[np.ndarray]) -> None:
     total = np.sum(stems, axis=0)
     assert fitted(stems, np.tanh(2.0 * total / np.abs(total).max())).verdict == "mastered"
+
+
+@pytest.mark.parametrize("level_db", [0.0, -8.0])
+def test_a_quiet_missing_stem_is_told_from_mastering(level_db: float, stems: list[np.ndarray]) -> None:
+    quiet = 10.0 ** (level_db / 20.0) * stems[2]
+    total = stems[0] + stems[1] + quiet
+    for mixture in (total, np.tanh(total / np.abs(total).max())):
+        assert fitted(stems[:2], mixture).verdict == "missing"
+        assert fitted([*stems[:2], quiet], mixture).verdict == ("exact" if mixture is total else "mastered")
 
 
 def test_a_dead_channel_is_left_out(stems: list[np.ndarray]) -> None:

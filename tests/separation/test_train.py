@@ -13,11 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import soundfile
 import torch
 
+import restem
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError, RunError, UsageError
 from restem.renaming import RenamedWarning
@@ -64,6 +66,26 @@ def test_learns_to_separate(songs: Dataset, quick: TrainSettings, tmp_path: Path
         outputs = separator(stems.sum(dim=1))
     mixture = stems.sum(dim=1, keepdim=True).expand_as(stems)
     assert set_sdr(outputs, one_each, stems) > set_sdr(mixture, one_each, stems) + 8.0
+
+
+def test_songs_that_share_a_recording_are_validated_on_together(
+    songs: Dataset, quick: TrainSettings, tmp_path: Path
+) -> None:
+    sound, rate_hz = soundfile.read(songs.root / "song0" / "bass.wav")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(sound.shape)
+    for song in ("song0", "song1", "song2"):
+        soundfile.write(songs.root / song / "bass.wav", noise, rate_hz)
+    found = restem.audit(songs.root, tmp_path / "audit", workers=1)
+    groups = found.duplicate_songs()
+    assert groups == dict.fromkeys(("song0", "song1", "song2"), "song0")
+    data, settings = str(songs.root), replace(quick, steps=2, epoch_steps=2)
+    train(data, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu", audit=found.path)
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["duplicates"] == groups
+    with pytest.raises(RunError, match="`duplicates`"):
+        train(data, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    (songs.root / "song3" / "bass.wav").unlink()
+    with pytest.raises(RunError, match="another dataset"):
+        train(data, tmp_path / "other", settings, cache=tmp_path / "cache", device="cpu", audit=found)
 
 
 class TestFolder:

@@ -137,6 +137,26 @@ class TestPlaces:
         known = [replace(stem, song="x/Leaf - Summerghost" if stem.song == first else stem.song) for stem in stems]
         assert {stem.song for stem in split_validation(known, 0.3, 0)[1]} == {"x/Leaf - Summerghost"}
 
+    def test_songs_that_share_a_recording_stay_on_one_side(self, songs: Dataset) -> None:
+        stems = training_stems_of_dataset(songs)
+        names = sorted({stem.song for stem in stems})
+        alone, pair = dict(zip(names, names, strict=True)), {names[0]: names[0], names[-1]: names[0]}
+        seen = set()
+        for seed in range(8):
+            assert split_validation(stems, 0.3, seed, alone) == split_validation(stems, 0.3, seed)
+            learned, checked = split_validation(stems, 0.3, seed, pair)
+            kept = {stem.song for stem in checked}
+            assert len(kept) == 2 and not kept & {stem.song for stem in learned}
+            assert len(kept & pair.keys()) in (0, 2)
+            seen.add(len(kept & pair.keys()))
+        assert seen == {0, 2}
+        # Groups that are larger than the share: the smallest one. One group: nothing to validate on.
+        two = {name: names[int(place > 1)] for place, name in enumerate(names)}
+        assert {stem.song for stem in split_validation(stems, 0.1, 0, two)[1]} == set(names[:2])
+        assert split_validation(stems, 0.3, 0, dict.fromkeys(names, names[0])) == (stems, [])
+        split = [replace(stem, split="valid" if stem.song == names[0] else "train") for stem in stems]
+        assert {stem.song for stem in split_validation(split, 0.3, 0, pair)[1]} == pair.keys()
+
 
 class TestRemixer:
     def make(self, songs: Dataset, store: PcmStore, **settings: float) -> Remixer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from restem.auditing.findings import (
     Kind,
     findings_table,
 )
-from restem.auditing.fingerprints import HOP_S, RATE_HZ
+from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
 from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import Dataset, Stem
@@ -39,6 +39,7 @@ from restem.files import written_aside
 from restem.notebook import html_table
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
+from restem.runs.run import Run
 from restem.wording import counted
 from restem.working import alone_in
 
@@ -169,6 +170,18 @@ def open_audit(path: Path | str) -> Audit:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
 
 
+def duplicate_songs(audit: Audit | Path | str, data: Dataset | Run) -> dict[str, str]:
+    """`Audit.duplicate_songs` of an audit, or its folder; RunError when it is not one of this dataset."""
+    opened = open_audit(audit) if isinstance(audit, Path | str) else audit
+    dataset = data.dataset if isinstance(data, Run) else data
+    # An audit is of all songs; of some that were chosen by their split, as in a run, only the place can be compared.
+    chosen = isinstance(data, Run) or any(item.reason.startswith("of the split") for item in dataset.skipped)
+    same = chosen and opened.dataset_root.resolve() == dataset.root.resolve()
+    if not same and opened.fingerprint != dataset.fingerprint():
+        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+    return opened.duplicate_songs()
+
+
 def audit_dataset(
     dataset: Dataset,
     out: Path,
@@ -209,7 +222,8 @@ def _audit(
     stems = [stem for group in _by_song(dataset).values() for stem in group]
     codes = [one for job in jobs for one in read_codes(job.out)]
     findings = [one for song in songs for one in song.findings]
-    findings += _duplicates(dataset, stems, codes, executor, progress)
+    out_of_phase = {one.stem for one in findings if one.kind == "out_of_phase"}
+    findings += _duplicates(dataset, stems, codes, out_of_phase, executor, progress)
     place = {stem.name: number for number, stem in enumerate(dataset.stems)}
     song_place = {song: number for number, song in enumerate(dataset.songs)}
     findings.sort(key=lambda one: (song_place[one.song], place.get(one.stem, -1), KINDS.index(one.kind)))
@@ -290,7 +304,12 @@ def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress
 
 
 def _duplicates(
-    dataset: Dataset, stems: Sequence[Stem], codes: Sequence[np.ndarray], executor: Executor, progress: Progress | None
+    dataset: Dataset,
+    stems: Sequence[Stem],
+    codes: Sequence[np.ndarray],
+    out_of_phase: Collection[str],
+    executor: Executor,
+    progress: Progress | None,
 ) -> list[Finding]:
     copies = [
         copy
@@ -303,10 +322,11 @@ def _duplicates(
     ]
 
     def side(number: int, start: int, copy: Copy) -> _Stretch:
-        seconds = min(LIKENESS_S, copy.frames * HOP_S)
-        return _Stretch(dataset.file(stems[number]), stems[number].stream or 0, start * HOP_S, seconds)
+        seconds = min(LIKENESS_S, (copy.start + copy.frames - copy.densest) * HOP_S)
+        stem = stems[number]
+        return _Stretch(dataset.file(stem), stem.stream or 0, start * HOP_S, seconds, stem.name in out_of_phase)
 
-    jobs = [(side(one.first, one.start - one.offset, one), side(one.second, one.start, one)) for one in copies]
+    jobs = [(side(one.first, one.densest - one.offset, one), side(one.second, one.densest, one)) for one in copies]
     alike = [0.0] * len(copies)
     report = stage(progress, "comparing likely duplicates")
     for done, (index, value) in enumerate(executor.map_unordered(_compare_sound, jobs, chunk=8), start=1):
@@ -327,11 +347,12 @@ class _Stretch:
     stream: int
     start_s: float
     seconds: float
+    out_of_phase: bool
 
     def read(self) -> np.ndarray:
         """(sample,) in mono, at the rate at which stems are compared."""
         with open_audio(self.file, self.stream) as audio:
-            samples = audio.read(self.start_s, self.start_s + self.seconds).mean(axis=0)
+            samples = heard(audio.read(self.start_s, self.start_s + self.seconds), self.out_of_phase)
             return np.asarray(soxr.resample(samples, audio.info.rate_hz, RATE_HZ), np.float32)
 
 

@@ -79,6 +79,19 @@ class DamageMeter:
     def silent(self) -> bool:
         return bool(self.power.max() <= _DEAD_POWER)
 
+    @property
+    def correlation(self) -> float:
+        """Of the two channels of a stereo stem, the offset included; 0 where one is silent, or there are not two."""
+        power = self.power
+        if self._channels != 2 or power.min() <= _DEAD_POWER:
+            return 0.0
+        return float(np.average(self._products, weights=self._lengths) / np.sqrt(power.prod()))
+
+    @property
+    def out_of_phase(self) -> bool:
+        """Whether the channels cancel in mono."""
+        return not self.silent and self.correlation <= _MAX_PHASE
+
     def findings(self, song: str, stem: str) -> list[Finding]:
         """What is wrong, in the order of the kinds; a silent stem has nothing wrong with it."""
         if self.silent:
@@ -120,15 +133,10 @@ class DamageMeter:
         return None
 
     def _phase(self, song: str, stem: str) -> Finding | None:
-        if self._channels != 2:
+        if not self.out_of_phase:
             return None
-        power = self.power
-        product = float(np.average(self._products, weights=self._lengths))
-        correlation = product / np.sqrt(power.prod()) if power.min() > _DEAD_POWER else 0.0
-        if correlation > _MAX_PHASE:
-            return None
-        message = f"the channels are opposite (correlation {correlation:.2f}), and cancel in mono"
-        return Finding(song, stem, "out_of_phase", float(correlation), "1", message)
+        message = f"the channels are opposite (correlation {self.correlation:.2f}), and cancel in mono"
+        return Finding(song, stem, "out_of_phase", self.correlation, "1", message)
 
     def _offset(self, song: str, stem: str) -> Finding | None:
         # The median over time, because one bass note may end in the middle of a block.

@@ -41,11 +41,11 @@ MOST_CODES = 40_000_000
 _MOST_OCCURRENCES = 48
 
 _MIN_VOTES = 2  # codes at the same distance in time, within one frame
-_MOST_OFFSETS = 4  # of a pair of stems that are compared frame by frame
+_MOST_OFFSETS = 8  # of a pair of stems that are compared frame by frame
 
 # A looked-up code is made from half of the bands at two frames so far apart, since noise and coding rarely spare all
-# bands.
-_LATER = 8
+# bands. A hit of a drum lasts some 8 frames.
+_LATER = 4
 
 _FRAME_BITS, _STEM_BITS = 22, 20  # 46 hours on both sides; a million stems
 _SCRAMBLE = np.uint32(2654435761)  # Knuth's multiplicative hash
@@ -56,8 +56,9 @@ class Copy:
     """Two stems that share a recording.
 
     first, second: the indices of the stems, first < second. offset: second's frame minus first's frame, of the same
-    sound. start, frames: the shared stretch in the second stem. error: the share of bits that differ there. compared:
-    how many of its frames are active in both. share: of the active frames of the stem that has fewer, those compared.
+    sound. start, frames: the shared stretch in the second stem. densest: where in the second stem the `LIKENESS_S` of
+    it begin in which most frames are active. error: the share of bits that differ there. compared: how many of its
+    frames are active in both. share: of the active frames of the stem that has fewer, those compared.
     """
 
     first: int
@@ -65,6 +66,7 @@ class Copy:
     offset: int
     start: int
     frames: int
+    densest: int
     score: float
     error: float
     compared: int
@@ -100,16 +102,20 @@ def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) 
     lowest = np.minimum.accumulate(total)
     stop = int(np.argmax(total - lowest))
     score = float(total[stop] - lowest[stop])
-    begin = int(np.argmin(total[: stop + 1]))
+    begin = stop - int(np.argmin(total[stop::-1]))  # where the sound begins, not the silence before it
     if score < MIN_SCORE or (stop - begin) * HOP_S < MIN_STRETCH_S:
         return None
     inside = both[begin:stop]
     compared = int(np.count_nonzero(inside))
+    sounding = np.concatenate([[0], np.cumsum(inside)])
+    window = min(len(inside), round(LIKENESS_S / HOP_S))
+    densest = int(np.argmax(sounding[window:] - sounding[: len(sounding) - window]))
     fewer = min(int(np.count_nonzero(first)), int(np.count_nonzero(second)))
     found_error = float(error[begin:stop][inside].mean())
     return Copy(
-        number, other, offset, start + begin, stop - begin, score, found_error, compared, compared / max(1, fewer)
-    )
+        number, other, offset, start + begin, stop - begin, start + begin + densest, score, found_error, compared,
+        compared / max(1, fewer),
+    )  # fmt: skip
 
 
 def _candidates(codes: Sequence[np.ndarray], most_codes: int) -> Iterator[tuple[int, int, int]]:
@@ -123,7 +129,12 @@ def _candidates(codes: Sequence[np.ndarray], most_codes: int) -> Iterator[tuple[
     neighbours = np.flatnonzero(np.diff(votes) == 1)
     near[neighbours] += counts[neighbours + 1]
     near[neighbours + 1] += counts[neighbours]
-    kept = np.flatnonzero(near >= _MIN_VOTES)
+    # Of offsets beside each other the best one, so that a loop's other repetitions are tried, not the same one again.
+    peak = np.ones(len(votes), bool)
+    rises = counts[neighbours + 1] > counts[neighbours]
+    peak[neighbours[rises]] = False
+    peak[neighbours[~rises] + 1] = False
+    kept = np.flatnonzero(peak & (near >= _MIN_VOTES))
     votes, near = votes[kept], near[kept]
     pair = votes >> (_FRAME_BITS + 1)
     order = np.lexsort((votes, -near, pair))

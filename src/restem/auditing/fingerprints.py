@@ -40,6 +40,14 @@ _LOUD_QUANTILE = 0.95
 _SILENT_POWER = 1e-9  # of a frame: -90 dB
 
 
+def heard(samples: np.ndarray, out_of_phase: bool) -> np.ndarray:
+    """(sample,) What is looked at of a stem: the mean of its channels, or the first one where they cancel.
+
+    samples: (channel, sample). out_of_phase: of the whole stem, so that all parts of it are treated alike.
+    """
+    return np.asarray(samples[0] if out_of_phase else samples.mean(axis=0))
+
+
 def fingerprint(track: np.ndarray) -> np.ndarray:
     """The sub-fingerprints of a mono stem, (frame,) uint32; 0 where it is not active.
 

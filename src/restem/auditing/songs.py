@@ -19,7 +19,7 @@ from restem.audio.reader import BLOCK_FRAMES, AudioReader, open_audio
 from restem.auditing.bleed import MAX_BLEED_DB, MIN_BLEED_DB, MIN_SURENESS, find_bleed
 from restem.auditing.damage import DamageMeter, short_stems
 from restem.auditing.findings import Finding
-from restem.auditing.fingerprints import RATE_HZ, fingerprint
+from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
@@ -75,12 +75,13 @@ class SongAudit:
 class _Signal:
     """One stem or the mixture while it is read."""
 
-    def __init__(self, name: str, audio: AudioReader) -> None:
+    def __init__(self, name: str, audio: AudioReader, out_of_phase: bool = False) -> None:
         self.name = name
         self.info = audio.info
         self.meter = DamageMeter(audio.info.rate_hz, audio.info.channels)
         self.blocks: list[np.ndarray] = []
         self._audio = audio.blocks()
+        self._out_of_phase = out_of_phase
         self._track: list[np.ndarray] = []
         self._mono = np.zeros(0, np.float32)
         rate_hz = audio.info.rate_hz
@@ -96,7 +97,7 @@ class _Signal:
         # Channel by channel, sums over them take a tenth of the time.
         block = np.ascontiguousarray(block)
         self.meter.add(block)
-        self._mono = block.mean(axis=0)
+        self._mono = heard(block, self._out_of_phase)
         self._track.append(self._resampler.resample_chunk(self._mono))
         return block
 
@@ -136,12 +137,21 @@ def audit_song(job: SongJob) -> SongAudit:
         wanted = [one for one in wanted if one[0] != name]
     stems = [signal for signal in signals if signal.name]
     mixture = next((signal for signal in signals if not signal.name), None)
-    codes = {signal.name: fingerprint(signal.track) for signal in stems}
+    codes = {}
     for signal in stems:
         audit.seconds[signal.name] = signal.seconds
         audit.findings += signal.meter.findings(job.song, signal.name)
+        sound = signal
+        if signal.meter.out_of_phase:
+            # Its mean is silent, so its first channel is looked at. The mixture is fitted by the means of all.
+            failed, again, _ = _read([one for one in wanted if one[0] == signal.name], out_of_phase=True)
+            if failed is not None:
+                audit.failed[signal.name] = failed[1]
+                continue
+            (sound,) = again
+        codes[signal.name] = fingerprint(sound.track)
         if not signal.meter.silent:
-            blocks = np.stack(signal.blocks)
+            blocks = np.stack(sound.blocks)
             audit.findings += spectral_findings(job.song, signal.name, blocks, signal.info.rate_hz, signal.level_db)
     audit.findings += short_stems(job.song, audit.seconds)
     together = _comparable(stems)
@@ -174,7 +184,7 @@ def read_codes(path: Path) -> list[np.ndarray]:
 
 
 def _read(
-    wanted: list[tuple[str, Path, int]],
+    wanted: list[tuple[str, Path, int]], out_of_phase: bool = False
 ) -> tuple[tuple[str, str] | None, list[_Signal], InnerProducts | None]:
     """Reads all signals to their ends; the first one that cannot be read, and why, ends it."""
     readers: list[AudioReader] = []
@@ -183,7 +193,7 @@ def _read(
     try:
         for name, file, stream in wanted:
             readers.append(open_audio(file, stream))
-            signals.append(_Signal(name, readers[-1]))
+            signals.append(_Signal(name, readers[-1], out_of_phase))
         summable = bool(wanted) and wanted[-1][0] == "" and _summable(signals)
         channels = max((signal.info.channels for signal in signals), default=1)
         products = InnerProducts(len(signals), channels) if summable else None

@@ -70,6 +70,9 @@ def train(
     threads: Annotated[int, Parameter(help="Threads of torch on a CPU.")] = _TRAIN["threads"],
     cache: Cache = None,
     licence: Licence = _TRAIN["licence"],
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: songs that share a recording are validated on together.")
+    ] = None,
     as_json: Figures = None,
 ) -> None:
     """Train a separator on stems with label sets. A stem of `bass+drums` teaches the sum of the two.
@@ -91,7 +94,7 @@ def train(
         train_separator(
             opened, out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
-            threads=threads, licence=licence, only=only, progress=progress,
+            threads=threads, licence=licence, only=only, audit=audit, progress=progress,
         )  # fmt: skip
     failed, notes = failures_and_notes(out)
     print_left_out(failed, terminal())

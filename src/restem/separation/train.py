@@ -29,6 +29,7 @@ from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.audio.store import default_cache
+from restem.auditing.audit import Audit, duplicate_songs
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
 from restem.dataset.usage import check_mixtures
@@ -141,6 +142,7 @@ def train(
     threads: int = 1,
     licence: str = "",
     only: bool = False,
+    audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Separator:
@@ -176,6 +178,9 @@ def train(
         The licence of the audio, kept with the separator; by default the run's.
     only
         Leave stems of no class out of the mixtures; otherwise they are an error.
+    audit
+        An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on.
+        Of a run that was refined with an audit, they are known already.
     progress
         Called with the stage, the steps done and in all. With `max_time`, the latter is an estimate.
     **changes
@@ -189,7 +194,7 @@ def train(
     Raises
     ------
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the audit is of another dataset.
     DatasetError
         When no stem can be used, only one class has stems, a stem is of no class (without `only`), or a folder to be
         written lies in the dataset.
@@ -217,7 +222,10 @@ def train(
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
-    request = {"settings": settings.as_dict(), "dataset": origin}
+    duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
+    if audit is not None:
+        duplicates = duplicate_songs(audit, data)
+    request = {"settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates}
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
@@ -277,7 +285,7 @@ def _train(
             f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
         )
     notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
-    learned, checked = split_validation(stems, settings.validation, settings.seed)
+    learned, checked = split_validation(stems, settings.validation, settings.seed, record.request["duplicates"])
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
     remixer = _remixer(learned, store, settings)
     module = SeparatorModule(config.build(), settings)

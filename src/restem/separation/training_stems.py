@@ -11,7 +11,7 @@ makes the supervision less specific; a set with a class too few makes it wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -171,20 +171,32 @@ def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.n
 
 
 def split_validation(
-    stems: Sequence[TrainingStem], share: float, seed: int
+    stems: Sequence[TrainingStem], share: float, seed: int, duplicates: Mapping[str, str] | None = None
 ) -> tuple[list[TrainingStem], list[TrainingStem]]:
     """Splits stems by song into training stems and validation stems.
 
     The latter are those of the split `valid`, or else of the songs that MUSDB18 keeps aside; where there are neither,
     or they are more than half of all, of about `share` of the songs. With fewer than two songs, or a share of 0, there
     are no validation stems.
+
+    duplicates: song -> a song that stands for all that it shares recordings with. These stay together, on the side of
+    validation if one of them is of its split. Where all hang together, there are no validation stems.
     """
     songs = sorted({stem.song for stem in stems})
-    meant = {stem.song for stem in stems if stem.split == VALID} or kept_aside_in_musdb18(songs)
+    together: dict[str, list[str]] = {}
+    for song in songs:
+        together.setdefault((duplicates or {}).get(song, song), []).append(song)
+    named = {stem.song for stem in stems if stem.split == VALID} or kept_aside_in_musdb18(songs)
+    meant = {song for group in together.values() if not named.isdisjoint(group) for song in group}
     if share > 0 and 0 < len(meant) <= len(songs) / 2:
         return [stem for stem in stems if stem.song not in meant], [stem for stem in stems if stem.song in meant]
     count = min(len(songs) - 1, max(1, round(share * len(songs)))) if share > 0 else 0
-    chosen = set(np.random.default_rng([seed, 0x5E1F]).permutation(songs)[:count]) if count > 0 else set()
+    chosen: set[str] = set()
+    for group in np.random.default_rng([seed, 0x5E1F]).permutation(sorted(together)).tolist() if count > 0 else ():
+        if len(chosen) + len(together[group]) <= count:
+            chosen.update(together[group])
+    if count > 0 and not chosen and len(together) > 1:
+        chosen.update(together[min(together, key=lambda group: len(together[group]))])
     return (
         [stem for stem in stems if stem.song not in chosen],
         [stem for stem in stems if stem.song in chosen],
