@@ -219,6 +219,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.errorbar(
                 means, places, xerr=(below, above), fmt="o", elinewidth=1, label=method, zorder=3 if ours else 2,
                 color="black" if ours else f"C{number}", markersize=6 if ours else 4,
+                markerfacecolor="white" if method == OURS[1] else None,
             )  # fmt: skip
         for place in range(len(names)):
             if place % 2:
@@ -226,8 +227,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set(xlabel=f"{column}, %", ylim=(len(names) - 0.5, -0.5), xlim=(None, 100.5))
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(names)), names)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncol=len(methods), frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncol=5, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.95))
     figure.savefig(path, dpi=110)
 
 
