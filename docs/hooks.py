@@ -115,7 +115,8 @@ def commands() -> str:
     """What `--help` says about every command, as Markdown, from the command line itself."""
     from restem.cli.main import app
 
-    text = app.generate_docs("markdown")
+    # cyclopts lists this one without writing a section about it.
+    text = re.sub(r"\[([^]]*)\]\(#restem-install-completion\)", r"\1", app.generate_docs("markdown"))
     # What precedes is the name, the usage and the sentence that the page itself has.
     return text[text.index("**Commands**") :]
 
