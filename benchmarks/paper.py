@@ -109,7 +109,8 @@ class Trainings(Situation):
         logits = refinement.round(1, self.of_stems(self.given), self.timed)
         heads = refinement.classifier_heads(self.timed)
         assert heads is not None
-        found = refinement.judged_by_heads(heads, [refinement.score_with_pretrained(self.timed), logits], known)
+        evidence = [refinement.score_with_pretrained(self.timed), logits]
+        found = refinement.judged(refinement.scores(heads, evidence, known), evidence, known)
         return found, refinement.targets(found, known)
 
     def trained(self, name: str, start: Start, targets: np.ndarray, labels: np.ndarray) -> Trained:

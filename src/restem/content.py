@@ -65,6 +65,15 @@ def check_ordinary(path: Path) -> None:
         raise OSError(None, "Is a folder" if stat.S_ISDIR(mode) else "Is not an ordinary file", str(path))
 
 
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe, a device or the like; False where even that may not be asked."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _opened(path: Path) -> BufferedReader:
     check_ordinary(path)
     return path.open("rb")

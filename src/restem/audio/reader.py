@@ -9,7 +9,6 @@ as it goes, and `AudioReader.note` says so.
 from __future__ import annotations
 
 import errno
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ import soundfile
 from restem.audio.examined import lacking, lacks_little, truncated
 from restem.audio.ogg import last_page_start
 from restem.audio.structure import MendedFile, examine
+from restem.content import is_special
 from restem.errors import AudioError, RestemError
 
 SOUNDFILE_EXTENSIONS = frozenset(
@@ -115,7 +115,7 @@ class AudioReader:
 
     def __init__(self, path: Path, stream: int = 0) -> None:
         self.path = path
-        if _is_special(path):
+        if is_special(path):
             # To open a pipe would wait for ever for its other end.
             raise AudioError(f"{path}: is not an ordinary file; give an audio file.")
         self._channels = slice(None) if stream >= 0 else slice(-1 - stream, -stream)
@@ -247,15 +247,6 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a device or the like; False where even that may not be asked."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 class _SoundFileSource:

@@ -23,7 +23,7 @@ from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
-from restem.files import written_aside
+from restem.files import read_json, written_aside
 from restem.wording import counted
 
 _EXCERPT_BLOCKS = 16
@@ -62,7 +62,7 @@ class SongAudit:
     @classmethod
     def read(cls, path: Path) -> SongAudit:
         """The audit that `as_json` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         content["findings"] = [Finding(**one) for one in content["findings"]]
         content["bleed"] = [tuple(row) for row in content["bleed"]]
         content["mixture"] = tuple(content["mixture"])

@@ -40,7 +40,7 @@ from restem.devices import choose_device
 from restem.errors import DatasetError
 from restem.evaluation.labels import LabelScore
 from restem.executing.processes import Processes
-from restem.files import write_json
+from restem.files import read_json, write_json
 from restem.labelling.settings import RefineSettings
 from restem.progress import Progress, stage
 from restem.runs.export import export
@@ -178,7 +178,7 @@ def _write_figures(result: DemoResult, settings: RefineSettings) -> None:
     path = result.out / FIGURES_FILE
     kept: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = read_json(path)
     # As JSON has it, where tuples are lists.
     if {**kept, "seconds": None} != json.loads(json.dumps({**figures, "seconds": None})):
         write_json(path, figures)

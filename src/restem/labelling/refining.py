@@ -223,11 +223,16 @@ class Refinement:
         there are two songs to be divided into folds.
         """
         logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
-        judged = self.judged_by_heads(heads, logits, known) if heads is not None and heads.alone else None
+        alone = heads is not None and heads.alone
+        # What heads say alone does not depend on the classifiers, and is known before any is trained.
+        scores = self.scores(heads, logits, known) if alone else None
+        judged = self.judged(scores, logits, known) if scores is not None else None
         for number in range(1, self.rounds + 1):
             logits.append(self.round(number, self.targets(judged, known), timed))
-            judged = self.judged_by_heads(heads, logits, known) if heads is not None else self.judged(logits, known)
-        return judged if judged is not None else self.judged(logits, known)
+            scores = self.scores(heads, logits, known) if scores is None or not alone else scores
+            judged = self.judged(scores, logits, known)
+        assert judged is not None  # there is one round at least
+        return judged
 
     def judged_as_in_the_paper(self, known: KnownLabels, timed: Timed) -> Judged:
         """What `paper` finds; the classifier of the last round becomes the final one."""
@@ -240,21 +245,26 @@ class Refinement:
                 shutil.copytree(self.folder_of_round(self.rounds, 0), aside, dirs_exist_ok=True)
         return judged
 
-    def judged(self, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
-        """What the classifiers say. logits: of each, (segment, class)."""
-        mean = np.mean(logits, axis=0)
-        return judge(self.features, stem_scores(self.features, mean, self.settings), mean, self.settings, known)
+    def scores(self, heads: HeadEvidence | None, logits: Sequence[np.ndarray], known: KnownLabels) -> np.ndarray:
+        """(stem, class) what the classifiers and the heads say, which learn from what is believed in view of it.
 
-    def judged_by_heads(self, heads: HeadEvidence, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
-        """The same with heads, which learn from what was found before."""
-        mean = np.mean(logits, axis=0) if logits else np.zeros((len(self.features.segments.stem), len(heads.classes)))
-        classifiers = stem_scores(self.features, mean, self.settings) if logits else None
-        judged = judge(self.features, heads.scores(None, classifiers), mean, self.settings, known)
+        logits: of each classifier, (segment, class); of none, where heads are alone.
+        """
+        classifiers = stem_scores(self.features, np.mean(logits, axis=0), self.settings) if logits else None
+        if heads is None:
+            assert classifiers is not None
+            return classifiers
+        scores = heads.scores(None, classifiers)
         for _ in range(ROUNDS):
-            believed = np.where(self.teaching(known)[:, None], judged.outcome.probabilities, np.nan)
-            scores = heads.scores(believed, classifiers)
-            judged = judge(self.features, scores, mean, self.settings, known)
-        return judged
+            found = self.judged(scores, logits, known).outcome.probabilities
+            scores = heads.scores(np.where(self.teaching(known)[:, None], found, np.nan), classifiers)
+        return scores
+
+    def judged(self, scores: np.ndarray, logits: Sequence[np.ndarray], known: KnownLabels) -> Judged:
+        """What is decided about stems, from their scores (stem, class), and about segments, from `logits`."""
+        shape = (len(self.features.segments.stem), len(self.config.classes))
+        mean = np.mean(logits, axis=0) if logits else np.zeros(shape)
+        return judge(self.features, scores, mean, self.settings, known)
 
     def targets(self, judged: Judged | None, known: KnownLabels) -> np.ndarray:
         """What a classifier is taught, (segment, class): what was found, or the given labels as long as nothing was."""

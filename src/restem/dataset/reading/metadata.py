@@ -1,7 +1,4 @@
-"""Reads the JSON and YAML files in which datasets describe themselves, which nobody has to trust.
-
-Plain values only, no YAML aliases (nested ones grow without bounds), and no file of more than a few megabytes.
-"""
+"""Reads the JSON and YAML files in which datasets describe themselves, which nobody has to trust."""
 
 from __future__ import annotations
 
@@ -10,15 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from restem.dataset.walk import AudioFile, Found
 from restem.errors import DatasetError
+from restem.plain_yaml import parse_yaml
 
 _LARGEST_BYTES = 4 << 20  # Slakh2100's longest has 30 KB
-
-# The parser in C is ten times as fast; PyYAML may have been built without it.
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
@@ -27,13 +20,8 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
         if path.stat().st_size > _LARGEST_BYTES:
             raise DatasetError(f"{path}: is too large for a description of a song ({path.stat().st_size} bytes).")
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            content = json.loads(text)
-        else:
-            if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
-                raise DatasetError(f"{path}: uses YAML aliases, which are not read.")
-            content = yaml.load(text, Loader=_LOADER)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        content = json.loads(text) if path.suffix.lower() == ".json" else parse_yaml(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else error})."
         ) from error
