@@ -47,7 +47,8 @@ from restem.pretraining.heads import encoder_with_heads
 from restem.runs.run import CLASSIFIER_FOLDER
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate_mixture
-from restem.separation.train import TrainSettings, train
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 from restem.verdicts import SURE
 
 CCOM_MARGIN_DB = 20.0

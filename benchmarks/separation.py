@@ -40,7 +40,7 @@ from restem.devices import choose_device
 from restem.evaluation.separation import paired_interval, read_evaluation
 from restem.executing.processes import Processes
 from restem.files import write_json
-from restem.separation.train import TrainSettings
+from restem.separation.train_settings import TrainSettings
 
 LABELS = ("given", "refined", "true", "clean", "split")
 TRUNCATED = (0.7, 0.5, 0.3)

@@ -22,7 +22,8 @@ import soundfile
 from common import parse, publish, song_folders
 from restem.dataset.layouts import open_dataset
 from restem.separation.remixing import Examples, Remixer
-from restem.separation.train import TrainSettings, train
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 
 CLASSES = ("vocals", "drums", "bass", "other")
 RATE_HZ = 44100

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import SeparationSummary, separate, separate_audio
-    from restem.separation.train import TrainSettings, train
+    from restem.separation.train import train
+    from restem.separation.train_settings import TrainSettings
 
 _HOMES = {
     "open_dataset": "restem.dataset.layouts",
@@ -68,7 +69,7 @@ _HOMES = {
     "Classifier": "restem.labelling.classifier",
     "Prediction": "restem.labelling.prediction",
     "train": "restem.separation.train",
-    "TrainSettings": "restem.separation.train",
+    "TrainSettings": "restem.separation.train_settings",
     "separate": "restem.separation.songs",
     "SeparationSummary": "restem.separation.songs",
     "separate_audio": "restem.separation.songs",

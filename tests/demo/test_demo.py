@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from restem.api import evaluate, refine
-from restem.cli.terminal import print_separators
+from restem.cli.comparisons import print_separators
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.demo.separation import compare_separators

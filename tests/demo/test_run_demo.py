@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from restem.cli.terminal import print_demo
+from restem.cli.comparisons import print_demo
 from restem.demo.demo import DemoResult, run_demo
 from restem.errors import DatasetError
 from restem.labelling.classifier import load_classifier

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from sklearn import metrics as sk
 
-from restem.cli.terminal import print_score
+from restem.cli.comparisons import print_score
 from restem.errors import DatasetError, RunError
 from restem.evaluation.labels import LabelScore, score, score_labels
 from restem.runs.run import write_run

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from restem.cli.comparisons import print_evaluation
 from restem.cli.main import run_command
-from restem.cli.terminal import print_evaluation
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError

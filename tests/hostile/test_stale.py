@@ -25,7 +25,8 @@ from restem.runs.export import export
 from restem.runs.run import Run
 from restem.separation.separator import Separator, SeparatorConfig
 from restem.separation.songs import separate
-from restem.separation.train import TrainSettings, train
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 
 RATE_HZ = 16000
 QUICK = RefineSettings(

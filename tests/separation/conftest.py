@@ -10,7 +10,7 @@ import soundfile
 
 from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
-from restem.separation.train import TrainSettings
+from restem.separation.train_settings import TrainSettings
 
 RATE_HZ = 8000
 SECONDS = 4

@@ -20,7 +20,8 @@ from restem.separation.models import MODELS, default_parameters, parse_parameter
 from restem.separation.options import Loss, Model
 from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
 from restem.separation.songs import separate
-from restem.separation.train import TrainSettings, train
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 
 CLASSES = ("vocals", "drums", "bass", "other")
 

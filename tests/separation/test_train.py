@@ -24,15 +24,13 @@ from restem.dataset.table import Dataset
 from restem.errors import DatasetError, RestemError, RunError, UsageError
 from restem.renaming import RenamedWarning
 from restem.separation import remixing
-from restem.separation import train as training
+from restem.separation import training_module as training
 from restem.separation.losses import set_sdr
 from restem.separation.separator import load_separator
-from restem.separation.train import (
-    TrainSettings,
-    one_cycle,
-    train,
-)
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import FIGURES
+from restem.separation.training_module import one_cycle
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

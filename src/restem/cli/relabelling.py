@@ -59,7 +59,7 @@ def demo(
 
     Example: `restem demo`
     """
-    from restem.cli.terminal import print_demo
+    from restem.cli.comparisons import print_demo
     from restem.demo.demo import FIGURES_FILE, run_demo
     from restem.files import read_json
     from restem.working import alone_in
@@ -273,7 +273,7 @@ def score(
     Example: `restem score run noisy-stems/truth.csv`
     """
     from restem.api import score as score_run
-    from restem.cli.terminal import print_remaining, print_score
+    from restem.cli.comparisons import print_remaining, print_score
     from restem.review.remaining import remaining_in
     from restem.runs.run import open_run
 
@@ -281,7 +281,7 @@ def score(
     if known_errors:
         if truth is not None or decisions is not None or as_json is not None:
             raise UsageError("`--errata` stands alone.")
-        from restem.cli.terminal import print_errata_score
+        from restem.cli.comparisons import print_errata_score
         from restem.evaluation.errata import score_errata
 
         print_errata_score(score_errata(opened), terminal())

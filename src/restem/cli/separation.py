@@ -81,8 +81,9 @@ def train(
     """
     from restem.cli.terminal import print_left_out, print_notes
     from restem.separation.models import parse_parameters
-    from restem.separation.train import TrainSettings, failures_and_notes
+    from restem.separation.train import failures_and_notes
     from restem.separation.train import train as train_separator
+    from restem.separation.train_settings import TrainSettings
     from restem.separation.training_figures import figures_text, training_figures
 
     # First, since what is wrong with them can be said at once.
@@ -167,7 +168,7 @@ def evaluate(
     Example: `restem evaluate separator test-songs --out result --against other-result`
     """
     from restem.api import evaluate as evaluate_songs
-    from restem.cli.terminal import print_evaluation
+    from restem.cli.comparisons import print_evaluation
     from restem.evaluation.separation import read_evaluation
 
     if len(paths) != (1 if estimates else 2):

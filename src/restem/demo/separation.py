@@ -11,7 +11,6 @@ Both separators have the same size, the same number of optimiser steps and the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,13 @@ from restem.dataset.table import Dataset
 from restem.evaluation.separation import SONGS_FILE, read_evaluation
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
+from restem.files import read_json
 from restem.progress import Progress, polling, stage
 from restem.runs.run import Run
 from restem.separation.separator import load_separator
 from restem.separation.songs import separate
-from restem.separation.train import TrainSettings, train
+from restem.separation.train import train
+from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import TRAINING_FILE
 
 # About three minutes on two cores. With a third of the labels wrong that is enough to tell which are better: with seed
@@ -103,7 +104,7 @@ def _train_and_measure(task: _Task) -> None:
 def _steps_done(task: _Task) -> int:
     """How many optimiser steps of a training are done; it may run in another process."""
     try:
-        finished = json.loads((task.folder / TRAINING_FILE).read_text(encoding="utf-8"))["finished"]
+        finished = read_json(task.folder / TRAINING_FILE)["finished"]
     except (OSError, ValueError, KeyError):
         finished = False
     return task.settings.steps if finished else fitting.steps_done(task.folder)
