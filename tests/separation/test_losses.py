@@ -152,3 +152,4 @@ def test_the_sdr_of_the_mixture_is_that_of_the_mixture_as_every_estimate() -> No
     # A stem that is alone is its mixture, which says nothing about separation.
     alone = torch.cat([targets, targets * torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)])
     assert mixture_sdr(alone).item() == pytest.approx(expected, abs=1e-4)
+    assert mixture_sdr(alone[2:]).isnan() and set_sdr(mixture, torch.eye(4).expand(2, 4, 4), alone[2:]).isnan()

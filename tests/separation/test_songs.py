@@ -94,7 +94,7 @@ def test_one_that_fails_does_not_stop_the_others(model: Separator, tmp_path: Pat
     assert set(summary.failed) == {str(path) for path in (cut, nan, tmp_path / "none.wav", tmp_path, long)}
     assert "NaN" in summary.failed[str(nan)]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
-    assert seen[-1][1] == seen[-1][2]
+    assert seen[0][1] == 0 and seen[-1][1] == seen[-1][2]
 
 
 def test_again_and_otherwise(model: Separator, tmp_path: Path) -> None:

@@ -245,6 +245,22 @@ class TestFewStems:
         train(songs, tmp_path / "out", replace(quick, steps=1), cache=tmp_path / "cache", device="cpu")
 
 
+def test_without_a_mixture_kept_aside_there_is_no_sdr(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    """The only song that is validated on has one stem: an SDR of 0 dB would be a figure of nothing."""
+    kept_aside = set(songs.songs[:1])
+    few = replace(
+        songs,
+        stems=tuple(
+            replace(stem, split="valid" if stem.song in kept_aside else "")
+            for stem in songs.stems
+            if stem.song not in kept_aside or "bass" in stem.given
+        ),
+    )
+    train(few, tmp_path / "out", quick, cache=tmp_path / "cache", device="cpu")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert "validation_loss" in record and "validation_sdr" not in record and "mixture_sdr" not in record
+
+
 def test_a_time_budget_ends_the_training(
     songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

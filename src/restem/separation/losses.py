@@ -94,7 +94,7 @@ def truncation_at(schedule: Sequence[float], share_done: float) -> float | None:
 
 
 def set_sdr(outputs: Tensor, groups: Tensor, targets: Tensor) -> Tensor:
-    """The mean SDR in dB over the groups that sound and are not alone, a scalar; shapes as for `set_loss`."""
+    """The mean SDR in dB over groups that sound and are not alone, a scalar, NaN without any; shapes as for `set_loss`."""
     return _mean_sdr(sum_groups(outputs, groups), targets)
 
 
@@ -110,4 +110,4 @@ def _mean_sdr(estimates: Tensor, targets: Tensor) -> Tensor:
     distortion = (estimates - targets).square().sum(dim=(2, 3))
     counted = (signal > _SILENT) & (others > _SILENT)
     ratios = 10.0 * torch.log10((signal[counted] + 1e-7) / (distortion[counted] + 1e-7))
-    return ratios.mean() if len(ratios) else torch.zeros((), device=targets.device)
+    return ratios.mean()  # NaN where there are none

@@ -203,6 +203,7 @@ def separate(
             lengths.append(0.0)
     total, before = sum(lengths), 0.0
     reached = stage(progress, "separating")
+    reached(0, round(total))
     done, clipped, notes = [], [], {}
     for path, folder, seconds in zip(paths, folders, lengths, strict=True):
         if str(path) in failed:

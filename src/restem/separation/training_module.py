@@ -138,6 +138,7 @@ class SaveAndReport(Callback):
             }
             save_separator(self.out, pl_module.separator.config, averaged)
             logged = trainer.callback_metrics
-            figures = {name: float(logged[name]) for name in FIGURES if name in logged}
+            # An SDR is NaN where every stem of the songs kept aside is alone in its mixture: there is nothing to tell.
+            figures = {name: float(logged[name]) for name in FIGURES if name in logged and logged[name].isfinite()}
             self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1), **figures)
             LOGGER.info("step %s: %s", f"{trainer.global_step:,}", figures_text(figures))
