@@ -336,7 +336,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 axis.annotate(f"{mean:.1f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=8)
                 if arm == "clean":
                     axis.axvline(mean, color="0.7", linewidth=1, zorder=0)
-            axis.set_title(f"{situation}, {start}", fontsize=9)
+            axis.set_title(f"{situation}, {start}", fontsize=9, pad=12)
             axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_yticks(range(len(ARMS)), list(ARMS))
     axes[0, 0].invert_yaxis()

@@ -35,7 +35,7 @@ def test_evaluations_take_the_test_songs_where_there_are_any(musdb: Path, tree) 
 
 def test_splits_that_are_not_there(tmp_path: Path, tree) -> None:
     dataset = open_dataset(tree(tmp_path, ["test/A/vocals.wav", "B/vocals.wav"]))
-    with pytest.raises(UsageError, match="no song is of the split valid, only of none, test"):
+    with pytest.raises(UsageError, match="no song is of the split valid; the splits that songs have: none, test"):
         choose_splits(dataset, ["valid"], "learn")
     assert choose_splits(dataset, ["none"], "learn").songs == ("B",)
     only = open_dataset(tree(tmp_path / "only", ["test/A/vocals.wav", "test/B/vocals.wav"]))

@@ -57,7 +57,7 @@ def choose_splits(dataset: Dataset, wanted: Sequence[str] | None, purpose: Purpo
         raise UsageError(f"{dataset.root}: all songs are of the split {there}; choose it with `splits` to use it.")
     if missing := kept - present:
         names = ", ".join(sorted(name or WITHOUT for name in missing))
-        raise UsageError(f"{dataset.root}: no song is of the split {names}, only of {there}; choose with `splits`.")
+        raise UsageError(f"{dataset.root}: no song is of the split {names}; the splits that songs have: {there}.")
     return dataset.in_splits(kept)
 
 

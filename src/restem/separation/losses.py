@@ -94,7 +94,7 @@ def truncation_at(schedule: Sequence[float], share_done: float) -> float | None:
 
 
 def set_sdr(outputs: Tensor, groups: Tensor, targets: Tensor) -> Tensor:
-    """The mean SDR in dB over groups that sound and are not alone, a scalar, NaN without any; shapes as for `set_loss`."""
+    """The mean SDR in dB over groups that sound and are not alone, a scalar, NaN without any; shapes: `set_loss`."""
     return _mean_sdr(sum_groups(outputs, groups), targets)
 
 

@@ -68,5 +68,6 @@ def test_names_of_raw_multitracks() -> None:
         rows = [(family_of(row["file"].rpartition(".")[0]), row["class"]) for row in csv.DictReader(file)]
     classed = [(FAMILIES[family], given) for family, given in rows if family]
     right = [found == given for found, given in classed if given]
+    print(f"{len(classed) / len(rows):.1%} of {len(rows)} names have a class; {sum(right) / len(right):.1%} are right")
     assert len(classed) >= LEAST_CLASSED * len(rows)
     assert sum(right) >= LEAST_RIGHT * len(right)
