@@ -91,11 +91,14 @@ def others(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     )  # fmt: skip
     distrib.rank, distrib.world_size = 0, 1  # type: ignore[attr-defined]
     stempeg.read_stems = lambda filename, **_: soundfile.read(filename, always_2d=True)  # type: ignore[attr-defined]
+    # Imported before, by museval or another test, they would hold the modules that are stood in for; and after, these.
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("musdb", "demucs")]:
+        monkeypatch.delitem(sys.modules, name)
     for name, module in (("torchaudio", torchaudio), ("stempeg", stempeg), ("demucs.distrib", distrib)):
         monkeypatch.setitem(sys.modules, name, module)
-    before = set(sys.modules)
+    kept = set(sys.modules)
     yield
-    for name in set(sys.modules) - before:
+    for name in set(sys.modules) - kept:
         if name.partition(".")[0] in ("musdb", "demucs"):
             del sys.modules[name]
 
