@@ -58,14 +58,11 @@ def measure(situation: Situation, rounds: int) -> list[dict[str, Any]]:
                 np.mean([area for area in areas if area is not None]),
                 np.abs(taught[segments.active] - true).mean(),
             )
-            rows.append({"round": number, "evidence": kind} | _rounded(figures))
+            named = {name: round(float(value), 4) for name, value in zip(FIGURES, figures, strict=True)}
+            rows.append({"round": number, "evidence": kind} | named)
             if kind == "last round":
                 targets = taught
     return rows
-
-
-def _rounded(figures: tuple[float, ...]) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(FIGURES, figures, strict=True)}
 
 
 def main() -> None:
