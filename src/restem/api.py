@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
@@ -300,6 +301,7 @@ def evaluate(
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
+    target: Sequence[str] | str = (),
     out: Path | str | None = None,
     overlap: float = 0.25,
     shifts: int = 0,
@@ -322,6 +324,9 @@ def evaluate(
         A separator, or its folder.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    target
+        The classes that are measured against the rest: against the sum of all other stems of a song, or a file such as
+        `instrumental.wav`. By default those that the separator was trained for.
     out
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
@@ -359,7 +364,9 @@ def evaluate(
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    targets = (target,) if isinstance(target, str) else tuple(target)
     if estimates is not None:
+        dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, estimates, out, progress=progress)
     from restem.devices import choose_device
     from restem.separation.separator import Separator, load_separator
@@ -368,6 +375,9 @@ def evaluate(
 
     check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    targets = targets or separator.config.targets
+    if targets and REST not in dataset.taxonomy.classes:
+        dataset = with_targets(dataset, targets)
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "

@@ -26,6 +26,8 @@ from restem.cli.options import (
     TrainArguments,
     Workers,
     parse_names,
+    parse_words,
+    parsed_by,
 )
 from restem.cli.shared import (
     complain,
@@ -88,7 +90,7 @@ def train(
 
     # First, since what is wrong with them can be said at once.
     chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
-    opened = open_data(data, layout, taxonomy, metadata, splits, moved)
+    opened = open_data(data, layout, taxonomy, metadata, splits, moved, chosen.target)
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress, shown_log("restem.separation.train"):
@@ -150,6 +152,15 @@ def separate(
 def evaluate(
     *paths: Annotated[Path, Parameter(help="MODEL DATASET, or DATASET alone with --estimates.")],
     estimates: Annotated[Path | None, Parameter(help="A folder with SONG/CLASS.EXT, whatever made it.")] = None,
+    target: Annotated[
+        tuple[str, ...],
+        Parameter(
+            converter=parsed_by(parse_words),
+            negative="",
+            show_default=False,
+            help="Measure this class against the rest; may be repeated. By default what the separator was trained for.",
+        ),
+    ] = (),
     out: Annotated[Path | None, Parameter(help="A folder for songs.csv and summary.json.")] = None,
     against: Annotated[Path | None, Parameter(help="Another result, to compare with song by song.")] = None,
     overlap: Overlap = _EVALUATE["overlap"],
@@ -170,16 +181,19 @@ def evaluate(
     from restem.api import evaluate as evaluate_songs
     from restem.cli.comparisons import print_evaluation
     from restem.evaluation.separation import read_evaluation
+    from restem.separation.separator import load_separator
 
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate")
+    model = None if estimates else load_separator(paths[0])
+    targets = target or (model.config.targets if model else ())
+    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate", targets)
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress:
         evaluation = evaluate_songs(
-            opened, model=None if estimates else paths[0], estimates=estimates, out=out,
+            opened, model=model, estimates=estimates, target=target, out=out,
             overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, progress=progress,
         )  # fmt: skip
     write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})

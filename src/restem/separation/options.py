@@ -32,6 +32,9 @@ class TrainOptions:
     """Largest learning rate: it rises to this and falls to zero."""
     loss: Loss = "l1"
     """Difference of waveforms, of spectrograms, or both."""
+    target: tuple[str, ...] = ()
+    """Take this class apart from the rest, instead of all classes; may be repeated. What is known as `instrumental` or
+    the like belongs to the rest."""
     truncate: tuple[float, ...] = ()
     """Ignore each batch's largest losses, those above this quantile: 0.7, or 0.7,0.5,0.3 for a third of the training
     each."""
@@ -41,6 +44,8 @@ class TrainOptions:
     """Share of the songs that is kept aside to validate on."""
     unsure: bool = False
     """Also learn from the unsure stems of a run."""
+    weigh: bool = False
+    """Learn from each stem of a run as often as its labels are likely to be right, from the unsure ones as well."""
     rate_hz: int = 44100
     """The separator's sampling rate in Hz."""
     seed: int = 0

@@ -25,6 +25,7 @@ from restem.audio.store import default_cache
 from restem.auditing.audit import Audit, duplicate_songs
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
+from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
 from restem.dataset.usage import check_mixtures
 from restem.devices import choose_device
 from restem.errors import DatasetError, UsageError
@@ -134,6 +135,11 @@ def train(
         data.check_mixtures(only)
     else:
         check_mixtures(data, only)
+        if settings.target:
+            data = with_rests(data)
+    if len(data.taxonomy) == 1:
+        (alone,) = data.taxonomy.classes
+        raise UsageError(f"There is nothing to tell {alone} from; use `target='{alone}'`, and name all classes.")
     data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
@@ -146,6 +152,7 @@ def train(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
     root, taxonomy, origin = _origin(data)
+    outputs = target_taxonomy(taxonomy, settings.target) if settings.target else taxonomy
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
@@ -158,8 +165,8 @@ def train(
         return load_separator(out)
     config = SeparatorConfig(
         model=settings.model,
-        classes=taxonomy.classes,
-        aliases=taxonomy.aliases,
+        classes=outputs.classes,
+        aliases=outputs.aliases,
         channels=settings.channels,
         rate_hz=settings.rate_hz,
         segment_s=settings.example_s,
@@ -186,16 +193,20 @@ def train(
         if record.begin():
             return load_separator(out)  # another process has finished it meanwhile
         stems = (
-            training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+            training_stems_of_run(data, settings.unsure, settings.weigh)
+            if isinstance(data, Run)
+            else training_stems_of_dataset(data)
         )
-        if isinstance(data, Run) and not stems and not settings.unsure:
+        if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         stems, failures = _decode(root, stems, store, executor, report)
-        return _train(stems, failures, store, config, settings, loop, record, report)
+        into = outputs_of_classes(taxonomy, settings.target)
+        return _train(stems, into, failures, store, config, settings, loop, record, report)
 
 
 def _train(
     stems: list[TrainingStem],
+    into: np.ndarray,
     failures: Mapping[str, str],
     store: PcmStore,
     config: SeparatorConfig,
@@ -204,21 +215,25 @@ def _train(
     record: WorkRecord,
     report: Progress,
 ) -> Separator:
-    """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
-    present = np.any([stem.labels for stem in stems], axis=0)
+    """Trains on stems that are in the store, and saves the separator.
+
+    into: (class, output) flags, which output each class goes to. failures: of other stems, for the record.
+    """
+    present = np.any([stem.labels for stem in stems], axis=0) @ into
     if present.sum() < 2:
         (name,) = [name for name, there in zip(config.classes, present, strict=True) if there]
+        remedy = "" if settings.target else f"\n`target='{name}'` also learns from files such as instrumental.wav."
         raise DatasetError(
-            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
+            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from.{remedy}"
         )
     notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
     learned, checked = split_validation(stems, settings.validation, settings.seed, record.request["duplicates"])
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
-    remixer = _remixer(learned, store, settings)
+    remixer = _remixer(learned, store, settings, into)
     module = SeparatorModule(config.build(), settings)
-    watching = _remixer(checked, store, settings) if checked else None
+    watching = _remixer(checked, store, settings, into) if checked else None
     seconds_of_class = {
-        name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+        name: seconds * GRID_S for name, seconds in zip(config.classes, remixer.places_per_output(), strict=True)
     }
     record.note(
         stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
@@ -279,10 +294,10 @@ def _decode(
     return good, {stems[index].name: reason for index, reason in failed.items()}
 
 
-def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
-    places = find_places(stems, store, settings.example_s)
-    mixing = RemixSettings(settings.coherent, settings.gain_db)
-    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed)
+def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings, into: np.ndarray) -> Remixer:
+    places = find_places(stems, store, settings.example_s, into)
+    mixing = RemixSettings(settings.coherent, settings.gain_db, settings.weigh)
+    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed, into)
 
 
 def _draw(remixer: Remixer, settings: TrainSettings) -> fitting.Draw:

@@ -43,6 +43,8 @@ class TrainSettings(TrainOptions):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
+        if isinstance(self.target, str):
+            object.__setattr__(self, "target", (self.target,))
         if self.loss not in LOSSES:
             raise UsageError(f"There is no loss {self.loss!r}; use one of {', '.join(LOSSES)}.")
         if not all(0.0 < quantile <= 1.0 for quantile in self.truncate):
