@@ -321,7 +321,7 @@ def evaluate(
         A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
         is what is taken apart.
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
     target
@@ -369,12 +369,13 @@ def evaluate(
         dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, estimates, out, progress=progress)
     from restem.devices import choose_device
-    from restem.separation.separator import Separator, load_separator
+    from restem.separation.checkpoints import opened_separator
+    from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
     targets = targets or separator.config.targets
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)

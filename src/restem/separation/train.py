@@ -1,6 +1,7 @@
 """Trains a separator on stems with label sets.
 
-OUT/model.safetensors, config.json   the separator, with averaged weights; usable after every epoch
+OUT/model.safetensors, config.json   the separator, with averaged weights, those of the epoch with the smallest loss on
+                                     the songs kept aside, if there are any; usable after every epoch
 OUT/training.json                    the request and the progress of the training
 OUT/log/                             TensorBoard: loss, SDR and audio of the validation songs
 OUT/last.ckpt                        while unfinished: the checkpoint that an interrupted training resumes from
@@ -35,9 +36,12 @@ from restem.files import read_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.runs.run import Run, opened_data
+from restem.separation.checkpoints import Checkpoint, read_checkpoint
 from restem.separation.models import default_parameters
+from restem.separation.recipes import with_recipe
 from restem.separation.remixing import Remixer, RemixSettings
-from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.separator import WEIGHTS_FILE, Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.starting import settings_of_checkpoint, take_weights
 from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import TRAINING_FILE
 from restem.separation.training_module import SaveAndReport, SeparatorModule
@@ -50,6 +54,7 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.weights import load_weights
 from restem.wording import counted
 from restem.working import alone_in
 
@@ -70,6 +75,8 @@ def train(
     threads: int = 1,
     licence: str = "",
     only: bool = False,
+    start: Checkpoint | Path | str | None = None,
+    start_classes: Sequence[str] = (),
     audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -106,6 +113,12 @@ def train(
         The licence of the audio, kept with the separator; by default the run's.
     only
         Leave stems of no class out of the mixtures; otherwise they are an error.
+    start
+        Goes on from these weights: the folder of a separator, the name of a pretrained model of the package `demucs`
+        that is in its cache, its file, or a file of weights by name. Model and sizes are those of the former, where it
+        says them. Outputs are taken over by the names of their classes; the others start afresh.
+    start_classes
+        The classes of such weights, in the order of the outputs, where they do not say them.
     audit
         An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on.
         Of a run that was refined with an audit, they are known already.
@@ -147,6 +160,10 @@ def train(
     if threads < 1:
         raise UsageError("`threads` must be at least 1.")
     report = progress or (lambda *_: None)
+    start = read_checkpoint(start, start_classes) if isinstance(start, Path | str) else start
+    if start is not None:
+        settings = settings_of_checkpoint(settings, start)
+    settings = with_recipe(settings, sizes=start is None)
     # Defaults are written out, so that a training with other defaults counts as another one.
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
@@ -154,12 +171,14 @@ def train(
     root, taxonomy, origin = _origin(data)
     outputs = target_taxonomy(taxonomy, settings.target) if settings.target else taxonomy
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
+    licences = (licence, start.config.licence if start is not None and start.config is not None else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
         duplicates = duplicate_songs(audit, data)
     request = {"settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates}
+    request["start"] = None if start is None else {"place": start.place, "sha256": start.sha256}
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
@@ -172,7 +191,7 @@ def train(
         segment_s=settings.example_s,
         parameters=settings.parameters,
         dataset=origin["fingerprint"],
-        licence=licence,
+        licence=", ".join(dict.fromkeys(filter(None, licences))),
     )
     loop = fitting.Loop(
         out,
@@ -201,7 +220,7 @@ def train(
             raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         stems, failures = _decode(root, stems, store, executor, report)
         into = outputs_of_classes(taxonomy, settings.target)
-        return _train(stems, into, failures, store, config, settings, loop, record, report)
+        return _train(stems, into, failures, store, config, settings, start, loop, record, report)
 
 
 def _train(
@@ -211,6 +230,7 @@ def _train(
     store: PcmStore,
     config: SeparatorConfig,
     settings: TrainSettings,
+    start: Checkpoint | None,
     loop: fitting.Loop,
     record: WorkRecord,
     report: Progress,
@@ -230,7 +250,12 @@ def _train(
     learned, checked = split_validation(stems, settings.validation, settings.seed, record.request["duplicates"])
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
     remixer = _remixer(learned, store, settings, into)
-    module = SeparatorModule(config.build(), settings)
+    separator = config.build()
+    if start is not None:
+        taken = take_weights(separator, start)
+        record.note(taken=dict(taken.of_class))
+        LOGGER.info("from %s: %s", start.place, taken)
+    module = SeparatorModule(separator, settings)
     watching = _remixer(checked, store, settings, into) if checked else None
     seconds_of_class = {
         name: seconds * GRID_S for name, seconds in zip(config.classes, remixer.places_per_output(), strict=True)
@@ -254,7 +279,10 @@ def _train(
     )
     if saving:
         report("training", module.trainer.global_step, module.trainer.global_step)  # it may have ended early
-        save_separator(loop.folder, config, module.separator.network.state_dict())
+        if "kept" in record.content:
+            load_weights(module.separator.network, loop.folder / WEIGHTS_FILE)
+        else:
+            save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
         fitting.finish(loop.folder)
     return module.separator.eval()
