@@ -36,6 +36,7 @@ def refine(
     cache: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    ray: str | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
     audit: Audit | Path | str | None = None,
@@ -61,6 +62,8 @@ def refine(
         `auto`, `cpu`, `cuda` or `mps`.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     licence
         The licence of the audio, kept with the classifier.
     decisions
@@ -105,7 +108,7 @@ def refine(
     duplicates = None if audit is None else duplicate_songs(audit, stems)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
-        stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
+        stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
         encoder=encoder, duplicates=duplicates, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
@@ -246,6 +249,7 @@ def audit(
     *,
     mixtures: Path | str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Finds what is wrong with a dataset besides its labels: duplicates, mixtures that do not add up, bleed, damage.
@@ -262,6 +266,8 @@ def audit(
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
     workers
         Processes; by default one for each available core. The result does not depend on them.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, what is done and in all.
 
@@ -288,7 +294,7 @@ def audit(
 
     found = audit_dataset(
         opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        progress=progress,
+        ray=ray, progress=progress,
     )  # fmt: skip
     if not (found.path / REPORT_FILE).exists():
         write_audit_report(found)
@@ -306,6 +312,7 @@ def evaluate(
     seed: int = 0,
     only: bool = False,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -330,6 +337,8 @@ def evaluate(
         Leave stems of no class out of the mixtures; otherwise they are an error.
     device
         `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the songs done and in all.
 
@@ -354,14 +363,15 @@ def evaluate(
     ['song', 'class', 'sdr', 'sdr_frames', 'si_sdr', 'mixture_sdr']
     """
     from restem.evaluation.separation import evaluate as evaluate_estimates
+    from restem.executing.choosing import executor_for
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    executor = executor_for(1 if ray is None else None, ray)
     if estimates is not None:
-        return evaluate_estimates(dataset, estimates, out, progress=progress)
-    from restem.devices import choose_device
+        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
@@ -373,13 +383,15 @@ def evaluate(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
-    device = choose_device(device)
+    device = executor.choose_device(device)
     return evaluate_estimates(
         dataset,
         lambda _, mixture, rate_hz, channels: separate_mixture(
             separator, mixture, rate_hz, channels, overlap, device, shifts, seed
         ),
         out,
+        executor=executor,
+        gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
     )
@@ -394,6 +406,7 @@ def export(
     licence: str = "",
     split: Path | str | None = None,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Makes a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -418,6 +431,8 @@ def export(
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the files done and in all.
 
@@ -442,6 +457,7 @@ def export(
     >>> summary.path.name, summary.layout
     ('my-stems-refined', 'table')
     """
+    from restem.executing.choosing import executor_for
     from restem.runs.export import export as export_run
     from restem.runs.training_sets import export_training_set, is_training_layout
 
@@ -449,10 +465,15 @@ def export(
     if is_training_layout(layout):
         if split is not None:
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        return export_training_set(run, out, layout, licence=licence, progress=progress)
-    splitter = None
+        executor = executor_for(1 if ray is None else None, ray)
+        return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
+    executor, splitter, gpus = executor_for(1 if ray is None else None, ray), None, 0
     if split is not None:
         from restem.separation.splitting import make_split
 
-        splitter = make_split(Path(split), run.taxonomy, device)
-    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]
+        device = executor.choose_device(device)
+        splitter, gpus = make_split(Path(split), run.taxonomy, device), 0 if device == "cpu" else 1
+    return export_run(
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor, gpus=gpus,  # type: ignore[arg-type]
+        progress=progress,
+    )  # fmt: skip

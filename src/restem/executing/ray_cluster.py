@@ -7,6 +7,7 @@ that dies every time.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -35,7 +36,7 @@ _LOOK_S = 5.0
 
 _ANSWER_S = 5.0
 _ADDRESS = re.compile(r"(?P<host>[^\s:/]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-_DIED = f"its process died {RETRIES + 1} times, perhaps for lack of memory"
+_DIED = "its process died every time, perhaps for lack of memory"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class RayCluster:
         import ray
         from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
-        call = ray.remote(_call).options(
+        call: Any = ray.remote(_call).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, scheduling_strategy="SPREAD"
         )  # fmt: skip
         shared = ray.put((__version__, function))
@@ -102,16 +103,16 @@ class RayCluster:
                         raise RestemError(f"A task failed: {_DIED}; give it a machine with more.") from error
                 except RayError as error:
                     first = str(error).strip().splitlines()[0]
-                    raise RestemError(f"The Ray cluster failed ({first}); the same command goes on from here.") from error
+                    raise RestemError(
+                        f"The Ray cluster failed ({first}); the same command goes on from here."
+                    ) from error
         finally:
             for one in running:
                 ray.cancel(one, force=True)
 
     def choose_device(self, device: str) -> str:
         """See `Executor.choose_device`: `cuda` where a machine of the cluster has a GPU."""
-        import ray
-
-        has_gpu = bool(ray.cluster_resources().get("GPU"))
+        has_gpu = _resources().get("GPU", 0.0) > 0.0
         if device == "auto":
             return "cuda" if has_gpu else "cpu"
         if device not in ("cpu", "cuda") or (device == "cuda" and not has_gpu):
@@ -120,14 +121,19 @@ class RayCluster:
 
     def _window(self, cpus: int, gpus: int) -> int:
         """How many tasks may be sent at once, by what the cluster has now."""
-        import ray
-
-        has = ray.cluster_resources()
+        has = _resources()
         slots = int(has.get("CPU", 0.0)) // cpus
         if gpus:
             slots = min(slots, int(has.get("GPU", 0.0)) // gpus)
         window = _SENT * max(1, slots)
         return window if self.workers is None else min(window, self.workers)
+
+
+def _resources() -> dict[str, float]:
+    """What the cluster has now: `CPU`, `GPU`, ..."""
+    import ray
+
+    return ray.cluster_resources()  # type: ignore[no-untyped-call]
 
 
 def _call(shared: tuple[str, Callable[[Item], Result]], items: list[Item]) -> list[Result]:
@@ -182,11 +188,11 @@ def _connect(address: str, workers: int | None) -> None:
         elif address != "auto":
             _check_answers(address)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **more)
-        except RuntimeError as error:
-            raise RestemError(_told(address, str(error))) from error
-        except (ConnectionError, OSError, ValueError) as error:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
+        except (OSError, ValueError) as error:
             raise RestemError(_silent(address)) from error
+        except Exception as error:  # that is what Ray raises, as when its processes do not start in 30 s
+            raise RestemError(_told(address, str(error))) from error
 
 
 def _check_answers(address: str) -> None:
@@ -200,8 +206,8 @@ def _check_answers(address: str) -> None:
 
 
 def _silent(address: str) -> str:
-    place = "this machine belongs to no Ray cluster" if address == "auto" else f"{address}: no Ray cluster answers"
-    return f"{place[0].upper()}{place[1:]}; start one with `ray start --head`, or use `ray='local'`."
+    place = "This machine belongs to no Ray cluster" if address == "auto" else f"{address}: no Ray cluster answers"
+    return f"{place}; start one with `ray start --head`, or use `ray='local'`."
 
 
 def _told(address: str, problem: str) -> str:
