@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
@@ -306,6 +307,7 @@ def evaluate(
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
+    target: Sequence[str] | str = (),
     out: Path | str | None = None,
     overlap: float = 0.25,
     shifts: int = 0,
@@ -326,9 +328,12 @@ def evaluate(
         A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
         is what is taken apart.
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    target
+        The classes that are measured against the rest: against the sum of all other stems of a song, or a file such as
+        `instrumental.wav`. By default those that the separator was trained for.
     out
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
@@ -369,15 +374,21 @@ def evaluate(
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    targets = (target,) if isinstance(target, str) else tuple(target)
     executor = executor_for(1 if ray is None else None, ray)
     if estimates is not None:
+        dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
-    from restem.separation.separator import Separator, load_separator
+    from restem.separation.checkpoints import opened_separator
+    from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
+    targets = targets or separator.config.targets
+    if targets and REST not in dataset.taxonomy.classes:
+        dataset = with_targets(dataset, targets)
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
