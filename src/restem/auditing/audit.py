@@ -27,6 +27,7 @@ from restem.auditing.findings import (
     Finding,
     Kind,
     findings_table,
+    shared_recording,
 )
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
 from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
@@ -363,14 +364,9 @@ def _compare_sound(job: tuple[_Stretch, _Stretch]) -> float:
 
 def _duplicate(first: Stem, second: Stem, copy: Copy) -> Finding:
     """The finding in the later of two stems, which share a recording."""
-    splits = first.split, second.split
-    leak = all(splits) and splits[0] != splits[1]
     later_s = copy.offset * HOP_S
     when = f" {abs(later_s):.2f} s {'later' if later_s > 0 else 'earlier'}" if abs(copy.offset) > 1 else ""
     part = "the same recording as" if copy.share > 0.9 else "a part of the recording in"
-    across = f", of the split {splits[0]}," if leak else ""
-    message = f"holds {part} {first.name}{across}{when}"
-    return Finding(
-        second.song, second.name, "leak" if leak else "duplicate", round(copy.share, 3), "1", message,
-        copy.start * HOP_S, (copy.start + copy.frames) * HOP_S, first.song, first.name,
-    )  # fmt: skip
+    return shared_recording(
+        first, second, copy.share, part, when, copy.start * HOP_S, (copy.start + copy.frames) * HOP_S
+    )
