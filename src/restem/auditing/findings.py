@@ -78,6 +78,13 @@ MIXTURES_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "residual_db": pl.Float64,
     "gains": pl.String,
 }
+COPIES_SCHEMA: Mapping[str, type[pl.DataType]] = {
+    "stem": pl.String,
+    "with_stem": pl.String,
+    "start_s": pl.Float64,
+    "with_start_s": pl.Float64,
+    "seconds": pl.Float64,
+}
 
 
 def findings_table(findings: Iterable[Finding]) -> pl.DataFrame:
