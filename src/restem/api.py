@@ -97,7 +97,7 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
-    from restem.auditing.audit import duplicate_songs
+    from restem.auditing.audit import opened_audit
     from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
@@ -106,7 +106,7 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else duplicate_songs(audit, stems)
+    duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
@@ -161,7 +161,13 @@ def score(
     return score_against_truth(opened_run(run), Path(str(truth)))
 
 
-def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    audio: bool = False,
+    audit: Audit | Path | str | None = None,
+) -> Path:
     """Writes the report of a run again: one self-contained HTML file.
 
     Parameters
@@ -172,6 +178,9 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
         The file; by default `report.html` in the run.
     audio
         Also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    audit
+        An audit of the same dataset, or its folder, whose findings are listed with what people decided about them; by
+        default those that the refinement kept.
 
     Returns
     -------
@@ -181,7 +190,7 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     Raises
     ------
     RunError
-        When the run cannot be read, or the audio that is to be put in has gone.
+        When the run cannot be read, the audio that is to be put in has gone, or the audit is of another dataset.
     DatasetError
         When `out` lies in the dataset.
 
@@ -190,9 +199,12 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     >>> restem.report("run", "report.html").name
     'report.html'
     """
+    from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    return write_report(opened_run(run), Path(out) if out is not None else None, audio=audio)
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
+    return write_report(run, Path(out) if out is not None else None, audio=audio, audit=opened)
 
 
 def serve_review(
@@ -203,6 +215,7 @@ def serve_review(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | Path | str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves a page on which a person listens to the doubtful stems of a run and decides, until it is interrupted.
@@ -221,6 +234,8 @@ def serve_review(
         Also play files outside of the dataset that links in it lead to.
     browser
         Open the page in a browser.
+    audit
+        An audit of the same dataset, or its folder: its findings can be heard and judged on a second page.
     say
         Called with the page's address.
 
@@ -229,7 +244,7 @@ def serve_review(
     RestemError
         When the extra `review` is not installed.
     RunError
-        When the run cannot be read, or its dataset has gone.
+        When the run cannot be read, its dataset has gone, or the audit is of another one.
     UsageError
         For a port that cannot be used.
     """
@@ -240,8 +255,15 @@ def serve_review(
     except ModuleNotFoundError as error:
         raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
+    from restem.auditing.audit import opened_audit
+
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
     cache = Path(cache) if cache is not None else None
-    serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+    serve(
+        run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
+        audit=opened, say=say,
+    )  # fmt: skip
 
 
 def audit(

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from restem.audio.store import Store, default_cache
+from restem.auditing.findings import Finding
+from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor
@@ -49,7 +51,7 @@ from restem.labelling.training import (
     steps_done,
     train_classifier,
 )  # fmt: skip
-from restem.progress import Progress, polling
+from restem.progress import Progress, Report, polling
 from restem.progress import stage as begin_stage
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
@@ -148,6 +150,8 @@ def _refine(
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
         )  # fmt: skip
+    with timed("damage and copies") as report:
+        found = findings(features, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
@@ -164,10 +168,27 @@ def _refine(
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
     out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, computing, timed.seconds, judged, features, out_of_fold)
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
+
+
+def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly."""
+    segments, hop_s = features.segments, features.store.settings.hop_s
+    looked = []
+    begins = np.searchsorted(segments.stem, np.arange(len(features.sources) + 1))
+    for row in np.flatnonzero(segments.active_frames).tolist():
+        mine = slice(begins[row], begins[row + 1])
+        starts_s = segments.start[mine][segments.active[mine]] * hop_s
+        stem = features.dataset.stems[features.indices[row]]
+        looked.append(
+            Looked(
+                stem, features.sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine])
+            )
+        )
+    return quick_findings(looked, features.store, executor, report)
 
 
 class Refinement:

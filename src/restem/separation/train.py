@@ -24,7 +24,7 @@ from torch import Tensor
 from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
-from restem.auditing.audit import Audit, duplicate_songs
+from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
 from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
@@ -180,7 +180,7 @@ def train(
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
-        duplicates = duplicate_songs(audit, data)
+        duplicates = opened_audit(audit, data).duplicate_songs()
     request = {
         "settings": settings.as_dict(),
         "dataset": origin,
