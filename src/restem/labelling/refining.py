@@ -66,6 +66,9 @@ from restem.runs.run import (
 )  # fmt: skip
 from restem.working import alone_in
 
+# Without the evidence of the pretrained classifier, every round finds much more than the one before; `docs/benchmarks.md`.
+ROUNDS_FROM_DATA = 3
+
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
 
@@ -215,7 +218,7 @@ class Refinement:
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
-        self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
+        self.rounds = settings.rounds or (1 if self.uses_pretrained else ROUNDS_FROM_DATA)
 
     def encoder_heads(self, embeddings: EmbeddingStore, heads: Heads) -> HeadEvidence:
         """What an encoder hears, from its embeddings; alone where its heads know the classes, for then it errs less."""
@@ -241,15 +244,18 @@ class Refinement:
         """What is found after all rounds.
 
         The scores of all classifiers are evidence; their mean errs less than each. They are out of fold, as long as
-        there are two songs to be divided into folds.
+        there are two songs to be divided into folds. Where nothing but the dataset is evidence, from random weights and
+        without heads, only the last round counts: what was trained on the given labels repeats their mistakes.
         """
         logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
+        from_data_only = not logits and heads is None
         alone = heads is not None and heads.alone
         # What heads say alone does not depend on the classifiers, and is known before any is trained.
         scores = self.scores(heads, logits, known) if alone else None
         judged = self.judged(scores, logits, known) if scores is not None else None
         for number in range(1, self.rounds + 1):
-            logits.append(self.round(number, self.targets(judged, known), timed))
+            latest = self.round(number, self.targets(judged, known), timed)
+            logits = [latest] if from_data_only else [*logits, latest]
             scores = self.scores(heads, logits, known) if scores is None or not alone else scores
             judged = self.judged(scores, logits, known)
         assert judged is not None  # there is one round at least
