@@ -66,7 +66,8 @@ from restem.runs.run import (
 )  # fmt: skip
 from restem.working import alone_in
 
-# Without the evidence of the pretrained classifier, every round finds much more than the one before; `docs/benchmarks.md`.
+# Without the evidence of the pretrained classifier, every round finds much more than the one before
+# (`docs/benchmarks.md`).
 ROUNDS_FROM_DATA = 3
 
 WORK_FOLDER = ".work"
