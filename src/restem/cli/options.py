@@ -49,6 +49,10 @@ Classes = Annotated[
 Only = Annotated[bool, Parameter(negative="", help="Leave stems of other classes out, also of the mixtures.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where networks run.")]
 Workers = Annotated[int | None, Parameter(help="Worker processes; by default one for each available core.")]
+Ray = Annotated[
+    str | None,
+    Parameter(help="Work on a Ray cluster (extra `cluster`): `local`, this machine alone; `auto`; or HOST:PORT."),
+]
 Licence = Annotated[
     str, Parameter(help="The licence of the audio, kept with what is made from it.", show_default=False)
 ]

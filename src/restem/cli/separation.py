@@ -20,6 +20,7 @@ from restem.cli.options import (
     Moved,
     Only,
     Overlap,
+    Ray,
     Seed,
     Shifts,
     Splits,
@@ -140,6 +141,7 @@ def separate(
         Literal["16", "24", "float"], Parameter(help="Bits of WAV and FLAC; float is for WAV.")
     ] = _SEPARATE["depth"],
     device: Device = "auto",
+    ray: Ray = None,
 ) -> None:
     """Take songs apart, at their own rate and length.
 
@@ -152,7 +154,8 @@ def separate(
     with progress_bars() as progress:
         summary = separate_songs(
             model, songs, out, stems=parse_names(stems) or (), residual=residual,
-            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, progress=progress,
+            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, ray=ray,
+            progress=progress,
         )  # fmt: skip
     for folder in summary.done:
         say(str(folder))
@@ -188,6 +191,7 @@ def evaluate(
     only: Only = _EVALUATE["only"],
     splits: Splits = None,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -210,7 +214,7 @@ def evaluate(
     with progress_bars() as progress:
         evaluation = evaluate_songs(
             opened, model=model, estimates=estimates, target=target, out=out,
-            overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, progress=progress,
+            overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, ray=ray, progress=progress,
         )  # fmt: skip
     write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})
     print_evaluation(evaluation, terminal(), other)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,12 @@ from torch import Tensor
 from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
-from restem.auditing.audit import Audit, duplicate_songs
+from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
 from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
 from restem.dataset.usage import check_mixtures
-from restem.devices import choose_device
+from restem.devices import choose_device, precision
 from restem.errors import DatasetError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes
@@ -56,9 +57,11 @@ from restem.separation.training_stems import (
 from restem.taxonomy import Taxonomy
 from restem.weights import load_weights
 from restem.wording import counted
-from restem.working import alone_in
+from restem.working import alone_in, is_first_process
 
 LOGGER = logging.getLogger(__name__)
+
+_WAIT_S = 0.5
 
 
 def train(
@@ -100,7 +103,7 @@ def train(
     device
         `auto`, `cpu`, `cuda` or `mps`.
     devices
-        How many GPUs, or `auto` for all.
+        How many GPUs of a machine share each batch; `auto` is as many of them as divide it.
     nodes
         How many machines.
     strategy
@@ -156,6 +159,7 @@ def train(
     data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
+    count = _devices(device, devices, nodes, settings.batch)
     executor = Processes.of(workers)
     if threads < 1:
         raise UsageError("`threads` must be at least 1.")
@@ -176,9 +180,15 @@ def train(
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
-        duplicates = duplicate_songs(audit, data)
-    request = {"settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates}
-    request["start"] = None if start is None else {"place": start.place, "sha256": start.sha256}
+        duplicates = opened_audit(audit, data).duplicate_songs()
+    request = {
+        "settings": settings.as_dict(),
+        "dataset": origin,
+        "duplicates": duplicates,
+        "devices": count,
+        "nodes": nodes,
+        "start": None if start is None else {"place": start.place, "sha256": start.sha256},
+    }
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
@@ -203,7 +213,7 @@ def train(
         patience=settings.patience,
         accelerator=device,
         threads=threads,
-        devices=devices,
+        devices=count,
         nodes=nodes,
         strategy=strategy,
         loaders=0 if device == "cpu" else executor.workers,
@@ -218,7 +228,18 @@ def train(
         )
         if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
-        stems, failures = _decode(root, stems, store, executor, report)
+        if is_first_process():
+            before = record.content.get("computing", {})
+            found = before["precision"] if before.get("device") == device else precision(device)
+            record.note(computing={"device": device, "precision": found}, decoded=False)
+            stems, failures = _decode(root, stems, store, executor, report)
+            record.note(decoded=True, stems={"failed": failures})
+        else:  # the others begin when the store is filled
+            while not record.read_again().get("decoded"):
+                time.sleep(_WAIT_S)
+            failures = record.content["stems"]["failed"]
+            stems = [stem for stem in stems if stem.name not in failures]
+        loop = replace(loop, precision=record.content["computing"]["precision"])
         into = outputs_of_classes(taxonomy, settings.target)
         return _train(stems, into, failures, store, config, settings, start, loop, record, report)
 
@@ -253,27 +274,29 @@ def _train(
     separator = config.build()
     if start is not None:
         taken = take_weights(separator, start)
-        record.note(taken=dict(taken.of_class))
-        LOGGER.info("from %s: %s", start.place, taken)
+        if is_first_process():
+            record.note(taken=dict(taken.of_class))
+            LOGGER.info("from %s: %s", start.place, taken)
     module = SeparatorModule(separator, settings)
     watching = _remixer(checked, store, settings, into) if checked else None
     seconds_of_class = {
         name: seconds * GRID_S for name, seconds in zip(config.classes, remixer.places_per_output(), strict=True)
     }
-    record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
-        seconds_of_class=seconds_of_class,
-    )
-    LOGGER.info(
-        "learning from %s, %s kept aside; seconds per class: %s",
-        counted(len(learned), "stem"), len(checked),
-        ", ".join(f"{name} {seconds:,.0f}" for name, seconds in seconds_of_class.items()),
-    )  # fmt: skip
+    if is_first_process():
+        record.note(
+            stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
+            seconds_of_class=seconds_of_class,
+        )
+        LOGGER.info(
+            "learning from %s, %s kept aside; seconds per class: %s",
+            counted(len(learned), "stem"), len(checked),
+            ", ".join(f"{name} {seconds:,.0f}" for name, seconds in seconds_of_class.items()),
+        )  # fmt: skip
     saving = fitting.fit(
         module,
         loop,
-        _draw(remixer, settings),
-        _draw(watching, settings) if watching else None,
+        _draw(remixer, loop.share),
+        _draw(watching, loop.share) if watching else None,
         -(-settings.validation_examples // settings.batch),
         [SaveAndReport(loop.folder, record, report)],
     )
@@ -292,6 +315,17 @@ def failures_and_notes(out: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Of a training: the stems it could not use, and why; those used with a note, see `AudioReader.note`."""
     stems = read_json(out / TRAINING_FILE).get("stems", {})
     return stems.get("failed", {}), stems.get("notes", {})
+
+
+def _devices(device: str, asked: int | str, nodes: int, batch: int) -> int:
+    """How many devices of each machine train. Raises UsageError unless each gets as large a share of a batch."""
+    there = torch.cuda.device_count() if device == "cuda" else 1
+    offered = [asked] if isinstance(asked, int) else range(1, there + 1)
+    fitting_counts = [count for count in offered if min(count, nodes) > 0 and batch % (count * nodes) == 0]
+    if not fitting_counts:
+        total = f"{counted(offered[0], 'device')} on each of {counted(nodes, 'machine')}"
+        raise UsageError(f"`batch` must be a multiple of all `devices` that share it, not {batch} for {total}.")
+    return max(fitting_counts)
 
 
 def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, dict[str, Any]]:
@@ -328,9 +362,9 @@ def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSett
     return Remixer(stems, places, store, settings.example_s, mixing, settings.seed, into)
 
 
-def _draw(remixer: Remixer, settings: TrainSettings) -> fitting.Draw:
+def _draw(remixer: Remixer, count: int) -> fitting.Draw:
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
-        examples = remixer.batch(epoch, first, settings.batch)
+        examples = remixer.batch(epoch, first, count)
         return torch.from_numpy(examples.groups), torch.from_numpy(examples.targets)
 
     return draw
