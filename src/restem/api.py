@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
@@ -411,7 +413,9 @@ def evaluate(
     targets = targets or separator.config.targets
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)
-    if separator.config.classes != dataset.taxonomy.classes:
+    if set(separator.config.classes) == set(dataset.taxonomy.classes):
+        dataset = replace(dataset, taxonomy=Taxonomy(separator.config.classes, dataset.taxonomy.aliases))
+    else:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
