@@ -76,6 +76,7 @@ class RayCluster:
         import ray
         from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
+        cpus = min(cpus, _cores_of_a_machine())
         call: Any = ray.remote(_call).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, scheduling_strategy="SPREAD"
         )  # fmt: skip
@@ -134,6 +135,14 @@ def _resources() -> dict[str, float]:
     import ray
 
     return ray.cluster_resources()  # type: ignore[no-untyped-call]
+
+
+def _cores_of_a_machine() -> int:
+    """How many cores the largest machine of the cluster has; a task that asked for more would wait for ever."""
+    import ray
+
+    cores = [one["Resources"].get("CPU", 0.0) for one in ray.nodes() if one["Alive"]]  # type: ignore[no-untyped-call]
+    return max(1, int(max(cores, default=1.0)))
 
 
 def _call(shared: tuple[str, Callable[[Item], Result]], items: list[Item]) -> list[Result]:
