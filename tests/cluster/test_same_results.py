@@ -103,15 +103,19 @@ def test_logits(nodes, songs: Path, tmp_path: Path) -> None:
     assert here == there and len(here) == 12
 
 
-def test_commands(nodes, songs: Path, damaged: Path, separator: Path, tmp_path: Path, restem: Restem) -> None:
+def test_commands(
+    nodes, songs: Path, damaged: Path, separator: Path, tmp_path: Path, restem: Restem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they write lies at a path that is relative to where they are started."""
+    monkeypatch.chdir(tmp_path)
     refine_labels(open_dataset(songs), tmp_path / "run", QUICK, cache=tmp_path / "cache", device="cpu", workers=1)
     mixtures = [songs / f"Song {number}" / "drums.wav" for number in (1, 2)]
-    links = [tmp_path / f"{number}.wav" for number in (1, 2)]
+    links = [Path(f"{number}.wav") for number in (1, 2)]
     for link, mixture in zip(links, mixtures, strict=True):
         link.symlink_to(mixture)
     left = []
     for name, options in (("here", []), ("cluster", ["--ray", nodes.address])):
-        out = tmp_path / name
+        out = Path(name)
         out.mkdir()
         restem("scan", damaged, "--csv", out / "scan.csv", *options)
         restem("audit", damaged, "--out", out / "audit", *options)

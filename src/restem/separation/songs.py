@@ -196,18 +196,9 @@ def separate(
     executor = executor_for(1 if ray is None else None, ray)
     device = executor.choose_device(device)
     request = _Request(
-        separator,
-        separator.fingerprint(),
-        names,
-        residual,
-        overlap,
-        shifts,
-        seed,
-        format,
-        depth,
-        device,
+        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device,
         torch.get_num_threads(),
-    )
+    )  # fmt: skip
     out = Path(out)
     taken = Names()
     paths = [Path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]

@@ -157,12 +157,8 @@ def train(
     if audit is not None:
         duplicates = duplicate_songs(audit, data)
     request = {
-        "settings": settings.as_dict(),
-        "dataset": origin,
-        "duplicates": duplicates,
-        "devices": count,
-        "nodes": nodes,
-    }
+        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes
+    }  # fmt: skip
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
