@@ -316,8 +316,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
-        is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used, and its classes are the
+        separator's. The sum of a song's stems is what is taken apart.
     model
         A separator, or its folder.
     estimates
@@ -357,17 +357,19 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset, "evaluate")
-    check_mixtures(dataset, only)
-    if estimates is not None:
-        return evaluate_estimates(dataset, estimates, out, progress=progress)
+    if model is None:
+        dataset = opened_dataset(dataset, "evaluate")
+        check_mixtures(dataset, only)
+        return evaluate_estimates(dataset, Path(str(estimates)), out, progress=progress)
     from restem.devices import choose_device
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else load_separator(model)
+    dataset = opened_dataset(dataset, "evaluate", separator.config.taxonomy)
+    check_mixtures(dataset, only)
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from restem.errors import AudioError, RestemError, UsageError
 from restem.separation.separator import Separator, SeparatorConfig
-from restem.separation.songs import separate, separate_audio
+from restem.separation.songs import audio_files, separate, separate_audio
 
 RATE_HZ = 8000
 
@@ -67,6 +68,28 @@ def test_a_song_that_lacks_its_end_ends_there(model: Separator, tmp_path: Path, 
         assert "its last" in summary.notes[str(song)]
     lengths = {soundfile.info(path).frames for path in summary.done[0].glob("*.wav")}
     assert len(lengths) == 1 and 0.5 * 1.3 * RATE_HZ < lengths.pop() < 0.9 * 1.3 * RATE_HZ
+
+
+def test_songs_are_found_in_folders_and_by_patterns(tmp_path: Path, tree: Callable) -> None:
+    flat = tree(tmp_path / "flat", ["b.mp3", "a.wav", "notes.txt", "deeper/c.wav"])
+    songs = tree(tmp_path / "songs", ["test/B/mixture.wav", "test/B/vocals.wav", "test/A/Mix.flac", "test/A/bass.wav"])
+    assert audio_files([flat]) == [flat / "a.wav", flat / "b.mp3"]
+    assert audio_files([songs, flat / "*.mp3"]) == [
+        songs / "test/A/Mix.flac", songs / "test/B/mixture.wav", flat / "b.mp3",
+    ]  # fmt: skip
+    assert audio_files([tmp_path / "none.wav"]) == [tmp_path / "none.wav"]  # which `separate` reports
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", flat / "*.ogg"):
+        with pytest.raises(RestemError, match="holds no song"):
+            audio_files([nothing])
+
+
+def test_a_mixture_is_called_as_its_song(model: Separator, tmp_path: Path) -> None:
+    for song in ("A", "B"):
+        (tmp_path / "songs" / song).mkdir(parents=True)
+        write(tmp_path / "songs" / song / "mixture.wav")
+    summary = separate(model, tmp_path / "songs", tmp_path / "out", device="cpu")
+    assert summary.failed == {} and [one.name for one in summary.done] == ["A", "B"]
 
 
 def test_residual_is_what_is_left(model: Separator, tmp_path: Path) -> None:
