@@ -58,6 +58,13 @@ def test_a_short_range_is_compared_with_the_nearest_segment(run: Run) -> None:
     assert found.found_accuracy == pytest.approx(0.5) == found.given_accuracy
 
 
+def test_the_last_of_two_decisions_holds(run: Run) -> None:
+    decide(run, "a", "vocals", 2.0, 4.4)
+    decide(run, "a", "drums", 2.0, 4.4)
+    found = score_ranges(run, open_run(run.path))
+    assert found is not None and (found.ranges, found.segments, found.found_accuracy) == (1, 3, pytest.approx(5 / 6))
+
+
 def test_scored_beside_whole_stems_and_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score_ranges(run, run) is None
     decide(run, "a", "drums", 2.0, 4.4)

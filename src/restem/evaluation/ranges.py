@@ -20,9 +20,9 @@ _PRESENT = 0.5
 class RangeScore:
     """A run against decisions about time ranges.
 
-    ranges: how many were decided, and seconds: their duration. segments: those that were compared. given_accuracy,
-    found_accuracy: the share of segment x class decisions that are right, by the given labels of the stem, and by the
-    scores over time.
+    ranges: how many were compared, and seconds: their duration; one that later ones replace is not. segments: those
+    that were compared. given_accuracy, found_accuracy: the share of segment x class decisions that are right, by the
+    given labels of the stem, and by the scores over time.
     """
 
     ranges: int
@@ -48,10 +48,15 @@ def score_ranges(run: Run, decided: Run) -> RangeScore | None:
         middle = part.select((pl.col("start_s") + pl.col("end_s")) / 2).to_series().to_numpy()
         present = part.select(classes).to_numpy() >= _PRESENT
         given = run.taxonomy.to_flags(run.taxonomy.parse(given_of[stem]))
-        for span in one.ranges:
+        compared = np.zeros(len(middle), bool)
+        for span in reversed(one.ranges):  # where they overlap the last one holds
             inside = (middle >= span.start_s) & (middle <= span.end_s)
             if not inside.any():
                 inside[np.abs(middle - (span.start_s + span.end_s) / 2).argmin()] = True
+            inside &= ~compared
+            if not inside.any():
+                continue
+            compared |= inside
             true = np.array(run.taxonomy.to_flags(span.labels))
             found_right.append(present[inside] == true)
             given_right.append(np.broadcast_to(np.array(given) == true, found_right[-1].shape))
