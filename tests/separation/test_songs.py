@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 import torch
 from torch import Tensor, nn
 
+from restem.api import evaluate
+from restem.cli.main import run_command
 from restem.errors import AudioError, RestemError, UsageError
-from restem.separation.separator import Separator, SeparatorConfig
+from restem.separation.separator import Separator, SeparatorConfig, save_separator
 from restem.separation.songs import audio_files, separate, separate_audio
 
 RATE_HZ = 8000
@@ -211,3 +214,22 @@ class TestAudioInMemory:
             separate_audio(model, np.zeros(100), 0, device="cpu")
         with pytest.raises(UsageError, match="overlap"):
             separate_audio(model, np.zeros(100), RATE_HZ, overlap=1.0, device="cpu")
+
+
+def test_what_a_separator_of_other_classes_makes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = SeparatorConfig("band_split", ("flute", "drums"), rate_hz=RATE_HZ, segment_s=0.5, parameters={"width": 8})
+    save_separator(Path("model"), config, config.build().network.state_dict())
+    Path("songs/A").mkdir(parents=True)
+    parts = [write(Path("songs/A") / f"{name}.wav", level=level) for name, level in (("flute", 0.1), ("drums", 0.3))]
+    soundfile.write("songs/A/mixture.wav", sum(soundfile.read(part)[0] for part in parts), RATE_HZ, subtype="FLOAT")
+    # The classes are the separator's, and the estimates lie where they are looked for.
+    assert run_command(["evaluate", "model", "songs", "--out", "result", "--device", "cpu"]) == 0
+    assert run_command(["separate", "model", "songs", "--out", "made", "--depth", "float", "--device", "cpu"]) == 0
+    classes = ["--classes", "flute,drums"]
+    assert run_command(["evaluate", "--estimates", "made", "songs", "--out", "again", *classes]) == 0
+    found = [pl.read_csv(Path(out) / "songs.csv").sort("class") for out in ("result", "again")]
+    assert found[0]["class"].to_list() == ["drums", "flute"]
+    assert np.allclose(found[0]["sdr"], found[1]["sdr"], atol=0.01)
+    result = evaluate("songs", model="model", device="cpu").songs.sort("class")
+    assert np.allclose(result["sdr"], found[0]["sdr"], atol=1e-4)
