@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, DryRun, Figures, LayoutOption, Workers
+from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, DryRun, Figures, LayoutOption, Ray, Workers
 from restem.cli.shared import open_stems, progress_bars, say, say_plan, terminal, write_figures
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def audit(
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     as_json: Figures = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -42,7 +43,7 @@ def audit(
         opened.check_outside(as_json)
 
     def work(progress: Progress | None = None) -> Audit:
-        return audit_dataset(opened, out, mixtures=mixtures, workers=workers, progress=progress)
+        return audit_dataset(opened, out, mixtures=mixtures, workers=workers, ray=ray, progress=progress)
 
     if dry_run:
         from restem.planning.datasets import plan_audit

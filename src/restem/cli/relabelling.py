@@ -21,6 +21,7 @@ from restem.cli.options import (
     MetadataOption,
     Moved,
     Only,
+    Ray,
     RefineArguments,
     RunPath,
     Seed,
@@ -106,6 +107,7 @@ def scan(
         ),
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
@@ -127,7 +129,7 @@ def scan(
     opened = open_stems(dataset, layout, taxonomy, metadata)  # what it holds is what is printed at the end
     opened.check_outside(*(path for path in (csv, as_json) if path is not None))
     with progress_bars() as progress:
-        table = scan_dataset(opened, workers=workers, progress=progress)
+        table = scan_dataset(opened, workers=workers, ray=ray, progress=progress)
     if csv is not None:
         with written_aside(csv) as aside:
             with_skipped(table, opened).write_csv(aside, float_precision=6)
@@ -197,6 +199,7 @@ def corrupt(
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _CORRUPT["only"],
     workers: Workers = None,
+    ray: Ray = None,
     dry_run: DryRun = False,
 ) -> None:
     """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
@@ -212,7 +215,7 @@ def corrupt(
     def work(progress: Progress | None = None) -> Path:
         return corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
-            among=parse_names(among), only=only, progress=progress,
+            ray=ray, among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
 
     if dry_run:
@@ -242,6 +245,7 @@ def refine(
     settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
     device: Device = "auto",
     workers: Workers = None,
+    ray: Ray = None,
     cache: Cache = None,
     licence: Licence = "",
     decisions: Annotated[
@@ -273,8 +277,8 @@ def refine(
 
     def work(progress: Progress | None = None) -> Run:
         return refine_dataset(
-            opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            audit=audit, progress=progress,
+            opened, out, chosen, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decisions=decisions, audit=audit, progress=progress,
         )  # fmt: skip
 
     if dry_run:
@@ -350,6 +354,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, whose findings are listed.")] = None,
     moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
@@ -358,7 +363,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio, audit=audit)}.")
 
 
 def review(
@@ -387,6 +392,9 @@ def review(
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: its findings can be heard and judged too.")
+    ] = None,
     moved: Moved = None,
     cache: Cache = None,
 ) -> None:
@@ -410,7 +418,9 @@ def review(
         say(f"What was found over time is in {export_labels}: {counted(count, 'file')}.")
     if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
-        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        serve_review(
+            opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, audit=audit
+        )
 
 
 def export(
@@ -435,6 +445,7 @@ def export(
     ] = None,
     moved: Moved = None,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Figures = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -450,7 +461,7 @@ def export(
 
     def work(progress: Progress | None = None) -> ExportSummary:
         return export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device,
+            opened, out, layout=layout, link=link, licence=licence, split=split, device=device, ray=ray,
             progress=progress,
         )  # fmt: skip
 

@@ -10,15 +10,17 @@ import torch
 
 from restem.audio.entries import EntryStore, Source
 from restem.audio.store import Store, default_cache
-from restem.dataset.table import Dataset
+from restem.auditing.quick import Looked, look
+from restem.dataset.table import Dataset, Stem
 from restem.devices import choose_device
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.encoders.registry import chosen_encoder
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.pretrained import knows
+from restem.labelling.refining import ROUNDS_FROM_DATA
 from restem.labelling.settings import RefineSettings
 from restem.planning.plan import Plan, Stage, audio_text, size_text
-from restem.planning.rates import in_parallel, lengths, starting_s, step_times, store_rate
+from restem.planning.rates import in_parallel, lengths, rate_of, starting_s, step_times, store_rate
 from restem.wording import counted
 
 
@@ -47,13 +49,26 @@ def plan_refine(
         where = "cuda" if device == "cuda" else "cpu"
         stores.insert(0, (f"embeddings of {card.name}", EmbeddingStore(cache, card, device=where)))
     for name, store in stores:
-        stage, rate, size = _filling(name, store, sources, seconds, executor.workers)
+        stage, measured, size = _filling(name, store, sources, seconds, executor.workers)
         stages.append(stage)
         if size:
-            rates.append(rate)
+            rates.append(measured)
             writes.append(f"{name}, {size_text(size)}, in {cache}")
+    rate = rate_of(
+        lambda index: _look_at(dataset.stems[index], sources[index], float(seconds[index])),
+        range(len(sources)),
+        seconds,
+    )
+    took = in_parallel(rate.seconds * seconds, executor.workers)
+    stages.append(Stage("damage and copies", took, counted(len(sources), "stem")))
     stages += _trainings(dataset, settings, seconds, processes, card is not None, device, rates)
     return Plan([f"{audio_text(len(sources), seconds.sum())}, from {dataset.root}"], writes, stages, rates)
+
+
+def _look_at(stem: Stem, source: Source, seconds: float) -> float:
+    """Looks for damage in a stem, as if it sounded all the time."""
+    look(Looked(stem, source, seconds, np.arange(0.0, seconds), 0.0))
+    return 0.0
 
 
 def _filling(
@@ -83,7 +98,7 @@ def _trainings(
     config = settings.classifier(dataset.taxonomy.classes)
     start = settings.start_of(config)
     uses_pretrained = start == "pretrained" and knows(config.classes)
-    rounds = settings.rounds or (1 if uses_pretrained else 2)
+    rounds = settings.rounds or (1 if uses_pretrained else ROUNDS_FROM_DATA)
     folds = max(1, min(settings.folds, len(dataset.songs)))
     segments = int(np.maximum(1, np.ceil((seconds - mixing.segment_s) / settings.hop_s) + 1)[seconds > 0].sum())
     if device == "cpu":

@@ -14,6 +14,7 @@ from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
 from restem.dataset.measure import measure
 from restem.dataset.table import Dataset
+from restem.dataset.targets import target_taxonomy
 from restem.devices import choose_device
 from restem.evaluation.sdr import SdrMeter
 from restem.executing.processes import Processes
@@ -30,8 +31,11 @@ from restem.planning.rates import (
     time_of,
 )
 from restem.runs.run import Run
+from restem.separation.checkpoints import Checkpoint, opened_separator
 from restem.separation.models import default_parameters
-from restem.separation.separator import Separator, SeparatorConfig, load_separator
+from restem.separation.recipes import with_recipe
+from restem.separation.separator import Separator, SeparatorConfig
+from restem.separation.starting import settings_of_checkpoint
 from restem.separation.train_settings import TrainSettings
 from restem.separation.training_stems import training_stems_of_dataset, training_stems_of_run
 from restem.wording import counted
@@ -49,20 +53,29 @@ def plan_train(
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
+    start: Checkpoint | None = None,
 ) -> Plan:
     """What `restem train` would do; the arguments are those of `restem.train`. It is not known to end early."""
     starting = Stage("starting", starting_s(1))
     device, executor = choose_device(device), Processes.of(workers)
+    if start is not None:
+        settings = settings_of_checkpoint(settings, start)
+    settings = with_recipe(settings, sizes=start is None)
     store = PcmStore(cache or default_cache(), settings.rate_hz, settings.channels)
-    stems = training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+    stems = (
+        training_stems_of_run(data, settings.unsure, settings.weigh)
+        if isinstance(data, Run)
+        else training_stems_of_dataset(data)
+    )
     sources = [stem.source for stem in stems]
     seconds = lengths(sources)
     missing = [index for index, source in enumerate(sources) if store.is_missing(source)]
     rate = store_rate(store, sources, missing, seconds)
     decoding = in_parallel(rate.seconds * seconds[missing], executor.workers)
     settings = replace(settings, parameters={**default_parameters(settings.model), **settings.parameters})
+    outputs = target_taxonomy(data.taxonomy, settings.target) if settings.target else data.taxonomy
     config = SeparatorConfig(
-        settings.model, data.taxonomy.classes, {}, settings.channels, settings.rate_hz, settings.example_s,
+        settings.model, outputs.classes, {}, settings.channels, settings.rate_hz, settings.example_s,
         settings.parameters,
     )  # fmt: skip
     if device == "cpu":
@@ -104,7 +117,7 @@ def plan_separate(
     """What `restem separate` would do with audio files; the arguments are those of `restem.separate`."""
     starting = Stage("starting", starting_s(1))
     seconds = lengths([(song, 0) for song in songs])
-    rate = separation_rate(load_separator(model), overlap, shifts, choose_device(device))
+    rate = separation_rate(opened_separator(model), overlap, shifts, choose_device(device))
     return Plan(
         [f"{counted(len(songs), 'song')}, {seconds.sum() / 60:.1f} min of audio", f"the separator {model}"],
         [f"{counted(len(songs), 'folder')} of stems to {out}"],
