@@ -54,6 +54,7 @@ bench: $(READY_FOR_CLUSTER)
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/estimates.py
 
 # Builds the documentation into site/, and fails on a link that leads nowhere. Open site/index.html; the search needs a
 # server: .venv/bin/python -m http.server --directory site
