@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
@@ -403,6 +405,9 @@ def evaluate(
     if estimates is not None:
         dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+    import torch
+
+    from restem.devices import use_threads
     from restem.separation.checkpoints import opened_separator
     from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
@@ -421,13 +426,18 @@ def evaluate(
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
     device = executor.choose_device(device)
+    threads = torch.get_num_threads()
+
+    def estimate(_: str, mixture: Iterator[np.ndarray], rate_hz: int, channels: int) -> Iterator[np.ndarray]:
+        use_threads(device, threads)
+        return separate_mixture(separator, mixture, rate_hz, channels, overlap, device, shifts, seed)
+
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(
-            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
-        ),
+        estimate,
         out,
         executor=executor,
+        cpus=threads if device == "cpu" else 1,
         gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
@@ -504,13 +514,16 @@ def export(
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
         executor = executor_for(1 if ray is None else None, ray)
         return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
-    executor, splitter, gpus = executor_for(1 if ray is None else None, ray), None, 0
+    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
     if split is not None:
+        import torch
+
         from restem.separation.splitting import make_split
 
         device = executor.choose_device(device)
-        splitter, gpus = make_split(Path(split), run.taxonomy, device), 0 if device == "cpu" else 1
+        splitter = make_split(Path(split), run.taxonomy, device)
+        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
     return export_run(
-        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor, gpus=gpus,  # type: ignore[arg-type]
-        progress=progress,
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
+        cpus=cpus, gpus=gpus, progress=progress,
     )  # fmt: skip
