@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
@@ -98,7 +99,7 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
-    from restem.auditing.audit import duplicate_songs
+    from restem.auditing.audit import opened_audit
     from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
@@ -107,7 +108,7 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else duplicate_songs(audit, stems)
+    duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
         stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
@@ -162,7 +163,13 @@ def score(
     return score_against_truth(opened_run(run), Path(str(truth)))
 
 
-def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    audio: bool = False,
+    audit: Audit | Path | str | None = None,
+) -> Path:
     """Writes the report of a run again: one self-contained HTML file.
 
     Parameters
@@ -173,6 +180,9 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
         The file; by default `report.html` in the run.
     audio
         Also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    audit
+        An audit of the same dataset, or its folder, whose findings are listed with what people decided about them; by
+        default those that the refinement kept.
 
     Returns
     -------
@@ -182,7 +192,7 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     Raises
     ------
     RunError
-        When the run cannot be read, or the audio that is to be put in has gone.
+        When the run cannot be read, the audio that is to be put in has gone, or the audit is of another dataset.
     DatasetError
         When `out` lies in the dataset.
 
@@ -191,9 +201,12 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     >>> restem.report("run", "report.html").name
     'report.html'
     """
+    from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    return write_report(opened_run(run), Path(out) if out is not None else None, audio=audio)
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
+    return write_report(run, Path(out) if out is not None else None, audio=audio, audit=opened)
 
 
 def serve_review(
@@ -204,6 +217,7 @@ def serve_review(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | Path | str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves a page on which a person listens to the doubtful stems of a run and decides, until it is interrupted.
@@ -222,6 +236,8 @@ def serve_review(
         Also play files outside of the dataset that links in it lead to.
     browser
         Open the page in a browser.
+    audit
+        An audit of the same dataset, or its folder: its findings can be heard and judged on a second page.
     say
         Called with the page's address.
 
@@ -230,7 +246,7 @@ def serve_review(
     RestemError
         When the extra `review` is not installed.
     RunError
-        When the run cannot be read, or its dataset has gone.
+        When the run cannot be read, its dataset has gone, or the audit is of another one.
     UsageError
         For a port that cannot be used.
     """
@@ -241,8 +257,15 @@ def serve_review(
     except ModuleNotFoundError as error:
         raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
+    from restem.auditing.audit import opened_audit
+
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
     cache = Path(cache) if cache is not None else None
-    serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+    serve(
+        run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
+        audit=opened, say=say,
+    )  # fmt: skip
 
 
 def audit(
@@ -308,6 +331,7 @@ def evaluate(
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
+    target: Sequence[str] | str = (),
     out: Path | str | None = None,
     overlap: float = 0.25,
     shifts: int = 0,
@@ -328,9 +352,12 @@ def evaluate(
         A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
         is what is taken apart.
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    target
+        The classes that are measured against the rest: against the sum of all other stems of a song, or a file such as
+        `instrumental.wav`. By default those that the separator was trained for.
     out
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
@@ -371,18 +398,24 @@ def evaluate(
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    targets = (target,) if isinstance(target, str) else tuple(target)
     executor = executor_for(1 if ray is None else None, ray)
     if estimates is not None:
+        dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
     import torch
 
     from restem.devices import use_threads
-    from restem.separation.separator import Separator, load_separator
+    from restem.separation.checkpoints import opened_separator
+    from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
+    targets = targets or separator.config.targets
+    if targets and REST not in dataset.taxonomy.classes:
+        dataset = with_targets(dataset, targets)
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "

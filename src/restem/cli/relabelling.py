@@ -308,6 +308,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, whose findings are listed.")] = None,
     moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
@@ -316,7 +317,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio, audit=audit)}.")
 
 
 def review(
@@ -341,6 +342,9 @@ def review(
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: its findings can be heard and judged too.")
+    ] = None,
     moved: Moved = None,
     cache: Cache = None,
 ) -> None:
@@ -363,7 +367,9 @@ def review(
         say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
     if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
-        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        serve_review(
+            opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, audit=audit
+        )
 
 
 def export(

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from restem.audio.store import Store, default_cache
+from restem.auditing.findings import Finding
+from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor, Item, Result
@@ -49,7 +51,7 @@ from restem.labelling.training import (
     steps_done,
     train_classifier,
 )  # fmt: skip
-from restem.progress import Progress, polling
+from restem.progress import Progress, Report, polling
 from restem.progress import stage as begin_stage
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
@@ -63,6 +65,10 @@ from restem.runs.run import (
     write_run,
 )  # fmt: skip
 from restem.working import alone_in
+
+# Without the evidence of the pretrained classifier, every round finds much more than the one before
+# (`docs/benchmarks.md`).
+ROUNDS_FROM_DATA = 3
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
@@ -148,6 +154,8 @@ def _refine(
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
         )  # fmt: skip
+    with timed("damage and copies") as report:
+        found = findings(features, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
@@ -164,10 +172,27 @@ def _refine(
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
     out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, computing, timed.seconds, judged, features, out_of_fold)
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
+
+
+def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly."""
+    segments, hop_s = features.segments, features.store.settings.hop_s
+    looked = []
+    begins = np.searchsorted(segments.stem, np.arange(len(features.sources) + 1))
+    for row in np.flatnonzero(segments.active_frames).tolist():
+        mine = slice(begins[row], begins[row + 1])
+        starts_s = segments.start[mine][segments.active[mine]] * hop_s
+        stem = features.dataset.stems[features.indices[row]]
+        looked.append(
+            Looked(
+                stem, features.sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine])
+            )
+        )
+    return quick_findings(looked, features.store, executor, report)
 
 
 class Refinement:
@@ -194,7 +219,7 @@ class Refinement:
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
-        self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
+        self.rounds = settings.rounds or (1 if self.uses_pretrained else ROUNDS_FROM_DATA)
 
     def encoder_heads(self, embeddings: EmbeddingStore, heads: Heads) -> HeadEvidence:
         """What an encoder hears, from its embeddings; alone where its heads know the classes, for then it errs less."""
@@ -220,15 +245,18 @@ class Refinement:
         """What is found after all rounds.
 
         The scores of all classifiers are evidence; their mean errs less than each. They are out of fold, as long as
-        there are two songs to be divided into folds.
+        there are two songs to be divided into folds. Where nothing but the dataset is evidence, from random weights and
+        without heads, only the last round counts: what was trained on the given labels repeats their mistakes.
         """
         logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
+        from_data_only = not logits and heads is None
         alone = heads is not None and heads.alone
         # What heads say alone does not depend on the classifiers, and is known before any is trained.
         scores = self.scores(heads, logits, known) if alone else None
         judged = self.judged(scores, logits, known) if scores is not None else None
         for number in range(1, self.rounds + 1):
-            logits.append(self.round(number, self.targets(judged, known), timed))
+            latest = self.round(number, self.targets(judged, known), timed)
+            logits = [latest] if from_data_only else [*logits, latest]
             scores = self.scores(heads, logits, known) if scores is None or not alone else scores
             judged = self.judged(scores, logits, known)
         assert judged is not None  # there is one round at least

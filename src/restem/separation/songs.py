@@ -33,7 +33,8 @@ from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
-from restem.separation.separator import Separator, load_separator
+from restem.separation.checkpoints import opened_separator
+from restem.separation.separator import Separator
 from restem.separation.streaming import check_pieces, separate_blocks
 
 Format = Literal["wav", "flac", "ogg", "mp3"]
@@ -137,7 +138,7 @@ def separate(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     songs
         Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down
         for it; the stems of a song with one channel have one.
@@ -184,7 +185,7 @@ def separate(
     ['bass.wav', 'drums.wav', 'other.wav', 'vocals.wav']
     """
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     classes = separator.config.classes
     if unknown := [name for name in stems if name not in classes]:
         raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
@@ -255,7 +256,7 @@ def separate_audio(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     audio
         The song, (channel, sample) or (sample,), floats in [-1, 1].
     rate_hz
@@ -287,7 +288,7 @@ def separate_audio(
     """
     check_pieces(overlap, shifts)
     sound = _checked(audio, rate_hz)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     device = choose_device(device)
     config = separator.config
     channels, frames = min(sound.shape[0], config.channels), sound.shape[1]

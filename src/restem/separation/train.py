@@ -1,6 +1,7 @@
 """Trains a separator on stems with label sets.
 
-OUT/model.safetensors, config.json   the separator, with averaged weights; usable after every epoch
+OUT/model.safetensors, config.json   the separator, with averaged weights, those of the epoch with the smallest loss on
+                                     the songs kept aside, if there are any; usable after every epoch
 OUT/training.json                    the request and the progress of the training
 OUT/log/                             TensorBoard: loss, SDR and audio of the validation songs
 OUT/last.ckpt                        while unfinished: the checkpoint that an interrupted training resumes from
@@ -23,9 +24,10 @@ from torch import Tensor
 from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
-from restem.auditing.audit import Audit, duplicate_songs
+from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
+from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
 from restem.dataset.usage import check_mixtures
 from restem.devices import choose_device, precision
 from restem.errors import DatasetError, UsageError
@@ -35,9 +37,12 @@ from restem.files import read_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.runs.run import Run, opened_data
+from restem.separation.checkpoints import Checkpoint, read_checkpoint
 from restem.separation.models import default_parameters
+from restem.separation.recipes import with_recipe
 from restem.separation.remixing import Remixer, RemixSettings
-from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.separator import WEIGHTS_FILE, Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.starting import settings_of_checkpoint, take_weights
 from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import TRAINING_FILE
 from restem.separation.training_module import SaveAndReport, SeparatorModule
@@ -50,6 +55,7 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.weights import load_weights
 from restem.wording import counted
 from restem.working import alone_in, is_first_process
 
@@ -72,6 +78,8 @@ def train(
     threads: int = 1,
     licence: str = "",
     only: bool = False,
+    start: Checkpoint | Path | str | None = None,
+    start_classes: Sequence[str] = (),
     audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -108,6 +116,12 @@ def train(
         The licence of the audio, kept with the separator; by default the run's.
     only
         Leave stems of no class out of the mixtures; otherwise they are an error.
+    start
+        Goes on from these weights: the folder of a separator, the name of a pretrained model of the package `demucs`
+        that is in its cache, its file, or a file of weights by name. Model and sizes are those of the former, where it
+        says them. Outputs are taken over by the names of their classes; the others start afresh.
+    start_classes
+        The classes of such weights, in the order of the outputs, where they do not say them.
     audit
         An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on.
         Of a run that was refined with an audit, they are known already.
@@ -137,6 +151,11 @@ def train(
         data.check_mixtures(only)
     else:
         check_mixtures(data, only)
+        if settings.target:
+            data = with_rests(data)
+    if len(data.taxonomy) == 1:
+        (alone,) = data.taxonomy.classes
+        raise UsageError(f"There is nothing to tell {alone} from; use `target='{alone}'`, and name all classes.")
     data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
@@ -145,33 +164,44 @@ def train(
     if threads < 1:
         raise UsageError("`threads` must be at least 1.")
     report = progress or (lambda *_: None)
+    start = read_checkpoint(start, start_classes) if isinstance(start, Path | str) else start
+    if start is not None:
+        settings = settings_of_checkpoint(settings, start)
+    settings = with_recipe(settings, sizes=start is None)
     # Defaults are written out, so that a training with other defaults counts as another one.
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
     root, taxonomy, origin = _origin(data)
+    outputs = target_taxonomy(taxonomy, settings.target) if settings.target else taxonomy
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
+    licences = (licence, start.config.licence if start is not None and start.config is not None else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
-        duplicates = duplicate_songs(audit, data)
+        duplicates = opened_audit(audit, data).duplicate_songs()
     request = {
-        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes
-    }  # fmt: skip
+        "settings": settings.as_dict(),
+        "dataset": origin,
+        "duplicates": duplicates,
+        "devices": count,
+        "nodes": nodes,
+        "start": None if start is None else {"place": start.place, "sha256": start.sha256},
+    }
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
     config = SeparatorConfig(
         model=settings.model,
-        classes=taxonomy.classes,
-        aliases=taxonomy.aliases,
+        classes=outputs.classes,
+        aliases=outputs.aliases,
         channels=settings.channels,
         rate_hz=settings.rate_hz,
         segment_s=settings.example_s,
         parameters=settings.parameters,
         dataset=origin["fingerprint"],
-        licence=licence,
+        licence=", ".join(dict.fromkeys(filter(None, licences))),
     )
     loop = fitting.Loop(
         out,
@@ -192,9 +222,11 @@ def train(
         if record.begin():
             return load_separator(out)  # another process has finished it meanwhile
         stems = (
-            training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+            training_stems_of_run(data, settings.unsure, settings.weigh)
+            if isinstance(data, Run)
+            else training_stems_of_dataset(data)
         )
-        if isinstance(data, Run) and not stems and not settings.unsure:
+        if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         if is_first_process():
             before = record.content.get("computing", {})
@@ -208,34 +240,47 @@ def train(
             failures = record.content["stems"]["failed"]
             stems = [stem for stem in stems if stem.name not in failures]
         loop = replace(loop, precision=record.content["computing"]["precision"])
-        return _train(stems, failures, store, config, settings, loop, record, report)
+        into = outputs_of_classes(taxonomy, settings.target)
+        return _train(stems, into, failures, store, config, settings, start, loop, record, report)
 
 
 def _train(
     stems: list[TrainingStem],
+    into: np.ndarray,
     failures: Mapping[str, str],
     store: PcmStore,
     config: SeparatorConfig,
     settings: TrainSettings,
+    start: Checkpoint | None,
     loop: fitting.Loop,
     record: WorkRecord,
     report: Progress,
 ) -> Separator:
-    """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
-    present = np.any([stem.labels for stem in stems], axis=0)
+    """Trains on stems that are in the store, and saves the separator.
+
+    into: (class, output) flags, which output each class goes to. failures: of other stems, for the record.
+    """
+    present = np.any([stem.labels for stem in stems], axis=0) @ into
     if present.sum() < 2:
         (name,) = [name for name, there in zip(config.classes, present, strict=True) if there]
+        remedy = "" if settings.target else f"\n`target='{name}'` also learns from files such as instrumental.wav."
         raise DatasetError(
-            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
+            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from.{remedy}"
         )
     notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
     learned, checked = split_validation(stems, settings.validation, settings.seed, record.request["duplicates"])
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
-    remixer = _remixer(learned, store, settings)
-    module = SeparatorModule(config.build(), settings)
-    watching = _remixer(checked, store, settings) if checked else None
+    remixer = _remixer(learned, store, settings, into)
+    separator = config.build()
+    if start is not None:
+        taken = take_weights(separator, start)
+        if is_first_process():
+            record.note(taken=dict(taken.of_class))
+            LOGGER.info("from %s: %s", start.place, taken)
+    module = SeparatorModule(separator, settings)
+    watching = _remixer(checked, store, settings, into) if checked else None
     seconds_of_class = {
-        name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+        name: seconds * GRID_S for name, seconds in zip(config.classes, remixer.places_per_output(), strict=True)
     }
     if is_first_process():
         record.note(
@@ -257,7 +302,10 @@ def _train(
     )
     if saving:
         report("training", module.trainer.global_step, module.trainer.global_step)  # it may have ended early
-        save_separator(loop.folder, config, module.separator.network.state_dict())
+        if "kept" in record.content:
+            load_weights(module.separator.network, loop.folder / WEIGHTS_FILE)
+        else:
+            save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
         fitting.finish(loop.folder)
     return module.separator.eval()
@@ -308,10 +356,10 @@ def _decode(
     return good, {stems[index].name: reason for index, reason in failed.items()}
 
 
-def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
-    places = find_places(stems, store, settings.example_s)
-    mixing = RemixSettings(settings.coherent, settings.gain_db)
-    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed)
+def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings, into: np.ndarray) -> Remixer:
+    places = find_places(stems, store, settings.example_s, into)
+    mixing = RemixSettings(settings.coherent, settings.gain_db, settings.weigh)
+    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed, into)
 
 
 def _draw(remixer: Remixer, count: int) -> fitting.Draw:
