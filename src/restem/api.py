@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restem.addresses import Address, as_path, upload
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
-from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.fetching import put_when_done
+from restem.runs.run import DESCRIPTION_FILE, REPORT_FILE, Run, opened_run
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def refine(
     dataset
         A dataset, or its path; of one at a path, the splits `test` and `omitted` are left out.
     out
-        The folder of the run.
+        The folder of the run, on a disk or at an address, as `s3://bucket/run`.
     settings
         Everything the result depends on besides the dataset, by default `RefineSettings()`. With its `encoder="auto"`
         the result also depends on which encoders are installed; the run says which one was used.
@@ -98,18 +101,23 @@ def refine(
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
     from restem.pretraining.heads import encoder_with_heads
+    from restem.review.report import write_report
 
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
     duplicates = None if audit is None else duplicate_songs(audit, stems)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
-    run = refine_labels(
-        stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
-        encoder=encoder, duplicates=duplicates, progress=progress,
-    )  # fmt: skip
-    if not (run.path / REPORT_FILE).exists():
-        report(run)
+    out = as_path(out)
+    stems.check_outside(out)
+    with put_when_done(out, DESCRIPTION_FILE, "run") as folder:
+        run = refine_labels(
+            stems, folder, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
+            encoder=encoder, duplicates=duplicates, progress=progress,
+        )  # fmt: skip
+        run = replace(run, address=out if isinstance(out, Address) else None)
+        if not (run.path / REPORT_FILE).exists():
+            write_report(run)
     return run
 
 
@@ -154,7 +162,7 @@ def score(
         raise UsageError("Give either a truth, a CSV song,stem,given,true, or a run with `decisions`.")
     if decisions is not None:
         return score_against_decisions(opened_run(run), opened_run(decisions))
-    return score_against_truth(opened_run(run), Path(str(truth)))
+    return score_against_truth(opened_run(run), as_path(str(truth)))
 
 
 def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
@@ -188,7 +196,12 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     """
     from restem.review.report import write_report
 
-    return write_report(opened_run(run), Path(out) if out is not None else None, audio=audio)
+    opened = opened_run(run)
+    written = write_report(opened, as_path(out) if out is not None else None, audio=audio)
+    if out is None and isinstance(opened.address, Address):
+        upload([(written, opened.address / REPORT_FILE)])
+        return opened.address / REPORT_FILE
+    return written
 
 
 def serve_review(
@@ -236,7 +249,7 @@ def serve_review(
     except ModuleNotFoundError as error:
         raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
-    cache = Path(cache) if cache is not None else None
+    cache = as_path(cache) if cache is not None else None
     serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
 
 
@@ -283,15 +296,19 @@ def audit(
     >>> audit.mixtures["verdict"].to_list()
     ['none', 'none']
     """
-    from restem.auditing.audit import audit_dataset
+    from restem.auditing.audit import RECORD_FILE, audit_dataset
     from restem.review.audit_report import write_audit_report
 
-    found = audit_dataset(
-        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        progress=progress,
-    )  # fmt: skip
-    if not (found.path / REPORT_FILE).exists():
-        write_audit_report(found)
+    dataset, out = opened_dataset(dataset), as_path(out)
+    dataset.check_outside(out)
+    with put_when_done(out, RECORD_FILE, "audit") as folder:
+        found = audit_dataset(
+            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures), workers=workers,
+            progress=progress,
+        )  # fmt: skip
+        found = replace(found, address=out if isinstance(out, Address) else None)
+        if not (found.path / REPORT_FILE).exists():
+            write_audit_report(found)
     return found
 
 
@@ -367,7 +384,7 @@ def evaluate(
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else load_separator(as_path(str(model)))
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
@@ -454,5 +471,5 @@ def export(
     if split is not None:
         from restem.separation.splitting import make_split
 
-        splitter = make_split(Path(split), run.taxonomy, device)
+        splitter = make_split(as_path(split), run.taxonomy, device)
     return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]

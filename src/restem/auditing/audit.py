@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 import soxr
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.audio.reader import EXTENSIONS, open_audio
 from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.findings import (
@@ -35,6 +36,7 @@ from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, RunError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes
+from restem.fetching import copy_of, fetched_folder, named
 from restem.files import written_aside
 from restem.notebook import html_table
 from restem.progress import Progress, stage
@@ -59,7 +61,7 @@ class Audit:
     Attributes
     ----------
     path
-        Its folder.
+        Its folder; of one at an address, its copy on this machine.
     findings
         One row per finding: `song,stem,kind,value,unit,start_s,end_s,with_song,with_stem,message`.
     bleed
@@ -74,6 +76,8 @@ class Audit:
         Of the dataset, as `Dataset.fingerprint` returns it.
     dataset_root
         Its root.
+    address
+        Where the audit is, if that is an address.
 
     Examples
     --------
@@ -90,6 +94,12 @@ class Audit:
     failed: Mapping[str, str]
     fingerprint: str
     dataset_root: Path
+    address: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where people look for the audit: its address, or else its folder."""
+        return self.address or self.path
 
     def counts(self) -> dict[Kind, int]:
         """For each kind that was found, in the order of the kinds, how many findings there are."""
@@ -99,7 +109,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """What `restem audit` prints, as plain numbers and strings, ready for JSON."""
         return {
-            "audit": str(self.path),
+            "audit": str(self.place),
             "hours": self.hours,
             "songs": len(self.mixtures),
             "findings": self.counts(),
@@ -127,7 +137,7 @@ class Audit:
         return {song: standing_for(song) for song in sorted(songs)}
 
     def __repr__(self) -> str:
-        return f"Audit({self.path.name!r}, {counted(len(self.findings), 'finding')})"
+        return f"Audit({self.place.name!r}, {counted(len(self.findings), 'finding')})"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), ("kind", "findings"), list(self.counts().items()))
@@ -151,7 +161,11 @@ def open_audit(path: Path | str) -> Audit:
     RunError
         When the folder holds no finished audit, or its tables cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
+    if isinstance(path, Address):
+        needed = "holds no finished audit; make one with `restem audit DATASET --out`"
+        with named(path, copy_of(path)):
+            return replace(open_audit(fetched_folder(path, RECORD_FILE, needed)), address=path)
     try:
         content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
         if not (path / RECORD_FILE).exists() or not content.begin():
@@ -164,7 +178,7 @@ def open_audit(path: Path | str) -> Audit:
             float(content.content.get("hours", 0.0)),
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
-            Path(str(content.content.get("dataset"))),
+            as_path(str(content.content.get("dataset"))),
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
@@ -178,7 +192,7 @@ def duplicate_songs(audit: Audit | Path | str, data: Dataset | Run) -> dict[str,
     chosen = isinstance(data, Run) or any(item.reason.startswith("of the split") for item in dataset.skipped)
     same = chosen and opened.dataset_root.resolve() == dataset.root.resolve()
     if not same and opened.fingerprint != dataset.fingerprint():
-        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+        raise RunError(f"{opened.place}: is an audit of another dataset, or of {dataset.root} before it changed.")
     return opened.duplicate_songs()
 
 

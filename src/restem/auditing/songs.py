@@ -23,6 +23,7 @@ from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
+from restem.fetching import keeping
 from restem.files import read_json, written_aside
 from restem.wording import counted
 
@@ -123,6 +124,11 @@ class _Signal:
 
 def audit_song(job: SongJob) -> SongAudit:
     """Audits one song, and writes the fingerprints of its stems to `job.out`. A stem that cannot be read is listed."""
+    with keeping():  # some are read again
+        return _audited(job)
+
+
+def _audited(job: SongJob) -> SongAudit:
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:

@@ -39,4 +39,4 @@ def audit(
         found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, progress=progress)
     write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
-    say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")
+    say(f"\nThe findings are in {found.place / 'findings.csv'}, the report in {found.place / 'report.html'}.")

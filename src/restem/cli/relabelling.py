@@ -251,7 +251,7 @@ def refine(
         )  # fmt: skip
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
-    say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+    say(f"\nThe labels are in {run.place / 'labels.csv'}, the report in {run.place / 'report.html'}.")
     print_next_steps(run, terminal())
 
 

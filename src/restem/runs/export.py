@@ -20,9 +20,10 @@ type 2 from `classes`, read it; programs that look for exactly `vocals.wav` do n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -30,10 +31,12 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import STATED, channel_name, split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
+from restem.fetching import Upload, scratch_copy
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
@@ -142,19 +145,21 @@ def export(
         raise UsageError(f"Nothing can be exported as {layout!r}; use one of {', '.join(EXPORT_LAYOUTS)}.")
     if link not in LINKS:
         raise UsageError(f"Stems cannot be placed by {link!r}; use one of {', '.join(LINKS)}.")
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     root = run.dataset_root.absolute()
     if not root.is_dir():
-        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+        raise DatasetError(f"{root}: the dataset that {run.place} refined is not there; bring it back to this place.")
     run.check_outside(out)
     run.check_unchanged()
 
     items, left_out = _choose(run, root, layout, splitting=split is not None)
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
+    if isinstance(out, Address) or isinstance(root, Address):
+        _check_copied(link, items)
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
-        raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
-    with _new_folder(out) as folder:
+        raise DatasetError(f"{run.place}: no stem is left to export as {layout} ({reasons}).")
+    with new_folder(out) as (folder, put):
         done, report, written, failed = 0, stage(progress, "exporting"), list[_Item](), dict[str, str]()
         for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
             parts = list(files)
@@ -167,12 +172,13 @@ def export(
                 else:
                     decode_stream(source, stream, folder / parts[0].target)
                 written += parts
+                put()
             except AudioError as error:
                 failed[parts[0].row["stem"]] = str(error)
             done += len(parts)
             report(done, len(items))
         if not written:
-            raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
+            raise DatasetError(f"{run.place}: no stem can be exported; the first: {next(iter(failed.values()))}")
         licences = count_licences(run, {item.row["stem"] for item in written}, licence)
         summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
         if layout == "table":
@@ -184,12 +190,19 @@ def export(
     return summary
 
 
+def _check_copied(link: Link, items: Sequence[_Item]) -> None:
+    """Raises UsageError when files were to be linked to, or in, object storage."""
+    if link != "copy" and any(item.stream is None and not item.estimate for item in items):
+        raise UsageError("There are no links to or in object storage; use `link='copy'`.")
+
+
 def _check_readable(source: Path) -> None:
     """Raises AudioError when a stem's file has gone or cannot be read."""
     try:
         if not source.is_file():
             raise AudioError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
-        source.open("rb").close()
+        if not isinstance(source, Address):
+            source.open("rb").close()
     except OSError as error:
         raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 
@@ -274,7 +287,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
         "link": link,
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
-        "run": str(run.path.absolute()),
+        "run": str(run.place.absolute()),
         "model_sha256": file_sha256(model) if model.is_file() else None,
         "classes": list(run.taxonomy.classes),
         "left_out": dict(summary.left_out),
@@ -293,21 +306,35 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder to fill, which becomes `out` at the end.
+def new_folder(out: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Yields a temporary folder to fill, which becomes `out` at the end, and a function that may be called before.
 
-    Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
+    For an address, that function puts there what is in the folder, and deletes it here. Raises DatasetError when
+    `out` is a file or a folder that holds something, or cannot be written.
     """
-    if _is_taken(out):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    check_free(out)
+    if isinstance(out, Address):
+        place = Upload(out, MANIFEST_FILE)
+        with scratch_copy() as folder:
+            yield folder, partial(place.put, folder, delete=True)
+            place.finish(folder)
+        return
     try:
         with folder_written_aside(out) as folder:
-            yield folder
+            yield folder, lambda: None
     except OSError as error:
         if _is_taken(out):
             raise DatasetError(f"{out}: was made by another process meanwhile; choose a new folder.") from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
 
 
+def check_free(out: Path) -> None:
+    """Raises DatasetError when `out` is a file or a folder that holds something."""
+    if _is_taken(out):
+        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+
+
 def _is_taken(out: Path) -> bool:
+    if isinstance(out, Address):
+        return Upload(out, MANIFEST_FILE).taken
     return out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))

@@ -28,6 +28,7 @@ from typing import Any, Literal, TypeGuard, get_args
 import numpy as np
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.reader import BLOCK_FRAMES, probe
 from restem.audio.writer import write_blocks
 from restem.dataset.known_songs import kept_aside_in_musdb18
@@ -36,11 +37,11 @@ from restem.dataset.splits import TEST, TRAIN, VALID
 from restem.dataset.table import split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
 from restem.file_names import Names, safe_name
-from restem.files import folder_written_aside, write_json
+from restem.files import write_json
 from restem.progress import Progress, stage
 from restem.runs.card import NOT_STATED, card_text, count_licences, licence_of, licence_warning, summary, title
 from restem.runs.croissant import CROISSANT_FILE, AudioFile, croissant
-from restem.runs.export import MANIFEST_FILE, ExportSummary
+from restem.runs.export import MANIFEST_FILE, ExportSummary, check_free, new_folder
 from restem.runs.run import Run
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -81,41 +82,39 @@ def export_training_set(
     Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
     missing, `out` holds something or lies in the dataset, or nothing is left to export.
     """
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     if not run.dataset_root.is_dir():
-        raise DatasetError(f"{run.dataset_root}: the dataset that {run.path} refined is not there; name its new place.")
+        raise DatasetError(
+            f"{run.dataset_root}: the dataset that {run.place} refined is not there; name its new place."
+        )
     run.check_outside(out)
     run.check_unchanged()
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    check_free(out)
     if layout == "musdb" and set(run.taxonomy.classes) != set(DEFAULT_CLASSES):
         raise UsageError(
             f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
         )
     songs, left_out = _songs(run, layout)
     report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
-    try:
-        with folder_written_aside(out) as folder:
-            for done, song in enumerate(songs, start=1):
-                try:
-                    files += _write_song(song, run, layout, folder, licence)
-                    written.append(song)
-                except AudioError as error:
-                    left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
-                report(done, len(songs))
-            if not written:
-                reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-                raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
-            _write_lists(files, layout, folder, out)
-            write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
-            stems = {name: song.split for song in written for names in song.stems.values() for name in names}
-            licences = count_licences(run, stems, licence)
-            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
-            warning = licence_warning(licences)
-            described = f"{summary(run, stems)} {warning}".strip()
-            write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
-    except OSError as error:
-        raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+    with new_folder(out) as (folder, _):
+        for done, song in enumerate(songs, start=1):
+            try:
+                files += _write_song(song, run, layout, folder, licence)
+                written.append(song)
+            except AudioError as error:
+                left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
+            report(done, len(songs))
+        if not written:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise DatasetError(f"{run.place}: no song is left to export as {layout} ({reasons}).")
+        _write_lists(files, layout, folder, out)
+        write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
+        stems = {name: song.split for song in written for names in song.stems.values() for name in names}
+        licences = count_licences(run, stems, licence)
+        (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
+        warning = licence_warning(licences)
+        described = f"{summary(run, stems)} {warning}".strip()
+        write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
     return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning)
 
 
@@ -239,7 +238,7 @@ def _manifest(
         "layout": layout,
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
-        "run": str(run.path.absolute()),
+        "run": str(run.place.absolute()),
         "classes": list(run.taxonomy.classes),
         "left_out": dict(left_out),
         "songs": {song.name: {"split": song.split, "folder": song.folder, "stems": dict(song.stems)} for song in songs},

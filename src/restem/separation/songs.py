@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.pcm import to_channels
 from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, first_unusable, open_audio, probe
 from restem.audio.resample import resample_blocks
@@ -189,9 +190,9 @@ def separate(
     request = _Request(
         separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
     )
-    out = Path(out)
+    out = as_path(out)
     taken = Names()
-    paths = [Path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]
+    paths = [as_path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]
     folders = [out / taken.take(safe_name(path.stem)) for path in paths]
     failed: dict[str, str] = {}
     lengths = []

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from restem import fitting
+from restem.addresses import as_path
+from restem.audio.cache_folder import default_cache
 from restem.audio.pcm import PcmStore
-from restem.audio.store import default_cache
 from restem.auditing.audit import Audit, duplicate_songs
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
@@ -135,7 +136,7 @@ def train(
     else:
         check_mixtures(data, only)
     data.taxonomy.check_learnable()
-    out = Path(out)
+    out = as_path(out)
     device = choose_device(device)
     executor = Processes.of(workers)
     if threads < 1:
@@ -147,7 +148,7 @@ def train(
     )
     root, taxonomy, origin = _origin(data)
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
-    store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
+    store = PcmStore(as_path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
@@ -189,7 +190,7 @@ def train(
             training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
         )
         if isinstance(data, Run) and not stems and not settings.unsure:
-            raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
+            raise DatasetError(f"{data.place}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         stems, failures = _decode(root, stems, store, executor, report)
         return _train(stems, failures, store, config, settings, loop, record, report)
 
