@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from restem import addresses
-from restem.addresses import Address, as_path, list_objects, wrong_key
+from restem.addresses import Address, as_path, download, list_objects, upload, wrong_key
 from restem.errors import RestemError, UsageError
 from restem.files import written_aside
 
@@ -120,6 +120,20 @@ def test_one_listing_tells_of_all_objects(root: Address, monkeypatch) -> None:
     packed = pickle.dumps(root / "x.csv")
     known = addresses._known.pop(str(root / "x.csv"))
     assert unpacked(packed).stored() == known
+
+
+def test_signs_that_mean_something_elsewhere_are_letters_of_a_name(root: Address, tmp_path: Path) -> None:
+    names = ["a:b.wav", "[x]*.wav", "50%20 #1?.wav", "x:L.wav", "Ä {y}.wav"]
+    for name in names:
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    upload([(tmp_path / name, root / name) for name in names])
+    assert set(list_objects(root)) == set(names)
+    for name in names:
+        assert (root / name).read_text(encoding="utf-8") == name
+    download([(root / name, tmp_path / "again" / name) for name in names])
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "again").iterdir()} == {
+        name: name for name in names
+    }
 
 
 def test_what_was_written_is_known_again(root: Address) -> None:

@@ -189,7 +189,6 @@ def test_an_object_that_is_replaced_after_it_was_listed_is_noticed(write_band, t
 def test_a_run_at_an_address_has_the_bytes_of_one_on_a_disk(local: restem.Run, stored: restem.Run) -> None:
     assert stored.address is not None and stored.place == stored.address
     assert names(stored.place) >= {"labels.csv", "segments.parquet", "run.json", "report.html"}
-    assert ".at-work" not in names(stored.place)
     for name in ("labels.csv", "segments.parquet", "classifier/model.safetensors"):
         assert (stored.place / name).read_bytes() == (local.path / name).read_bytes(), name
     assert str(stored.dataset_root) in (stored.place / "report.html").read_text(encoding="utf-8")
@@ -245,6 +244,9 @@ def test_interrupted_work_goes_on_and_nothing_is_half_there(
     with pytest.raises(KeyboardInterrupt):
         restem.refine(root, out, cache=tmp_path / "cache", progress=stop, **REFINED)
     assert names(out) == set()
+    with pytest.raises(RunError, match=r"^memory://.*differs in `steps`; .* or delete it. What was begun") as caught:
+        restem.refine(root, out, cache=tmp_path / "cache", **{**REFINED, "steps": 9})
+    assert Path(str(caught.value).rpartition(" is in ")[2].rstrip(".")).is_dir()
     sent: list[str] = []
 
     def fail_on_the_last(pairs: list[tuple[Path, Address]]) -> None:
@@ -257,13 +259,13 @@ def test_interrupted_work_goes_on_and_nothing_is_half_there(
     monkeypatch.setattr(fetching, "upload", fail_on_the_last)
     with pytest.raises(RestemError, match="the line is cut"):
         restem.refine(root, out, cache=tmp_path / "cache", **REFINED)
-    assert sent[-1] == f"{out}/run.json" and "run.json" not in names(out) and ".at-work" in names(out)
+    assert sent[-1] == f"{out}/run.json" and "run.json" not in names(out) and "labels.csv" in names(out)
     with pytest.raises(RunError, match="holds no finished run"):
         restem.open_run(out)
     monkeypatch.undo()
     monkeypatch.setattr("restem.labelling.refining._refine", lambda *_: pytest.fail("made again"))
     run = restem.refine(root, out, cache=tmp_path / "cache", **REFINED)
-    assert run.labels.equals(local.labels) and "run.json" in names(out) and ".at-work" not in names(out)
+    assert run.labels.equals(local.labels) and "run.json" in names(out)
 
 
 def test_an_address_that_holds_something_else_is_left_alone(local: restem.Run, space: str, tmp_path: Path) -> None:
@@ -291,6 +293,9 @@ def test_decisions_stay_on_this_machine(stored: restem.Run, space: str, tmp_path
     assert again.labels.row(0, named=True)["refined"] == "bass" and len(again.decisions) == 1
     assert names(out) == before
     assert (out / "labels.csv").read_bytes() == (stored.place / "labels.csv").read_bytes()
+    # A report may be written again, here or elsewhere.
+    restem.report(out)
+    assert len(restem.open_run(out).decisions) == 1
     # Nobody loses them when the run is replaced.
     put(out / "run.json", (out / "run.json").read_bytes() + b" ")
     with pytest.raises(RunError, match=r"--export-decisions FILE`, and delete"):
@@ -323,18 +328,16 @@ def test_exports_from_and_to_addresses(
     assert manifest["run"] == str(stored.place) and manifest["source"] == str(stored.dataset_root)
 
 
-def test_an_interrupted_export_is_made_again(stored: restem.Run, space: str) -> None:
+def test_an_interrupted_export_is_not_taken_for_one(stored: restem.Run, space: str) -> None:
     def stop(_: str, done: int, __: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         restem.export(stored, f"{space}/out", link="copy", progress=stop)
-    left = names(f"{space}/out")
-    assert ".at-work" in left and "restem.json" not in left and len(left) == 4
-    put(f"{space}/out/of the other attempt.wav", b"x")
-    restem.export(stored, f"{space}/out", link="copy")
-    assert len(names(f"{space}/out")) == 8 + 2 and "of the other attempt.wav" not in names(f"{space}/out")
+    assert len(names(f"{space}/out")) == 3 and "restem.json" not in names(f"{space}/out")
+    with pytest.raises(DatasetError, match="/out: is there already; choose a new folder, or remove it first"):
+        restem.export(stored, f"{space}/out", link="copy")
     with pytest.raises(UsageError, match="There are no links to or in object storage; use `link='copy'`"):
         restem.export(stored, f"{space}/out2")
 

@@ -189,8 +189,11 @@ class Address(PosixPath):
         """The fsspec file system of the address, and its name in it. Called inside of `told_of`."""
         import fsspec
 
+        url = str(self)
+        # Not `url_to_fs`, to which `::` in a name means something.
+        kind = fsspec.get_filesystem_class(url.partition("://")[0])
         # Listings are kept here, not in it: what it remembers it takes for true for ever.
-        return fsspec.core.url_to_fs(str(self), use_listings_cache=False)  # type: ignore[no-any-return]
+        return kind(**kind._get_kwargs_from_urls(url), use_listings_cache=False), kind._strip_protocol(url)
 
 
 def _sent(url: str, stored: Stored | None) -> Address:
@@ -247,14 +250,6 @@ def upload(pairs: list[tuple[Path, Address]]) -> None:
     for _, address in pairs:
         _known.pop(str(address), None)
         _listed.difference_update(map(str, address.parents))
-
-
-def delete_objects(addresses: list[Address]) -> None:
-    """Deletes objects."""
-    for address in addresses:
-        with told_of(address):
-            system, key = address.opened()
-            system.rm_file(key)
 
 
 def _stored(address: Address, info: Mapping[str, Any]) -> Stored:

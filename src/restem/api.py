@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from restem.addresses import Address, as_path, upload
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.fetching import put_when_done
@@ -39,6 +40,7 @@ def refine(
     cache: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    ray: str | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
     audit: Audit | Path | str | None = None,
@@ -64,6 +66,8 @@ def refine(
         `auto`, `cpu`, `cuda` or `mps`.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     licence
         The licence of the audio, kept with the classifier.
     decisions
@@ -112,8 +116,8 @@ def refine(
     stems.check_outside(out)
     with put_when_done(out, DESCRIPTION_FILE, "run") as folder:
         run = refine_labels(
-            stems, folder, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
-            encoder=encoder, duplicates=duplicates, progress=progress,
+            stems, folder, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decided=decided, encoder=encoder, duplicates=duplicates, progress=progress,
         )  # fmt: skip
         run = replace(run, address=out if isinstance(out, Address) else None)
         if not (run.path / REPORT_FILE).exists():
@@ -259,6 +263,7 @@ def audit(
     *,
     mixtures: Path | str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Finds what is wrong with a dataset besides its labels: duplicates, mixtures that do not add up, bleed, damage.
@@ -275,6 +280,8 @@ def audit(
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
     workers
         Processes; by default one for each available core. The result does not depend on them.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, what is done and in all.
 
@@ -303,7 +310,7 @@ def audit(
     dataset.check_outside(out)
     with put_when_done(out, RECORD_FILE, "audit") as folder:
         found = audit_dataset(
-            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures), workers=workers,
+            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures), workers=workers, ray=ray,
             progress=progress,
         )  # fmt: skip
         found = replace(found, address=out if isinstance(out, Address) else None)
@@ -317,12 +324,14 @@ def evaluate(
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
+    target: Sequence[str] | str = (),
     out: Path | str | None = None,
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
     only: bool = False,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -336,9 +345,12 @@ def evaluate(
         A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
         is what is taken apart.
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    target
+        The classes that are measured against the rest: against the sum of all other stems of a song, or a file such as
+        `instrumental.wav`. By default those that the separator was trained for.
     out
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
@@ -347,6 +359,8 @@ def evaluate(
         Leave stems of no class out of the mixtures; otherwise they are an error.
     device
         `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the songs done and in all.
 
@@ -371,32 +385,41 @@ def evaluate(
     ['song', 'class', 'sdr', 'sdr_frames', 'si_sdr', 'mixture_sdr']
     """
     from restem.evaluation.separation import evaluate as evaluate_estimates
+    from restem.executing.choosing import executor_for
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    executor = executor_for(1 if ray is None else None, ray)
     if estimates is not None:
-        return evaluate_estimates(dataset, estimates, out, progress=progress)
-    from restem.devices import choose_device
-    from restem.separation.separator import Separator, load_separator
+        dataset = with_targets(dataset, targets) if targets else dataset
+        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+    from restem.separation.checkpoints import opened_separator
+    from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(as_path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(as_path(str(model)))
+    targets = targets or separator.config.targets
+    if targets and REST not in dataset.taxonomy.classes:
+        dataset = with_targets(dataset, targets)
     if separator.config.classes != dataset.taxonomy.classes:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
-    device = choose_device(device)
+    device = executor.choose_device(device)
     return evaluate_estimates(
         dataset,
         lambda _, mixture, rate_hz, channels: separate_mixture(
             separator, mixture, rate_hz, channels, overlap, device, shifts, seed
         ),
         out,
+        executor=executor,
+        gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
     )
@@ -411,6 +434,7 @@ def export(
     licence: str = "",
     split: Path | str | None = None,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Makes a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -435,6 +459,8 @@ def export(
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the files done and in all.
 
@@ -459,6 +485,7 @@ def export(
     >>> summary.path.name, summary.layout
     ('my-stems-refined', 'table')
     """
+    from restem.executing.choosing import executor_for
     from restem.runs.export import export as export_run
     from restem.runs.training_sets import export_training_set, is_training_layout
 
@@ -466,10 +493,15 @@ def export(
     if is_training_layout(layout):
         if split is not None:
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        return export_training_set(run, out, layout, licence=licence, progress=progress)
-    splitter = None
+        executor = executor_for(1 if ray is None else None, ray)
+        return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
+    executor, splitter, gpus = executor_for(1 if ray is None else None, ray), None, 0
     if split is not None:
         from restem.separation.splitting import make_split
 
-        splitter = make_split(as_path(split), run.taxonomy, device)
-    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]
+        device = executor.choose_device(device)
+        splitter, gpus = make_split(as_path(split), run.taxonomy, device), 0 if device == "cpu" else 1
+    return export_run(
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor, gpus=gpus,  # type: ignore[arg-type]
+        progress=progress,
+    )  # fmt: skip

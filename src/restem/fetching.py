@@ -15,17 +15,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from platformdirs import user_data_path
 
-from restem.addresses import Address, Stored, delete_objects, download, list_objects, told_of, upload, wrong_key
+from restem.addresses import Address, Stored, download, list_objects, told_of, upload, wrong_key
 from restem.errors import RestemError, RunError, UsageError
 from restem.file_names import safe_name
 from restem.files import folder_written_aside, read_json, scratch_folder, write_json
-from restem.working import LOCK_FILE
 
-_DECISIONS = "decisions.sqlite"
+_DECISIONS, _REPORT = "decisions.sqlite", "report.html"
 
 _kept: ContextVar[tuple[ExitStack, dict[str, Path]] | None] = ContextVar("kept", default=None)
 
@@ -153,7 +152,6 @@ def fetched_folder(address: Address, last: str, needed: str) -> Path:
     finished folder, or it has changed and something was decided about what it held before.
     """
     objects = list_objects(address)
-    objects.pop(LOCK_FILE, None)  # of whoever was stopped after all was there
     if last not in objects:
         raise RunError(f"{address}: {needed}.")
     copy = copy_of(address)
@@ -181,78 +179,59 @@ def _check_undecided(address: Address, copy: Path) -> None:
         )
 
 
-class Upload:
-    """Puts what is made in a folder of this machine to an address, the file that makes it complete last.
-
-    As long as that is missing an object `.at-work` says that something is being made there, so that it can be made
-    again. finished: whether the address is complete. taken: whether it holds anything but what was interrupted.
-    """
-
-    def __init__(self, out: Address, last: str) -> None:
-        self.out = out
-        self.last = last
-        objects = list_objects(out)
-        self.finished = last in objects
-        self.taken = self.finished or (bool(objects) and LOCK_FILE not in objects)
-        self._begun = False
-        self._left = set(objects)  # by whoever was interrupted
-
-    def put(self, folder: Path, *, delete: bool = False) -> None:
-        """Puts all files of `folder` but the last one; delete: and empties it."""
-        if not self._begun:
-            with told_of(self.out):
-                system, key = (self.out / LOCK_FILE).opened()
-                system.pipe_file(key, b"being made")
-            self._begun = True
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not self._stays(path, folder)]
-        names = [path.relative_to(folder).as_posix() for path in files]
-        upload([(path, self.out / name) for path, name in zip(files, names, strict=True)])
-        self._left.difference_update(names)
-        if delete:
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-
-    def finish(self, folder: Path) -> None:
-        """Puts what is left of `folder`, and then the last file."""
-        self.put(folder)
-        delete_objects([self.out / name for name in sorted(self._left - {LOCK_FILE}) if not wrong_key(name)])
-        upload([(folder / self.last, self.out / self.last)])
-        delete_objects([self.out / LOCK_FILE])
-
-    def _stays(self, path: Path, folder: Path) -> bool:
-        # Of what begins with a dot a finished folder has nothing but locks.
-        name = PurePosixPath(path.relative_to(folder)).parts[0]
-        return name == self.last or name.startswith((".", _DECISIONS))
-
-
 @contextmanager
 def put_when_done(out: Path, last: str, what: str) -> Iterator[Path]:
     """Gives the folder to work in: `out` itself, or, of an address, its copy here, which is put there at the end.
 
-    last: the file that makes it complete. what: what it is, for messages. What is finished at the address is fetched,
-    so that it can be read back. Interrupted work goes on in the copy. Raises RunError when the address holds anything
-    else.
+    last: the file that makes it complete, which is put there last. what: what it is, for messages. What is finished at
+    the address is fetched, so that it can be read back. Interrupted work goes on in the copy. Raises RunError when the
+    address holds anything else.
     """
     if not isinstance(out, Address):
         yield out
         return
-    place, copy = Upload(out, last), copy_of(out)
-    if place.finished:
+    objects, copy = list_objects(out), copy_of(out)
+    begun = copy.with_name("begun")  # to put it there
+    if last in objects:
         fetched_folder(out, last, f"holds no finished {what}")
-    elif place.taken:
+    elif objects and not begun.exists():
         raise RunError(f"{out}: is not empty and holds no {what}; choose another `out`.")
     elif _record(copy) is not None:
         # It was put there, and has been deleted there since.
         _check_undecided(out, copy)
         shutil.rmtree(copy.parent)
-    with named(out, copy):
-        yield copy
-    if not place.finished:
-        place.finish(copy)
-        write_json(_record_path(copy), _as_json(list_objects(out)))
+    try:
+        with named(out, copy):
+            yield copy
+    except RunError as error:
+        if last in objects or not copy.is_dir():
+            raise
+        raise RunError(f"{error} What was begun is in {copy.parent}.") from error
+    if last in objects:
+        return
+    begun.touch()
+    upload([(path, out / name) for name, path in _finished(copy) if name != last])
+    upload([(copy / last, out / last)])
+    write_json(_record_path(copy), _as_json(list_objects(out)))
+    begun.unlink()
+
+
+def _finished(folder: Path) -> list[tuple[str, Path]]:
+    """The files of finished work, by name: not locks, which begin with a dot, and not decisions."""
+    files = [(path.relative_to(folder).as_posix(), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [(name, path) for name, path in files if not name.startswith((".", _DECISIONS))]
+
+
+@contextmanager
+def put_below(out: Path) -> Iterator[Path]:
+    """Gives `out` itself, or, of an address, a folder in scratch, whose files are put there at the end."""
+    if not isinstance(out, Address):
+        yield out
+        return
+    with scratch_copy() as folder:
+        yield folder
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        upload([(path, out / path.relative_to(folder).as_posix()) for path in files])
 
 
 def _record_path(copy: Path) -> Path:
@@ -268,4 +247,5 @@ def _record(copy: Path) -> dict[str, list[int | str]] | None:
 
 
 def _as_json(objects: dict[str, Stored]) -> dict[str, list[int | str]]:
-    return {name: list(stored) for name, stored in sorted(objects.items())}
+    """For the record; without the report, which may be written again, and makes nothing else of a run."""
+    return {name: list(stored) for name, stored in sorted(objects.items()) if name != _REPORT}

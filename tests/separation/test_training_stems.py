@@ -215,6 +215,7 @@ class TestRemixer:
             np.concatenate([places.stem[others], np.full(10, vocals)]),
             np.concatenate([places.step[others], step]),
             np.concatenate([places.labels[others], labels]),
+            np.ones(others.sum() + 10),
         )
         groups = Remixer(stems, places, store, 1.0, RemixSettings(), 3).batch(0, 0, 400).groups
         share = (groups.sum(axis=2).max(axis=1) == 2).mean()
@@ -224,6 +225,6 @@ class TestRemixer:
     def test_nothing_to_learn_from(self, songs: Dataset, store: PcmStore) -> None:
         stems = training_stems_of_dataset(songs)[:1]
         places = find_places(stems, store, 1.0)
-        empty = type(places)(places.stem[:0], places.step[:0], places.labels[:0])
+        empty = type(places)(places.stem[:0], places.step[:0], places.labels[:0], places.right[:0])
         with pytest.raises(RestemError, match="nothing to learn from"):
             Remixer(stems, empty, store, 1.0, RemixSettings(), 0)

@@ -51,6 +51,8 @@ class EntryStore(ABC, Generic[Entry]):
     suffix: ClassVar[str]
     contents: ClassVar[str]
     """What an entry holds, for messages."""
+    gpus = 0
+    """How many GPUs computing an entry uses."""
 
     def __init__(self, folder: Path, *what: Any) -> None:
         self.folder = folder
@@ -141,8 +143,8 @@ class EntryStore(ABC, Generic[Entry]):
             except AudioError as error:
                 failures[index] = str(error)
         done = len(sources) - len(missing)
-        compute = partial(_failure, self)
-        for position, reason in executor.map_unordered(compute, [sources[index] for index in missing]):
+        compute, stems = partial(_failure, self), [sources[index] for index in missing]
+        for position, reason in executor.map_unordered(compute, stems, gpus=self.gpus, lost=_lost):
             if reason is not None:
                 failures[missing[position]] = reason
             done += 1
@@ -186,3 +188,7 @@ def _failure(store: EntryStore, source: Source) -> str | None:
     except AudioError as error:
         return str(error)
     return None
+
+
+def _lost(source: Source, reason: str) -> str:
+    return f"{source[0]}: cannot be decoded: {reason}."

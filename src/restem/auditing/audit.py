@@ -30,12 +30,12 @@ from restem.auditing.findings import (
     findings_table,
 )
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
-from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
+from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes, unread_song
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, RunError
+from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor
-from restem.executing.processes import Processes
 from restem.fetching import copy_of, fetched_folder, named
 from restem.files import written_aside
 from restem.notebook import html_table
@@ -202,6 +202,7 @@ def audit_dataset(
     *,
     mixtures: Path | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits a dataset; see `restem.audit`."""
@@ -212,9 +213,9 @@ def audit_dataset(
         "mixtures": None if given is None else sorted(given),
     }  # fmt: skip
     record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
-    executor = Processes.of(workers)
     if record.begin():
         return open_audit(out)
+    executor = executor_for(workers, ray)
     with alone_in(out):
         if record.begin():
             return open_audit(out)  # another process has finished it meanwhile
@@ -308,7 +309,7 @@ def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress
             audits[number] = SongAudit.read(job.out.with_suffix(".json"))
     left = [number for number in range(len(jobs)) if number not in audits]
     report = stage(progress, "auditing songs")
-    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left]):
+    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left], lost=unread_song):
         number = left[index]
         with written_aside(jobs[number].out.with_suffix(".json")) as aside:
             aside.write_text(audit.as_json(), encoding="utf-8")

@@ -14,6 +14,7 @@ import polars as pl
 from restem._version import __version__
 from restem.dataset.table import Dataset
 from restem.dataset.usage import left_out
+from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
@@ -67,7 +68,7 @@ def segments_table(features: Features, scores: np.ndarray) -> pl.DataFrame:
 def describe_run(
     request: dict[str, Any],
     dataset: Dataset,
-    device: str,
+    computing: Computing,
     stages: dict[str, float],
     judged: Judged,
     features: Features,
@@ -84,7 +85,8 @@ def describe_run(
         **request,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": request["settings"]["seed"],
-        "device": device,
+        "device": computing.device,
+        "computing": asdict(computing),
         "dataset": {
             **request["dataset"],
             "layout": dataset.layout,
