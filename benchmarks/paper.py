@@ -103,7 +103,9 @@ class Trainings(Situation):
     def by_clean(self) -> tuple[Judged, np.ndarray]:
         """The same with the classifiers that were trained on the clean stems of other songs."""
         refinement, known = self.refinement("by-clean"), known_labels(self.features, None)
-        teacher = Refinement(self.clean, refinement.out, self.settings, "cpu", self.executor, self.config)
+        teacher = Refinement(
+            self.clean, refinement.out, self.settings, refinement.computing, self.executor, self.config
+        )
         songs = dict(zip(self.clean.songs, teacher.fold.tolist(), strict=True))
         assert songs == dict(zip(self.features.songs, refinement.fold.tolist(), strict=True))
         teacher.round(1, self.clean.given[self.clean.segments.stem].astype(np.float32), self.timed)
@@ -161,10 +163,12 @@ def true(trainings: Trainings, start: Start) -> Trained:
 
 
 def clean(trainings: Trainings, start: Start) -> Trained:
-    settings = trainings.refinement("clean", start=start).settings
+    refinement = trainings.refinement("clean", start=start)
     # The same for every kind of noise.
     out = trainings.work.parent / f"{trainings.work.name.partition('-')[0]}-clean-{start}"
-    on_clean = Refinement(trainings.clean, out, settings, "cpu", trainings.executor, trainings.config)
+    on_clean = Refinement(
+        trainings.clean, out, refinement.settings, refinement.computing, trainings.executor, trainings.config
+    )
     targets = trainings.clean.given[trainings.clean.segments.stem].astype(np.float32)
     on_clean.train_final(targets, trainings.timed)
     return Trained(on_clean.out / CLASSIFIER_FOLDER, trainings.clean.segment_pool(targets))
