@@ -72,7 +72,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 $(READY): pyproject.toml constraints.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,review,separators]'
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,export,hub,review,separators]'
 	@touch $@
 
 # Tools of the extra `dev` are as new as they can be beside the rest.

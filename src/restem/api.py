@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
@@ -401,6 +405,9 @@ def evaluate(
         check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
         return evaluate_estimates(dataset, Path(str(estimates)), out, executor=executor, progress=progress)
+    import torch
+
+    from restem.devices import use_threads
     from restem.separation.checkpoints import opened_separator
     from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
@@ -414,19 +421,26 @@ def evaluate(
     check_mixtures(dataset, only)
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)
-    if separator.config.classes != dataset.taxonomy.classes:
+    if set(separator.config.classes) == set(dataset.taxonomy.classes):
+        dataset = replace(dataset, taxonomy=Taxonomy(separator.config.classes, dataset.taxonomy.aliases))
+    else:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
     device = executor.choose_device(device)
+    threads = torch.get_num_threads()
+
+    def estimate(_: str, mixture: Iterator[np.ndarray], rate_hz: int, channels: int) -> Iterator[np.ndarray]:
+        use_threads(device, threads)
+        return separate_mixture(separator, mixture, rate_hz, channels, overlap, device, shifts, seed)
+
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(
-            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
-        ),
+        estimate,
         out,
         executor=executor,
+        cpus=threads if device == "cpu" else 1,
         gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
@@ -503,13 +517,16 @@ def export(
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
         executor = executor_for(1 if ray is None else None, ray)
         return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
-    executor, splitter, gpus = executor_for(1 if ray is None else None, ray), None, 0
+    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
     if split is not None:
+        import torch
+
         from restem.separation.splitting import make_split
 
         device = executor.choose_device(device)
-        splitter, gpus = make_split(Path(split), run.taxonomy, device), 0 if device == "cpu" else 1
+        splitter = make_split(Path(split), run.taxonomy, device)
+        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
     return export_run(
-        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor, gpus=gpus,  # type: ignore[arg-type]
-        progress=progress,
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
+        cpus=cpus, gpus=gpus, progress=progress,
     )  # fmt: skip

@@ -29,7 +29,7 @@ from restem.auditing.findings import Finding
 from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
-from restem.executing.interface import Executor
+from restem.executing.interface import Executor, Item, Result
 from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.computing import Computing
@@ -336,7 +336,7 @@ class Refinement:
         with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
             with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
-                for _ in self.executor.map_unordered(train_classifier, tasks, gpus=self.computing.gpus):
+                for _ in self._map(train_classifier, tasks):
                     pass
 
     def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
@@ -353,13 +353,17 @@ class Refinement:
             jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
             progress(0, len(jobs))
             parts: dict[int, np.ndarray] = {}
-            for index, found in self.executor.map_unordered(apply, jobs, gpus=self.computing.gpus):
+            for index, found in self._map(apply, jobs):
                 parts[index] = found
                 progress(len(parts), len(jobs))
         result = np.zeros((len(segments.stem), parts[0].shape[1]), parts[0].dtype)
         for index, found in parts.items():
             result[mine[index]] = found
         return result
+
+    def _map(self, function: Callable[[Item], Result], tasks: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Applies a function that runs a network to tasks."""
+        return self.executor.map_unordered(function, tasks, cpus=self.computing.cpus, gpus=self.computing.gpus)
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""

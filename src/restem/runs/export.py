@@ -127,6 +127,7 @@ def export(
     licence: str = "",
     split: Split | None = None,
     executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
     gpus: int = 0,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -136,7 +137,7 @@ def export(
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
     labels apart, see `Split`. executor: where files are linked, copied and decoded; those that are split each with so
-    many `gpus`. progress: called with the stage, the files done and in all.
+    many `cpus` and `gpus`. progress: called with the stage, the files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -169,9 +170,8 @@ def export(
             some = [parts for parts in stems if parts[0].estimate == splitting]
             jobs = [[(part.source, part.stream, part.target, part.labels) for part in parts] for parts in some]
             place = partial(_split_to, folder, split) if splitting else partial(_place_in, folder, link)
-            for index, reason in executor.map_unordered(
-                place, jobs, gpus=gpus if splitting else 0, chunk=1 if splitting else _CHUNK, lost=_lost
-            ):
+            how = {"cpus": cpus, "gpus": gpus} if splitting else {"chunk": _CHUNK}
+            for index, reason in executor.map_unordered(place, jobs, lost=_lost, **how):
                 if reason is not None:
                     failed[some[index][0].row["stem"]] = reason
                 done += len(some[index])

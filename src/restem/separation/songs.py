@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
@@ -34,7 +35,7 @@ from restem.audio.reader import (
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
-from restem.devices import choose_device
+from restem.devices import choose_device, use_threads
 from restem.errors import AudioError, RestemError, UsageError
 from restem.executing.choosing import executor_for
 from restem.file_names import Names, safe_name
@@ -95,6 +96,7 @@ class _Request:
     format: Format
     depth: Depth
     device: str
+    threads: int
 
     @property
     def subtype(self) -> str | None:
@@ -207,8 +209,9 @@ def separate(
     executor = executor_for(1 if ray is None else None, ray)
     device = executor.choose_device(device)
     request = _Request(
-        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
-    )
+        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device,
+        torch.get_num_threads(),
+    )  # fmt: skip
     out = Path(out)
     taken = Names()
     paths = audio_files([songs]) if isinstance(songs, Path | str) else [Path(song) for song in songs]
@@ -230,9 +233,9 @@ def separate(
     # What runs elsewhere is heard of when it has ended.
     task = partial(_separate_safely, request, within_song if ray is None else None)
     results: dict[int, tuple[float, str] | str] = {}
-    for index, result in executor.map_unordered(
-        task, [(paths[number], folders[number]) for number in left], gpus=0 if device == "cpu" else 1, lost=_lost
-    ):
+    cpus, gpus = (request.threads, 0) if device == "cpu" else (1, 1)
+    jobs = [(paths[number], folders[number]) for number in left]
+    for index, result in executor.map_unordered(task, jobs, cpus=cpus, gpus=gpus, lost=_lost):
         results[left[index]] = result
         before += seconds[left[index]]
         within_song(0.0)
@@ -361,6 +364,7 @@ def _separate_safely(
     request: _Request, report: Callable[[float], None] | None, job: tuple[Path, Path]
 ) -> tuple[float, str] | str:
     """Makes the folder of a song, see `_separate_song`; or returns why not. job: song and folder."""
+    use_threads(request.device, request.threads)
     try:
         return _separate_song(*job, request, report or (lambda _: None))
     except (RestemError, OSError) as error:
