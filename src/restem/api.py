@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
@@ -349,8 +351,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
-        is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used, and its classes are the
+        separator's. The sum of a song's stems is what is taken apart.
     model
         A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
@@ -396,13 +398,13 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset, "evaluate")
-    check_mixtures(dataset, only)
     targets = (target,) if isinstance(target, str) else tuple(target)
     executor = executor_for(1 if ray is None else None, ray)
-    if estimates is not None:
+    if model is None:
+        dataset = opened_dataset(dataset, "evaluate")
+        check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
-        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+        return evaluate_estimates(dataset, Path(str(estimates)), out, executor=executor, progress=progress)
     import torch
 
     from restem.devices import use_threads
@@ -414,9 +416,14 @@ def evaluate(
     check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
     targets = targets or separator.config.targets
+    # What is to be told from the rest is told from stems of any class.
+    dataset = opened_dataset(dataset, "evaluate", None if targets else separator.config.taxonomy)
+    check_mixtures(dataset, only)
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)
-    if separator.config.classes != dataset.taxonomy.classes:
+    if set(separator.config.classes) == set(dataset.taxonomy.classes):
+        dataset = replace(dataset, taxonomy=Taxonomy(separator.config.classes, dataset.taxonomy.aliases))
+    else:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from restem.dry_running import work_begins
+
 try:
     import fcntl
 except ImportError:  # on Windows, where what a killed owner left stays
@@ -26,6 +28,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     The folder of `path` is made if it is missing. See `_aside` for concurrent writers of one file. Raises
     FileNotFoundError when the body writes nothing.
     """
+    work_begins()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _aside(path, _make_unwritten) as aside:
         try:
@@ -43,6 +46,7 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
 
     `path` must not exist, or be an empty folder, when the body ends; else OSError. See `_aside` for concurrent writers.
     """
+    work_begins()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _aside(path, Path.mkdir) as aside:
         try:

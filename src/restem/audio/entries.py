@@ -14,6 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
@@ -106,6 +107,22 @@ class EntryStore(ABC, Generic[Entry]):
                 file.write(json.dumps(header).encode().ljust(HEADER_BYTES))
         except OSError as error:
             raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); {_remedy(error)}.") from error
+
+    def is_missing(self, source: Source) -> bool:
+        """Whether a stem's entry has yet to be computed; False for a stem whose file cannot be read."""
+        try:
+            return self.load(source) is None
+        except AudioError:
+            return False
+
+    def try_out(self, source: Source) -> int:
+        """Computes a stem's entry without keeping it, to see how long that takes; returns how many bytes it has.
+
+        Raises AudioError when the stem cannot be decoded.
+        """
+        file = BytesIO()
+        self._write(source, file)
+        return len(file.getvalue())
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None

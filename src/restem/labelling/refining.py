@@ -382,7 +382,7 @@ class Refinement:
             training=settings.training,
             config=self.config,
             start=start,
-            steps=settings.steps or settings.training.steps_for(pool, settings.mixing, start),
+            steps=settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start),
             seed=1000 * settings.seed + (0 if fold is None else 1 + fold),
             accelerator=self.computing.device,
             precision=self.computing.precision,

@@ -162,8 +162,9 @@ def export(
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
+    _check_new(out)
+    done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
     with _new_folder(out) as folder:
-        done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
         stems = [list(files) for _, files in groupby(items, key=lambda item: (item.source, item.stream))]
         for splitting in (False, True):
             some = [parts for parts in stems if parts[0].estimate == splitting]
@@ -335,10 +336,8 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields a temporary folder to fill, which becomes `out` at the end.
 
-    Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
+    Raises DatasetError when `out` cannot be written, or another process has made it meanwhile.
     """
-    if _is_taken(out):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
     try:
         with folder_written_aside(out) as folder:
             yield folder
@@ -346,6 +345,12 @@ def _new_folder(out: Path) -> Iterator[Path]:
         if _is_taken(out):
             raise DatasetError(f"{out}: was made by another process meanwhile; choose a new folder.") from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+
+
+def _check_new(out: Path) -> None:
+    """Raises DatasetError when `out` is a file or a folder that holds something."""
+    if _is_taken(out):
+        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
 
 
 def _is_taken(out: Path) -> bool:

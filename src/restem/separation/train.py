@@ -182,13 +182,9 @@ def train(
     if audit is not None:
         duplicates = opened_audit(audit, data).duplicate_songs()
     request = {
-        "settings": settings.as_dict(),
-        "dataset": origin,
-        "duplicates": duplicates,
-        "devices": count,
-        "nodes": nodes,
+        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes,
         "start": None if start is None else {"place": start.place, "sha256": start.sha256},
-    }
+    }  # fmt: skip
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
