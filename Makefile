@@ -26,7 +26,7 @@ test: $(READY)
 	-@$(ENCODER)
 	$(BIN)/pytest $(ARGS)
 
-# The tests on a Ray cluster of this machine, on loopback.
+# The tests on a Ray cluster and on a server of S3, both on this machine, on loopback.
 test-cluster: $(READY_FOR_CLUSTER)
 	$(BIN)/pytest -m cluster $(ARGS)
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restem.addresses import Address, as_path, upload
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
-from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.fetching import put_when_done
+from restem.runs.run import DESCRIPTION_FILE, REPORT_FILE, Run, opened_run
 from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
@@ -57,7 +59,7 @@ def refine(
     dataset
         A dataset, or its path; of one at a path, the splits `test` and `omitted` are left out.
     out
-        The folder of the run.
+        The folder of the run, on a disk or at an address, as `s3://bucket/run`.
     settings
         Everything the result depends on besides the dataset, by default `RefineSettings()`. With its `encoder="auto"`
         the result also depends on which encoders are installed; the run says which one was used.
@@ -106,18 +108,23 @@ def refine(
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
     from restem.pretraining.heads import encoder_with_heads
+    from restem.review.report import write_report
 
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
     duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
-    run = refine_labels(
-        stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
-        encoder=encoder, duplicates=duplicates, progress=progress,
-    )  # fmt: skip
-    if not (run.path / REPORT_FILE).exists():
-        report(run)
+    out = as_path(out)
+    stems.check_outside(out)
+    with put_when_done(out, DESCRIPTION_FILE, "run") as folder:
+        run = refine_labels(
+            stems, folder, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decided=decided, encoder=encoder, duplicates=duplicates, progress=progress,
+        )  # fmt: skip
+        run = replace(run, address=out if isinstance(out, Address) else None)
+        if not (run.path / REPORT_FILE).exists():
+            write_report(run)
     return run
 
 
@@ -162,7 +169,7 @@ def score(
         raise UsageError("Give either a truth, a CSV song,stem,given,true, or a run with `decisions`.")
     if decisions is not None:
         return score_against_decisions(opened_run(run), opened_run(decisions))
-    return score_against_truth(opened_run(run), Path(str(truth)))
+    return score_against_truth(opened_run(run), as_path(str(truth)))
 
 
 def report(
@@ -206,9 +213,13 @@ def report(
     from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    run = opened_run(run)
-    opened = None if audit is None else opened_audit(audit, run)
-    return write_report(run, Path(out) if out is not None else None, audio=audio, audit=opened)
+    opened = opened_run(run)
+    audited = None if audit is None else opened_audit(audit, opened)
+    written = write_report(opened, as_path(out) if out is not None else None, audio=audio, audit=audited)
+    if out is None and isinstance(opened.address, Address):
+        upload([(written, opened.address / REPORT_FILE)])
+        return opened.address / REPORT_FILE
+    return written
 
 
 def serve_review(
@@ -263,7 +274,7 @@ def serve_review(
 
     run = opened_run(run)
     opened = None if audit is None else opened_audit(audit, run)
-    cache = Path(cache) if cache is not None else None
+    cache = as_path(cache) if cache is not None else None
     serve(
         run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
         audit=opened, say=say,
@@ -316,15 +327,19 @@ def audit(
     >>> audit.mixtures["verdict"].to_list()
     ['none', 'none']
     """
-    from restem.auditing.audit import audit_dataset
+    from restem.auditing.audit import RECORD_FILE, audit_dataset
     from restem.review.audit_report import write_audit_report
 
-    found = audit_dataset(
-        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        ray=ray, progress=progress,
-    )  # fmt: skip
-    if not (found.path / REPORT_FILE).exists():
-        write_audit_report(found)
+    dataset, out = opened_dataset(dataset), as_path(out)
+    dataset.check_outside(out)
+    with put_when_done(out, RECORD_FILE, "audit") as folder:
+        found = audit_dataset(
+            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures), workers=workers, ray=ray,
+            progress=progress,
+        )  # fmt: skip
+        found = replace(found, address=out if isinstance(out, Address) else None)
+        if not (found.path / REPORT_FILE).exists():
+            write_audit_report(found)
     return found
 
 
@@ -414,7 +429,7 @@ def evaluate(
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(as_path(str(model)))
     targets = targets or separator.config.targets
     # What is to be told from the rest is told from stems of any class.
     dataset = opened_dataset(dataset, "evaluate", None if targets else separator.config.taxonomy)
@@ -524,7 +539,7 @@ def export(
         from restem.separation.splitting import make_split
 
         device = executor.choose_device(device)
-        splitter = make_split(Path(split), run.taxonomy, device)
+        splitter = make_split(as_path(split), run.taxonomy, device)
         cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
     return export_run(
         run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]

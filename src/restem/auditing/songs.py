@@ -23,6 +23,7 @@ from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
+from restem.fetching import keeping
 from restem.files import read_json, written_aside
 from restem.wording import counted
 
@@ -130,6 +131,11 @@ def audit_song(job: SongJob) -> SongAudit:
 
 def heard_song(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
     """What is found in one song, and the fingerprints of its stems; nothing is written."""
+    with keeping():  # some are read again
+        return _heard(job)
+
+
+def _heard(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:

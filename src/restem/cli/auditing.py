@@ -54,4 +54,4 @@ def audit(
         found = work(progress)
     write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
-    say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")
+    say(f"\nThe findings are in {found.place / 'findings.csv'}, the report in {found.place / 'report.html'}.")

@@ -290,7 +290,7 @@ def refine(
         run = work(progress)
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
-    say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+    say(f"\nThe labels are in {run.place / 'labels.csv'}, the report in {run.place / 'report.html'}.")
     print_next_steps(run, terminal())
 
 

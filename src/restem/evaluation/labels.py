@@ -124,7 +124,7 @@ def score_against_decisions(run: Run, decided: Run) -> LabelScore:
     truth = decided.found.filter(pl.col("stem").is_in(list(labels))).select("song", "stem", "given")
     if truth.is_empty():
         raise RunError(
-            f"{decided.path}: nobody has decided about a whole stem yet; run `restem review {decided.path}`."
+            f"{decided.place}: nobody has decided about a whole stem yet; run `restem review {decided.place}`."
         )
     truth = truth.with_columns(true=pl.Series([run.taxonomy.format(labels[stem] or ()) for stem in truth["stem"]]))
     score = score_labels(run.found.filter(pl.col("stem").is_in(list(labels))), truth, run.taxonomy)

@@ -24,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from restem.audio.store import Store, default_cache
+from restem.addresses import as_path
+from restem.audio.cache_folder import default_cache
+from restem.audio.store import Store
 from restem.auditing.findings import Finding
 from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
@@ -99,10 +101,10 @@ def refine_labels(
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
-    out = Path(out)
+    out = as_path(out)
     settings = replace(settings or RefineSettings(), encoder=encoder.card.name if encoder is not None else "none")
     dataset.taxonomy.check_learnable()
-    cache = Path(cache) if cache is not None else default_cache()
+    cache = as_path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)
     request: dict[str, Any] = {
         "settings": asdict(settings),

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from restem.audio.cache_folder import default_cache
 from restem.audio.entries import EntryStore, Source
-from restem.audio.store import Store, default_cache
+from restem.audio.store import Store
 from restem.auditing.quick import Looked, look
 from restem.dataset.table import Dataset, Stem
 from restem.devices import choose_device

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from restem.audio.cache_folder import default_cache
 from restem.audio.entries import Source
 from restem.audio.pcm import PcmStore
-from restem.audio.store import default_cache
 from restem.dataset.measure import measure
 from restem.dataset.table import Dataset
 from restem.dataset.targets import target_taxonomy

@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.errors import DatasetError, TaxonomyError, UsageError
 from restem.file_names import Names, safe_path
 from restem.files import write_json, written_aside
@@ -79,7 +80,7 @@ def export_label_tracks(run: Run | Path | str, folder: Path | str, format: Label
     UsageError
         For another format.
     """
-    run, folder = opened_run(run), Path(folder)
+    run, folder = opened_run(run), as_path(folder)
     if format not in get_args(LabelFormat):
         raise UsageError(
             f"There are no labels in the format {format!r}; use one of {', '.join(get_args(LabelFormat))}."
@@ -157,7 +158,7 @@ def import_label_tracks(run: Run | Path | str, folder: Path | str, *, person: st
         When there is no label track of the run's stems, or, with its line, for a label that is not a class or a time
         range that is not one.
     """
-    run, folder = opened_run(run), Path(folder)
+    run, folder = opened_run(run), as_path(folder)
     refined = dict(zip(run.labels["stem"], run.labels["refined"], strict=True))
     decided = {(one.stem, one.start_s, one.end_s, one.new) for one in run.decisions}
     # The file may be from before or after other decisions.
@@ -170,7 +171,7 @@ def import_label_tracks(run: Run | Path | str, folder: Path | str, *, person: st
                 if (start, end, text) not in known and (stem, start, end, text) not in decided:
                     decisions.append(Decision(song, stem, refined[stem], text, person, "", start, end))
     if not found:
-        raise DatasetError(f"{folder}: holds no label track of a stem of {run.path}, as `restem review` exports them.")
+        raise DatasetError(f"{folder}: holds no label track of a stem of {run.place}, as `restem review` exports them.")
     return add_decisions(run, decisions, folder)
 
 

@@ -27,6 +27,7 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from restem.addresses import as_path
 from restem.content import file_sha256
 from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.separation.demucs_models import is_demucs_model, model_files
@@ -65,7 +66,7 @@ def read_checkpoint(place: Path | str, classes: Sequence[str] = ()) -> Checkpoin
 
     Raises RestemError when it is not there, damaged, or would run code; UsageError when its classes are unknown.
     """
-    path = Path(place)
+    path = as_path(place)
     if path.is_dir():
         separator = load_separator(path)
         weights = separator.network.state_dict()
@@ -91,7 +92,7 @@ def opened_separator(place: Path | str) -> Separator:
 
     Raises RestemError when it cannot be used.
     """
-    path = Path(place)
+    path = as_path(place)
     if path.is_dir():
         return load_separator(path)
     named = not path.exists() and is_demucs_model(str(place))

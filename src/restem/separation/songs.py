@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.pcm import to_channels
 from restem.audio.reader import (
     BLOCK_FRAMES,
@@ -212,9 +213,9 @@ def separate(
         separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device,
         torch.get_num_threads(),
     )  # fmt: skip
-    out = Path(out)
+    out = as_path(out)
     taken = Names()
-    paths = audio_files([songs]) if isinstance(songs, Path | str) else [Path(song) for song in songs]
+    paths = audio_files([songs]) if isinstance(songs, Path | str) else [as_path(song) for song in songs]
     folders = [out / taken.take(safe_name(_song_name(path))) for path in paths]
     failed: dict[str, str] = {}
     seconds: dict[int, float] = {}
@@ -261,7 +262,7 @@ def audio_files(paths: Sequence[Path | str]) -> list[Path]:
     Raises RestemError when a pattern or folder leads to nothing; a file that is missing is left to `separate`.
     """
     found: list[Path] = []
-    for path in map(Path, paths):
+    for path in map(as_path, paths):
         if path.is_dir():
             inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in EXTENSIONS and one.is_file())
             mixtures = [one for one in inside if one.stem.lower() in _MIXTURES]

@@ -104,7 +104,7 @@ def training_stems_of_run(run: Run, unsure: bool = False, weigh: bool = False) -
     """
     root, splits = run.dataset_root, run.splits
     if not root.is_dir():
-        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+        raise DatasetError(f"{root}: the dataset that {run.place} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
     segments = {key[0]: part for key, part in run.segments.partition_by("stem", as_dict=True).items()}
     wanted = {"kept", "changed", *(["unsure"] if unsure or weigh else [])}
