@@ -128,6 +128,19 @@ def test_s3_equals_a_disk(local: restem.Run, stored: restem.Run, requests: Reque
         assert (exported.path / stem.path).read_bytes() == local.dataset.file(stem).read_bytes()
 
 
+def test_s3_from_a_ray_cluster(local: restem.Run, stored: restem.Run, monkeypatch, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    out = "s3://bucket/by-ray"
+    run = restem.refine(stored.dataset_root, out, cache="s3://bucket/ray-cache", ray="local", **REFINED)
+    for name in ("labels.csv", "segments.parquet", "classifier/model.safetensors"):
+        assert (run.place / name).read_bytes() == (local.path / name).read_bytes(), name
+    exported = restem.export(run, "s3://bucket/ray-out", link="copy", ray="local")
+    for stem in local.dataset.stems:
+        assert (exported.path / stem.path).read_bytes() == local.dataset.file(stem).read_bytes()
+
+
 def test_a_second_in_the_middle_takes_two_requests(requests: Requests) -> None:
     system, key = as_path("s3://bucket/long.wav").opened()  # type: ignore[attr-defined]
     content = io.BytesIO()
