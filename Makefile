@@ -54,6 +54,7 @@ bench: $(READY_FOR_CLUSTER)
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/estimates.py
 
 # Builds the documentation into site/, and fails on a link that leads nowhere. Open site/index.html; the search needs a
 # server: .venv/bin/python -m http.server --directory site
@@ -71,7 +72,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 $(READY): pyproject.toml constraints.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,review,separators]'
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,export,hub,review,separators]'
 	@touch $@
 
 # Tools of the extra `dev` are as new as they can be beside the rest.

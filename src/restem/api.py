@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,12 @@ from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.fetching import put_when_done
 from restem.runs.run import DESCRIPTION_FILE, REPORT_FILE, Run, opened_run
+from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
@@ -100,7 +103,7 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
-    from restem.auditing.audit import duplicate_songs
+    from restem.auditing.audit import opened_audit
     from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
@@ -110,7 +113,7 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else duplicate_songs(audit, stems)
+    duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     out = as_path(out)
     stems.check_outside(out)
@@ -169,7 +172,13 @@ def score(
     return score_against_truth(opened_run(run), as_path(str(truth)))
 
 
-def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    audio: bool = False,
+    audit: Audit | Path | str | None = None,
+) -> Path:
     """Writes the report of a run again: one self-contained HTML file.
 
     Parameters
@@ -180,6 +189,9 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
         The file; by default `report.html` in the run.
     audio
         Also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    audit
+        An audit of the same dataset, or its folder, whose findings are listed with what people decided about them; by
+        default those that the refinement kept.
 
     Returns
     -------
@@ -189,7 +201,7 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     Raises
     ------
     RunError
-        When the run cannot be read, or the audio that is to be put in has gone.
+        When the run cannot be read, the audio that is to be put in has gone, or the audit is of another dataset.
     DatasetError
         When `out` lies in the dataset.
 
@@ -198,13 +210,15 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     >>> restem.report("run", "report.html").name
     'report.html'
     """
+    from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    opened = opened_run(run)
-    written = write_report(opened, as_path(out) if out is not None else None, audio=audio)
-    if out is None and isinstance(opened.address, Address):
-        upload([(written, opened.address / REPORT_FILE)])
-        return opened.address / REPORT_FILE
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
+    written = write_report(run, as_path(out) if out is not None else None, audio=audio, audit=opened)
+    if out is None and isinstance(run.address, Address):
+        upload([(written, run.address / REPORT_FILE)])
+        return run.address / REPORT_FILE
     return written
 
 
@@ -216,6 +230,7 @@ def serve_review(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | Path | str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves a page on which a person listens to the doubtful stems of a run and decides, until it is interrupted.
@@ -234,6 +249,8 @@ def serve_review(
         Also play files outside of the dataset that links in it lead to.
     browser
         Open the page in a browser.
+    audit
+        An audit of the same dataset, or its folder: its findings can be heard and judged on a second page.
     say
         Called with the page's address.
 
@@ -242,7 +259,7 @@ def serve_review(
     RestemError
         When the extra `review` is not installed.
     RunError
-        When the run cannot be read, or its dataset has gone.
+        When the run cannot be read, its dataset has gone, or the audit is of another one.
     UsageError
         For a port that cannot be used.
     """
@@ -253,8 +270,15 @@ def serve_review(
     except ModuleNotFoundError as error:
         raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
+    from restem.auditing.audit import opened_audit
+
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
     cache = as_path(cache) if cache is not None else None
-    serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+    serve(
+        run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
+        audit=opened, say=say,
+    )  # fmt: skip
 
 
 def audit(
@@ -342,8 +366,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
-        is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used, and its classes are the
+        separator's. The sum of a song's stems is what is taken apart.
     model
         A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
@@ -389,13 +413,16 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset, "evaluate")
-    check_mixtures(dataset, only)
     targets = (target,) if isinstance(target, str) else tuple(target)
     executor = executor_for(1 if ray is None else None, ray)
-    if estimates is not None:
+    if model is None:
+        dataset = opened_dataset(dataset, "evaluate")
+        check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
-        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+        return evaluate_estimates(dataset, as_path(str(estimates)), out, executor=executor, progress=progress)
+    import torch
+
+    from restem.devices import use_threads
     from restem.separation.checkpoints import opened_separator
     from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
@@ -404,21 +431,31 @@ def evaluate(
     check_pieces(overlap, shifts)
     separator = model if isinstance(model, Separator) else opened_separator(as_path(str(model)))
     targets = targets or separator.config.targets
+    # What is to be told from the rest is told from stems of any class.
+    dataset = opened_dataset(dataset, "evaluate", None if targets else separator.config.taxonomy)
+    check_mixtures(dataset, only)
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)
-    if separator.config.classes != dataset.taxonomy.classes:
+    if set(separator.config.classes) == set(dataset.taxonomy.classes):
+        dataset = replace(dataset, taxonomy=Taxonomy(separator.config.classes, dataset.taxonomy.aliases))
+    else:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
     device = executor.choose_device(device)
+    threads = torch.get_num_threads()
+
+    def estimate(_: str, mixture: Iterator[np.ndarray], rate_hz: int, channels: int) -> Iterator[np.ndarray]:
+        use_threads(device, threads)
+        return separate_mixture(separator, mixture, rate_hz, channels, overlap, device, shifts, seed)
+
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(
-            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
-        ),
+        estimate,
         out,
         executor=executor,
+        cpus=threads if device == "cpu" else 1,
         gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
@@ -495,13 +532,16 @@ def export(
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
         executor = executor_for(1 if ray is None else None, ray)
         return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
-    executor, splitter, gpus = executor_for(1 if ray is None else None, ray), None, 0
+    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
     if split is not None:
+        import torch
+
         from restem.separation.splitting import make_split
 
         device = executor.choose_device(device)
-        splitter, gpus = make_split(as_path(split), run.taxonomy, device), 0 if device == "cpu" else 1
+        splitter = make_split(as_path(split), run.taxonomy, device)
+        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
     return export_run(
-        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor, gpus=gpus,  # type: ignore[arg-type]
-        progress=progress,
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
+        cpus=cpus, gpus=gpus, progress=progress,
     )  # fmt: skip

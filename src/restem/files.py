@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from restem.addresses import Address, upload
+from restem.dry_running import work_begins
 
 try:
     import fcntl
@@ -29,6 +30,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     The folder of `path` is made if it is missing. At an address, the file is put there at the end. See `_aside` for
     concurrent writers of one file. Raises FileNotFoundError when the body writes nothing.
     """
+    work_begins()
     if isinstance(path, Address):
         with tempfile.TemporaryDirectory() as folder:
             aside = Path(folder) / "file"
@@ -52,6 +54,7 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
 
     `path` must not exist, or be an empty folder, when the body ends; else OSError. See `_aside` for concurrent writers.
     """
+    work_begins()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _aside(path, Path.mkdir) as aside:
         try:

@@ -1,4 +1,7 @@
-"""A Ray cluster on loopback: a head that only hands work out, and two machines of one core each."""
+"""A Ray cluster on loopback: a head that only hands work out, and two machines, of one core and of two.
+
+The second says that it has two GPUs. Ray takes its word for it.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,9 @@ class Nodes:
         return self.cluster.address
 
     def add(self) -> None:
-        threads = str(1 + len(self.workers))
-        add = partial(self.cluster.add_node, num_cpus=1, env_vars={"OMP_NUM_THREADS": threads})
+        number = len(self.workers)
+        threads = {"OMP_NUM_THREADS": str(1 + number)}
+        add = partial(self.cluster.add_node, num_cpus=1 + number, num_gpus=2 * number, env_vars=threads)
         self.workers.append(started(add))
 
     def remove(self) -> None:

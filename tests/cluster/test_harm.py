@@ -98,7 +98,7 @@ def test_the_sender_is_killed_and_the_same_command_goes_on(
     nodes, write_band: Callable[..., Path], start_python: Callable, tmp_path: Path
 ) -> None:
     songs = write_band(tmp_path / "songs", songs=2)
-    refine_labels(open_dataset(songs), tmp_path / "whole", QUICK, cache=tmp_path / "cache", workers=1)
+    refine_labels(open_dataset(songs), tmp_path / "whole", QUICK, cache=tmp_path / "cache", device="cpu", workers=1)
     program = """
 import sys
 from restem.dataset.layouts import open_dataset
@@ -106,7 +106,7 @@ from restem.labelling.refining import refine_labels
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings
 settings = RefineSettings(folds=2, steps=15, training=TrainingSettings(batch=8, epoch_steps=5, validation_mixtures=8))
-refine_labels(open_dataset(sys.argv[1]), sys.argv[2], settings, cache=sys.argv[3], ray=sys.argv[4])
+refine_labels(open_dataset(sys.argv[1]), sys.argv[2], settings, cache=sys.argv[3], device="cpu", ray=sys.argv[4])
 """
     sender = start_python("-c", program, songs, tmp_path / "out", tmp_path / "cache", nodes.address)
     checkpoints = (tmp_path / "out" / WORK_FOLDER).glob
@@ -114,6 +114,8 @@ refine_labels(open_dataset(sys.argv[1]), sys.argv[2], settings, cache=sys.argv[3
         time.sleep(0.02)
     os.killpg(sender.pid, signal.SIGKILL)
     assert sender.wait() == -signal.SIGKILL and not (tmp_path / "out" / "labels.csv").exists()
-    refine_labels(open_dataset(songs), tmp_path / "out", QUICK, cache=tmp_path / "cache", ray=nodes.address)
+    refine_labels(
+        open_dataset(songs), tmp_path / "out", QUICK, cache=tmp_path / "cache", device="cpu", ray=nodes.address
+    )
     for name in ("labels.csv", "segments.parquet", "classifier/model.safetensors"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

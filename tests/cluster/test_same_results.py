@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from restem.audio.store import Store
@@ -56,9 +57,16 @@ def separator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: Path, *but: str) -> dict[str, bytes]:
-    """Every file below a folder, but the log of a training and those named in `but`, which hold times."""
+    """Every file below a folder, but the log of a training and those named in `but`, which hold times.
+
+    Of WAV files the samples: libsndfile writes the time into those with 32-bit float.
+    """
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in but]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if "events.out" not in path.name}
+    return {
+        str(path.relative_to(folder)): soundfile.read(path)[0].tobytes() if path.suffix == ".wav" else path.read_bytes()
+        for path in paths
+        if "events.out" not in path.name
+    }
 
 
 def test_refine_with_a_damaged_stem(nodes, damaged: Path, tmp_path: Path) -> None:
@@ -66,7 +74,7 @@ def test_refine_with_a_damaged_stem(nodes, damaged: Path, tmp_path: Path) -> Non
     found = []
     for name, ray in (("here", None), ("cluster", nodes.address)):
         out, cache = tmp_path / name, tmp_path / f"{name} cache"
-        refine_labels(open_dataset(damaged), out, QUICK, cache=cache, workers=2, ray=ray)
+        refine_labels(open_dataset(damaged), out, QUICK, cache=cache, device="cpu", workers=2, ray=ray)
         described = json.loads((out / "run.json").read_text())
         assert list(described["failures"]) == ["Song 2/other.wav"]
         found.append((files(cache), files(out, "run.json"), described["computing"]))
@@ -95,15 +103,19 @@ def test_logits(nodes, songs: Path, tmp_path: Path) -> None:
     assert here == there and len(here) == 12
 
 
-def test_commands(nodes, songs: Path, damaged: Path, separator: Path, tmp_path: Path, restem: Restem) -> None:
-    refine_labels(open_dataset(songs), tmp_path / "run", QUICK, cache=tmp_path / "cache", workers=1)
+def test_commands(
+    nodes, songs: Path, damaged: Path, separator: Path, tmp_path: Path, restem: Restem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they write lies at a path that is relative to where they are started."""
+    monkeypatch.chdir(tmp_path)
+    refine_labels(open_dataset(songs), tmp_path / "run", QUICK, cache=tmp_path / "cache", device="cpu", workers=1)
     mixtures = [songs / f"Song {number}" / "drums.wav" for number in (1, 2)]
-    links = [tmp_path / f"{number}.wav" for number in (1, 2)]
+    links = [Path(f"{number}.wav") for number in (1, 2)]
     for link, mixture in zip(links, mixtures, strict=True):
         link.symlink_to(mixture)
     left = []
     for name, options in (("here", []), ("cluster", ["--ray", nodes.address])):
-        out = tmp_path / name
+        out = Path(name)
         out.mkdir()
         restem("scan", damaged, "--csv", out / "scan.csv", *options)
         restem("audit", damaged, "--out", out / "audit", *options)
@@ -112,7 +124,7 @@ def test_commands(nodes, songs: Path, damaged: Path, separator: Path, tmp_path: 
         restem("evaluate", separator, songs, "--out", out / "evaluated", "--device", "cpu", *options)
         restem("export", tmp_path / "run", out / "exported", "--link", "copy", *options)
         restem("export", tmp_path / "run", out / "musdb", "--layout", "musdb", *options)
-        left.append(files(out, "audit.json", "report.html"))
+        left.append(files(out, "audit.json", "report.html", "croissant.json"))
     assert left[0].keys() == left[1].keys() and len(left[0]) > 40
     assert [name for name in left[0] if left[0][name] != left[1][name]] == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -92,7 +94,11 @@ def test_another_cluster_than_the_connected_one(monkeypatch: pytest.MonkeyPatch)
         executor_for(None, "10.0.0.2:6379")
 
 
-def test_a_machine_with_another_restem() -> None:
-    assert ray_cluster._call((__version__, len), ["a", "bc"]) == [1, 2]
-    with pytest.raises(RestemError, match=f"has restem {__version__}, and the machine that sends the work 0.0.1"):
-        ray_cluster._call(("0.0.1", len), ["a"])
+def test_a_machine_that_is_not_like_the_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = ray_cluster._Work(__version__, tmp_path, len)
+    assert ray_cluster._call(here, ["a", "bc"]) == [1, 2]
+    with pytest.raises(RestemError, match=rf"has restem {__version__}, and the machine that sends the work 0\.0\.1"):
+        ray_cluster._call(replace(here, version="0.0.1"), ["a"])
+    with pytest.raises(RestemError, match=r"has no folder .*nowhere, in which the command was started"):
+        ray_cluster._call(replace(here, folder=tmp_path / "nowhere"), ["a"])

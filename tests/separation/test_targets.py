@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 import torch
@@ -18,6 +20,7 @@ from restem.dataset.layouts import open_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests, with_targets
 from restem.errors import DatasetError, UsageError
+from restem.runs.run import write_run
 from restem.separation.losses import set_loss
 from restem.separation.remixing import Examples, Remixer, RemixSettings
 from restem.separation.separator import SeparatorConfig, load_separator
@@ -184,6 +187,45 @@ def test_learns_to_take_one_class_apart(
     assert np.abs(vocals + rest - 0.5 * mixture).max() < 1e-3
     similar = np.corrcoef(vocals.ravel(), mixture.ravel())[0, 1]
     assert similar < 0.9 and np.square(rest).mean() > 0.1 * np.square(vocals).mean()
+
+
+def test_from_a_run(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
+    """A stem of `drums+bass` is the rest; one of `vocals+drums` is a mixture, and left out."""
+    refined = {"song0/bass.wav": "drums+bass", "song1/vocals.wav": "vocals+drums"}
+    labels = pl.DataFrame(
+        [
+            {
+                "song": stem.song, "stem": stem.name, "given": songs.taxonomy.format(stem.given),
+                "refined": refined.get(stem.name, songs.taxonomy.format(stem.given)), "verdict": "kept",
+                "quality": 0.9, **dict.fromkeys(songs.taxonomy.classes, 0.5), "seconds": 4.0, "active_seconds": 4.0,
+            }
+            for stem in songs.stems
+        ]
+    )  # fmt: skip
+    segments = pl.DataFrame(
+        schema={"song": pl.String, "stem": pl.String, **dict.fromkeys(("start_s", "end_s", "level_db"), pl.Float64)}
+    ).with_columns(pl.lit(None, pl.Float64).alias(name) for name in songs.taxonomy.classes)
+    described = {"root": str(songs.root), "classes": list(songs.taxonomy.classes), "aliases": {}, "fingerprint": "f"}
+    run = write_run(tmp_path / "run", songs.taxonomy, labels, segments, {"dataset": described, "licence": "CC0"})
+    settings = replace(quick, target=("vocals",), steps=2, epoch_steps=2, validation=0.0)
+    separator = train(run, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
+    assert separator.config.classes == ("vocals", "rest") and separator.config.licence == "CC0"
+    seconds = json.loads((tmp_path / "out" / "training.json").read_text())["seconds_of_class"]
+    # Of six stems of vocals one is a mixture; the other eighteen, which sound all the time or click, are the rest.
+    whole = seconds["vocals"] / 5
+    assert seconds["rest"] == pytest.approx(18 * whole, rel=0.05)
+
+
+def test_a_separator_with_the_classes_in_another_order(songs: Dataset) -> None:
+    """As that of `htdemucs`: each class is compared with its own output."""
+    order = ("drums", "bass", "other", "vocals")
+    small = {"n_fft": 256, "hop": 128, "bands": 12, "width": 8, "depth": 1}
+    torch.manual_seed(0)
+    separator = SeparatorConfig("band_split", order, rate_hz=RATE_HZ, segment_s=1.0, parameters=small).build()
+    one = replace(songs, stems=songs.stems[:4])
+    found = restem.evaluate(one, model=separator, device="cpu").summary()
+    same = restem.evaluate(replace(one, taxonomy=Taxonomy(order)), model=separator, device="cpu").summary()
+    assert found == same
 
 
 def test_estimates_of_other_programs(tmp_path: Path, two_stems: Callable[..., Dataset]) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
@@ -125,6 +126,22 @@ class EntryStore(ABC, Generic[Entry]):
                     upload([(aside, self.folder / entry.relative_to(self._here).as_posix())])
         except OSError as error:
             raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); {_remedy(error)}.") from error
+
+    def is_missing(self, source: Source) -> bool:
+        """Whether a stem's entry has yet to be computed; False for a stem whose file cannot be read."""
+        try:
+            return self.load(source) is None
+        except AudioError:
+            return False
+
+    def try_out(self, source: Source) -> int:
+        """Computes a stem's entry without keeping it, to see how long that takes; returns how many bytes it has.
+
+        Raises AudioError when the stem cannot be decoded.
+        """
+        file = BytesIO()
+        self._write(source, file)
+        return len(file.getvalue())
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None

@@ -125,10 +125,13 @@ class _Signal:
 def audit_song(job: SongJob) -> SongAudit:
     """Audits one song, and writes the fingerprints of its stems to `job.out`. A stem that cannot be read is listed."""
     with keeping():  # some are read again
-        return _audited(job)
+        audit, codes = heard_song(job)
+    write_codes(job.out, codes)
+    return audit
 
 
-def _audited(job: SongJob) -> SongAudit:
+def heard_song(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
+    """What is found in one song, and the fingerprints of its stems; nothing is written."""
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:
@@ -169,8 +172,7 @@ def _audited(job: SongJob) -> SongAudit:
     elif mixture is not None and complete:
         message = "the mixture and the stems differ in rate or channels, and were not compared"
         audit.findings.append(Finding(job.song, "", "mixture", 0.0, "dB", message))
-    write_codes(job.out, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems])
-    return audit
+    return audit, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems]
 
 
 def unread_song(job: SongJob, reason: str) -> SongAudit:

@@ -59,6 +59,12 @@ Licence = Annotated[
 ]
 Cache = Annotated[Path | None, Parameter(help="The folder for features; by default in the user's cache folder.")]
 Figures = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")]
+DryRun = Annotated[
+    bool,
+    Parameter(
+        negative="", help="Say what would be read and written, and how long it would take, and write nothing at all."
+    ),
+]
 Seed = Annotated[int, Parameter(help="Random seed.")]
 Overlap = Annotated[float, Parameter(help="Share of a piece that the next one repeats; songs are separated in pieces.")]
 Shifts = Annotated[int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")]

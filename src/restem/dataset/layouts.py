@@ -140,13 +140,16 @@ def open_dataset(
     return dataset
 
 
-def opened_dataset(dataset: Dataset | Path | str, purpose: Purpose | None = None) -> Dataset:
+def opened_dataset(
+    dataset: Dataset | Path | str, purpose: Purpose | None = None, taxonomy: Taxonomy | None = None
+) -> Dataset:
     """`dataset` itself, or the one at this path; raises as `open_dataset` does.
 
-    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`.
+    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`. taxonomy: of the dataset at
+    a path, its classes.
     """
     if isinstance(dataset, Path | str):
-        opened = open_dataset(dataset)
+        opened = open_dataset(dataset, taxonomy=taxonomy)
         return choose_splits(opened, None, purpose) if purpose else opened
     if not isinstance(dataset, Dataset):
         raise UsageError(f"`dataset` must be a dataset or the path of one, not {dataset!r}.")

@@ -114,6 +114,7 @@ def evaluate(
     *,
     made_by: Mapping[str, Any] | None = None,
     executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
     gpus: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -123,7 +124,7 @@ def evaluate(
     class of which the folder has no estimate at all is not measured, and that is noted.
     made_by: all that such a function's estimates depend on, as JSON; interrupted and called again with the same, an
     evaluation goes on after the songs that were measured. Files are measured again.
-    executor: where songs are measured, each with so many `gpus`.
+    executor: where songs are measured, each with so many `cpus` and `gpus`.
     A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song, or when
     `out` lies in the dataset.
     """
@@ -139,10 +140,10 @@ def evaluate(
             notes[str(folder)] = f"there are no estimates of {', '.join(absent)}; only the others are measured"
         estimates = _estimates_in(folder, dataset, offered)
     if out is None:
-        return _evaluate(dataset, estimates, None, made_by, notes, executor, gpus, progress)
+        return _evaluate(dataset, estimates, None, made_by, notes, executor, cpus, gpus, progress)
     dataset.check_outside(out)
     with put_when_done(as_path(out), SUMMARY_FILE, "evaluation") as folder, alone_in(folder):
-        return _evaluate(dataset, estimates, folder, made_by, notes, executor, gpus, progress)
+        return _evaluate(dataset, estimates, folder, made_by, notes, executor, cpus, gpus, progress)
 
 
 def _evaluate(
@@ -152,6 +153,7 @@ def _evaluate(
     made_by: Mapping[str, Any] | None,
     notes: dict[str, str],
     executor: Executor,
+    cpus: int,
     gpus: int,
     progress: Progress | None,
 ) -> Evaluation:
@@ -166,7 +168,7 @@ def _evaluate(
     jobs = [replace(dataset, stems=tuple(by_song[song]), skipped=(), notes=()) for song in left]
     report(len(by_song) - len(left), len(by_song))
     for done, (index, found) in enumerate(
-        executor.map_unordered(partial(_measure_safely, estimate), jobs, gpus=gpus, lost=_lost), start=1
+        executor.map_unordered(partial(_measure_safely, estimate), jobs, cpus=cpus, gpus=gpus, lost=_lost), start=1
     ):
         if isinstance(found, str):
             failed[left[index]] = found

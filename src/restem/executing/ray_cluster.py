@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from restem._version import __version__
@@ -76,10 +77,11 @@ class RayCluster:
         import ray
         from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
+        cpus = min(cpus, _cores_of_a_machine())
         call: Any = ray.remote(_call).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, scheduling_strategy="SPREAD"
         )  # fmt: skip
-        shared = ray.put((__version__, function))
+        shared = ray.put(_Work(__version__, Path.cwd(), function))
         waiting = deque(range(start, min(start + chunk, len(items))) for start in range(0, len(items), chunk))
         running: dict[Any, range] = {}
         window, looked = 0, -_LOOK_S
@@ -136,15 +138,39 @@ def _resources() -> dict[str, float]:
     return ray.cluster_resources()  # type: ignore[no-untyped-call]
 
 
-def _call(shared: tuple[str, Callable[[Item], Result]], items: list[Item]) -> list[Result]:
+def _cores_of_a_machine() -> int:
+    """How many cores the largest machine of the cluster has; a task that asked for more would wait for ever."""
+    import ray
+
+    cores = [one["Resources"].get("CPU", 0.0) for one in ray.nodes() if one["Alive"]]  # type: ignore[no-untyped-call]
+    return max(1, int(max(cores, default=1.0)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all tasks share: the version that sends them, the folder that paths are relative to, and the function."""
+
+    version: str
+    folder: Path
+    function: Callable[[Any], Any]
+
+
+def _call(work: _Work, items: list[Any]) -> list[Any]:
     """The task: calls the function for some items."""
-    version, function = shared
-    if version != __version__:
+    host = socket.gethostname()
+    if work.version != __version__:
         raise RestemError(
-            f"{socket.gethostname()}: has restem {__version__}, and the machine that sends the work {version}; "
+            f"{host}: has restem {__version__}, and the machine that sends the work {work.version}; "
             "install the same on all."
         )
-    return [function(item) for item in items]
+    try:
+        os.chdir(work.folder)
+    except OSError as error:
+        raise RestemError(
+            f"{host}: has no folder {work.folder}, in which the command was started; start it in one that all machines "
+            "of the cluster have."
+        ) from error
+    return [work.function(item) for item in items]
 
 
 def _result(ready: Any) -> Any:

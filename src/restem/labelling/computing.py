@@ -24,6 +24,11 @@ class Computing:
     threads: int
 
     @property
+    def cpus(self) -> int:
+        """How many cores one task uses."""
+        return self.threads if self.device == "cpu" else 1
+
+    @property
     def gpus(self) -> int:
         """How many GPUs one task uses."""
         return 0 if self.device == "cpu" else 1

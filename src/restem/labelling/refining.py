@@ -27,9 +27,11 @@ import numpy as np
 from restem.addresses import as_path
 from restem.audio.cache_folder import default_cache
 from restem.audio.store import Store
+from restem.auditing.findings import Finding
+from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
-from restem.executing.interface import Executor
+from restem.executing.interface import Executor, Item, Result
 from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.computing import Computing
@@ -51,7 +53,7 @@ from restem.labelling.training import (
     steps_done,
     train_classifier,
 )  # fmt: skip
-from restem.progress import Progress, polling
+from restem.progress import Progress, Report, polling
 from restem.progress import stage as begin_stage
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
@@ -65,6 +67,10 @@ from restem.runs.run import (
     write_run,
 )  # fmt: skip
 from restem.working import alone_in
+
+# Without the evidence of the pretrained classifier, every round finds much more than the one before
+# (`docs/benchmarks.md`).
+ROUNDS_FROM_DATA = 3
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
@@ -150,6 +156,8 @@ def _refine(
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
         )  # fmt: skip
+    with timed("damage and copies") as report:
+        found = findings(features, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
@@ -166,10 +174,27 @@ def _refine(
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
     out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, computing, timed.seconds, judged, features, out_of_fold)
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
+
+
+def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly."""
+    segments, hop_s = features.segments, features.store.settings.hop_s
+    looked = []
+    begins = np.searchsorted(segments.stem, np.arange(len(features.sources) + 1))
+    for row in np.flatnonzero(segments.active_frames).tolist():
+        mine = slice(begins[row], begins[row + 1])
+        starts_s = segments.start[mine][segments.active[mine]] * hop_s
+        stem = features.dataset.stems[features.indices[row]]
+        looked.append(
+            Looked(
+                stem, features.sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine])
+            )
+        )
+    return quick_findings(looked, features.store, executor, report)
 
 
 class Refinement:
@@ -196,7 +221,7 @@ class Refinement:
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
-        self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
+        self.rounds = settings.rounds or (1 if self.uses_pretrained else ROUNDS_FROM_DATA)
 
     def encoder_heads(self, embeddings: EmbeddingStore, heads: Heads) -> HeadEvidence:
         """What an encoder hears, from its embeddings; alone where its heads know the classes, for then it errs less."""
@@ -222,15 +247,18 @@ class Refinement:
         """What is found after all rounds.
 
         The scores of all classifiers are evidence; their mean errs less than each. They are out of fold, as long as
-        there are two songs to be divided into folds.
+        there are two songs to be divided into folds. Where nothing but the dataset is evidence, from random weights and
+        without heads, only the last round counts: what was trained on the given labels repeats their mistakes.
         """
         logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
+        from_data_only = not logits and heads is None
         alone = heads is not None and heads.alone
         # What heads say alone does not depend on the classifiers, and is known before any is trained.
         scores = self.scores(heads, logits, known) if alone else None
         judged = self.judged(scores, logits, known) if scores is not None else None
         for number in range(1, self.rounds + 1):
-            logits.append(self.round(number, self.targets(judged, known), timed))
+            latest = self.round(number, self.targets(judged, known), timed)
+            logits = [latest] if from_data_only else [*logits, latest]
             scores = self.scores(heads, logits, known) if scores is None or not alone else scores
             judged = self.judged(scores, logits, known)
         assert judged is not None  # there is one round at least
@@ -310,7 +338,7 @@ class Refinement:
         with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
             with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
-                for _ in self.executor.map_unordered(train_classifier, tasks, gpus=self.computing.gpus):
+                for _ in self._map(train_classifier, tasks):
                     pass
 
     def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
@@ -327,13 +355,17 @@ class Refinement:
             jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
             progress(0, len(jobs))
             parts: dict[int, np.ndarray] = {}
-            for index, found in self.executor.map_unordered(apply, jobs, gpus=self.computing.gpus):
+            for index, found in self._map(apply, jobs):
                 parts[index] = found
                 progress(len(parts), len(jobs))
         result = np.zeros((len(segments.stem), parts[0].shape[1]), parts[0].dtype)
         for index, found in parts.items():
             result[mine[index]] = found
         return result
+
+    def _map(self, function: Callable[[Item], Result], tasks: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Applies a function that runs a network to tasks."""
+        return self.executor.map_unordered(function, tasks, cpus=self.computing.cpus, gpus=self.computing.gpus)
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
@@ -352,7 +384,7 @@ class Refinement:
             training=settings.training,
             config=self.config,
             start=start,
-            steps=settings.steps or settings.training.steps_for(pool, settings.mixing, start),
+            steps=settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start),
             seed=1000 * settings.seed + (0 if fold is None else 1 + fold),
             accelerator=self.computing.device,
             precision=self.computing.precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from restem._version import __version__
+from restem.auditing.findings import Finding
+from restem.auditing.quick import described
 from restem.dataset.table import Dataset
 from restem.dataset.usage import left_out
 from restem.labelling.computing import Computing
@@ -72,6 +75,7 @@ def describe_run(
     stages: dict[str, float],
     judged: Judged,
     features: Features,
+    findings: Sequence[Finding],
     out_of_fold: bool,
 ) -> dict[str, Any]:
     """What `run.json` holds."""
@@ -117,5 +121,6 @@ def describe_run(
         "sure_right": judged.outcome.sure_right,
         "failures": failures,
         "notes": notes,
+        "findings": described(findings),
         "out_of_fold": out_of_fold,
     }

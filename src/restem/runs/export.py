@@ -129,6 +129,7 @@ def export(
     licence: str = "",
     split: Split | None = None,
     executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
     gpus: int = 0,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -138,7 +139,7 @@ def export(
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
     labels apart, see `Split`. executor: where files are linked, copied and decoded; those that are split each with so
-    many `gpus`. progress: called with the stage, the files done and in all.
+    many `cpus` and `gpus`. progress: called with the stage, the files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -165,16 +166,16 @@ def export(
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.place}: no stem is left to export as {layout} ({reasons}).")
+    check_free(out)
+    done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
     with new_folder(out) as folder:
-        done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
         stems = [list(files) for _, files in groupby(items, key=lambda item: (item.source, item.stream))]
         for splitting in (False, True):
             some = [parts for parts in stems if parts[0].estimate == splitting]
             jobs = [[(part.source, part.stream, part.target, part.labels) for part in parts] for parts in some]
             place = partial(_split_to, folder, split) if splitting else partial(_place_in, folder, link)
-            for index, reason in executor.map_unordered(
-                place, jobs, gpus=gpus if splitting else 0, chunk=1 if splitting else _CHUNK, lost=_lost
-            ):
+            how = {"cpus": cpus, "gpus": gpus} if splitting else {"chunk": _CHUNK}
+            for index, reason in executor.map_unordered(place, jobs, lost=_lost, **how):
                 if reason is not None:
                     failed[some[index][0].row["stem"]] = reason
                 done += len(some[index])
@@ -349,9 +350,8 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
 def new_folder(out: Path) -> Iterator[Path]:
     """Yields a temporary folder to fill, which becomes `out` at the end; or `out` itself, if it is an address.
 
-    Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
+    Raises DatasetError when `out` cannot be written, or another process has made it meanwhile.
     """
-    check_free(out)
     if isinstance(out, Address):
         yield out  # which has no folders, and nothing to rename
         return

@@ -20,6 +20,7 @@ from restem.audio.pcm import to_channels
 from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
+from restem.devices import use_threads
 from restem.errors import RestemError
 from restem.runs.export import Split
 from restem.separation.separator import Separator, load_separator
@@ -58,7 +59,10 @@ def make_split(folder: Path, taxonomy: Taxonomy, device: str = "cpu") -> Split:
             "train one on the classes of the run."
         )
 
+    threads = torch.get_num_threads()
+
     def split(path: Path, stream: int, targets: Mapping[str, Path]) -> None:
+        use_threads(device, threads)
         splitter = Splitter(separator, tuple(targets))
         with open_audio(path, stream) as audio, ExitStack() as files:
             heard = (to_channels(block, config.channels) for block in audio.blocks())

@@ -25,7 +25,7 @@ from restem import fitting
 from restem.addresses import as_path
 from restem.audio.cache_folder import default_cache
 from restem.audio.pcm import PcmStore
-from restem.auditing.audit import Audit, duplicate_songs
+from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
 from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
@@ -181,15 +181,11 @@ def train(
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
-        duplicates = duplicate_songs(audit, data)
+        duplicates = opened_audit(audit, data).duplicate_songs()
     request = {
-        "settings": settings.as_dict(),
-        "dataset": origin,
-        "duplicates": duplicates,
-        "devices": count,
-        "nodes": nodes,
+        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes,
         "start": None if start is None else {"place": start.place, "sha256": start.sha256},
-    }
+    }  # fmt: skip
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
