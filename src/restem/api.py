@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from restem.changing import with_changes
@@ -267,6 +268,7 @@ def audit(
     out: Path | str,
     *,
     mixtures: Path | str | None = None,
+    run: Run | Path | str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -282,6 +284,9 @@ def audit(
         The folder of the audit: `findings.csv`, `bleed.csv`, `mixtures.csv`, `audit.json` and `report.html`.
     mixtures
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
+    run
+        A run of the same dataset, or its folder: stems in which no class is heard are `foreign` too, and duplicates in
+        different folds are leaks.
     workers
         Processes; by default one for each available core. The result does not depend on them.
     progress
@@ -297,7 +302,7 @@ def audit(
     DatasetError
         When there is no dataset or no mixture, or `out` lies in the dataset.
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the run is of another dataset.
 
     Examples
     --------
@@ -309,8 +314,8 @@ def audit(
     from restem.review.audit_report import write_audit_report
 
     found = audit_dataset(
-        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        progress=progress,
+        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures),
+        run=None if run is None else opened_run(run), workers=workers, progress=progress,
     )  # fmt: skip
     if not (found.path / REPORT_FILE).exists():
         write_audit_report(found)
@@ -415,7 +420,10 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Path | str | None = None,
+    remove_bleed: bool = False,
+    audit: Audit | Path | str | None = None,
     device: str = "auto",
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Makes a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -438,8 +446,14 @@ def export(
         The licence of the audio, for the manifest; by default the run's.
     split
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
+    remove_bleed
+        Take the bleed out of stems that `audit` found, where it is sure; they are written anew and marked as processed.
+    audit
+        An audit of the run's dataset, or its folder.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    workers
+        Processes that take bleed out; by default one for each available core.
     progress
         Called with the stage, the files done and in all.
 
@@ -451,7 +465,7 @@ def export(
     Raises
     ------
     UsageError
-        For an unknown layout or link.
+        For an unknown layout or link, or bleed that is to be taken out without an audit or of stems that are split.
     DatasetError
         When the source dataset or a stem of it is missing, `out` holds something or lies in the source, nothing is left
         to export, or a link cannot be made.
@@ -468,13 +482,27 @@ def export(
     from restem.runs.training_sets import export_training_set, is_training_layout
 
     run = opened_run(run)
-    if is_training_layout(layout):
-        if split is not None:
-            raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        return export_training_set(run, out, layout, licence=licence, progress=progress)
-    splitter = None
-    if split is not None:
-        from restem.separation.splitting import make_split
+    if remove_bleed != (audit is not None):
+        raise UsageError("`remove_bleed` and `audit` go together: bleed is taken out where an audit found it.")
+    if split is not None and (remove_bleed or is_training_layout(layout)):
+        what = "`remove_bleed`" if remove_bleed else f"the layout {layout!r}"
+        raise UsageError(f"`split` does not go with {what}; split into `songs`, and go on with these.")
+    with TemporaryDirectory(prefix="restem-") as folder:
+        processed = None
+        if audit is not None:
+            from restem.auditing.audit import opened_audit
+            from restem.auditing.removal import remove_bleed_of
+            from restem.executing.processes import Processes
 
-        splitter = make_split(Path(split), run.taxonomy, device)
-    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]
+            processed = remove_bleed_of(opened_audit(audit, run), run, Path(folder), Processes.of(workers), progress)
+        if is_training_layout(layout):
+            return export_training_set(run, out, layout, licence=licence, processed=processed, progress=progress)
+        splitter = None
+        if split is not None:
+            from restem.separation.splitting import make_split
+
+            splitter = make_split(Path(split), run.taxonomy, device)
+        return export_run(
+            run, out, layout=layout, link=link, licence=licence, split=splitter, processed=processed,  # type: ignore[arg-type]
+            progress=progress,
+        )  # fmt: skip

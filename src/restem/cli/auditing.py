@@ -22,6 +22,12 @@ def audit(
         Path | None,
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
+    run: Annotated[
+        Path | None,
+        Parameter(
+            help="A run of the dataset: stems in which it heard no class, and copies in different folds, are named."
+        ),
+    ] = None,
     workers: Workers = None,
     as_json: Figures = None,
 ) -> None:
@@ -36,7 +42,7 @@ def audit(
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress:
-        found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, progress=progress)
+        found = audit_dataset(opened, out, mixtures=mixtures, run=run, workers=workers, progress=progress)
     write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
     say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")

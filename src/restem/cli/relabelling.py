@@ -388,8 +388,13 @@ def export(
         Path | None,
         Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
     ] = None,
+    remove_bleed: Annotated[
+        bool, Parameter(negative="", help="Take out the bleed that the audit found, where it is sure.")
+    ] = _EXPORT["remove_bleed"],
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, for --remove-bleed.")] = None,
     moved: Moved = None,
     device: Device = "auto",
+    workers: Workers = None,
     as_json: Figures = None,
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -403,8 +408,8 @@ def export(
         opened.check_outside(as_json)
     with progress_bars() as progress:
         summary = export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device,
-            progress=progress,
+            opened, out, layout=layout, link=link, licence=licence, split=split, remove_bleed=remove_bleed,
+            audit=audit, device=device, workers=workers, progress=progress,
         )  # fmt: skip
     write_figures(as_json, summary.as_dict())
     say(str(summary))

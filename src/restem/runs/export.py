@@ -7,8 +7,8 @@
 
 Where songs have a split, `songs` and `classes` lie below a folder for it.
 
-In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered; only a stem that is one
-stream of a `.stem.mp4` has to be decoded, to WAV.
+In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered unless that is asked for;
+only a stem that is one stream of a `.stem.mp4` has to be decoded, to WAV.
 
 `songs` and `classes` allow one class per file, so stems with several labels, without a label, or `unsure` are left out.
 Stems with several labels can be split by a separator instead: each becomes one file per class, and the files sum to the
@@ -39,8 +39,10 @@ from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.runs.card import count_licences, licence_warning
 from restem.runs.links import LINKS, Link, decode_stream, link_file
+from restem.runs.processed import ProcessedStems
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
 from restem.taxonomy import UNKNOWN, LabelSet
+from restem.wording import counted
 
 ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
@@ -69,6 +71,8 @@ class ExportSummary:
         Stems that could not be exported, because their file has gone or cannot be read, each with the reason.
     warning
         What to say where stems for non-commercial use are mixed with others; else empty.
+    processed
+        How many of the stems are not as they were recorded, since bleed was taken out of them.
     """
 
     path: Path
@@ -77,6 +81,7 @@ class ExportSummary:
     left_out: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
+    processed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain numbers and strings, ready for JSON."""
@@ -86,15 +91,18 @@ class ExportSummary:
             "written": self.written,
             "left_out": dict(self.left_out),
             "failed": dict(self.failed),
+            "processed": self.processed,
         }
 
     def __str__(self) -> str:
-        """One to three lines for the terminal."""
+        """A few lines for the terminal."""
         stems = "stem is" if self.written == 1 else "stems are"
         lines = f"{self.written} {stems} in {self.path} (layout {self.layout})."
         if self.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             lines += f"\nLeft out: {sum(self.left_out.values())} ({reasons})."
+        if self.processed:
+            lines += f"\nBleed was taken out of {counted(self.processed, 'stem')}; {MANIFEST_FILE} names them."
         return f"{lines}\n{self.warning}" if self.warning else lines
 
 
@@ -102,7 +110,8 @@ class ExportSummary:
 class _Item:
     """A file to be exported: the row of its stem, its labels, and where it goes, relative to OUT.
 
-    estimate: whether it is a separator's estimate of one class of the stem, not the stem itself.
+    estimate: whether it is a separator's estimate of one class of the stem, not the stem itself. processed: what was
+    done to its sound, if anything.
     """
 
     row: Mapping[str, Any]
@@ -111,6 +120,7 @@ class _Item:
     stream: int | None
     target: str
     estimate: bool = False
+    processed: Mapping[str, Any] | None = None
 
 
 def export(
@@ -121,6 +131,7 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Split | None = None,
+    processed: ProcessedStems | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
@@ -128,8 +139,8 @@ def export(
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
-    labels apart, see `Split`. progress: called with the stage, the files done and
-    in all.
+    labels apart, see `Split`. processed: what is copied in the place of stems. progress: called with the stage, the
+    files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -149,7 +160,7 @@ def export(
     run.check_outside(out)
     run.check_unchanged()
 
-    items, left_out = _choose(run, root, layout, splitting=split is not None)
+    items, left_out = _choose(run, root, layout, split is not None, processed or {})
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
@@ -163,7 +174,7 @@ def export(
                 if split is not None and parts[0].estimate:
                     split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
                 elif stream is None:
-                    link_file(source, folder / parts[0].target, link)
+                    link_file(source, folder / parts[0].target, "copy" if parts[0].processed else link)
                 else:
                     decode_stream(source, stream, folder / parts[0].target)
                 written += parts
@@ -174,7 +185,9 @@ def export(
         if not written:
             raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
         licences = count_licences(run, {item.row["stem"] for item in written}, licence)
-        summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
+        changed = sum(item.processed is not None for item in written)
+        warning = licence_warning(licences)
+        summary = replace(summary, written=len(written), failed=failed, warning=warning, processed=changed)
         if layout == "table":
             _stems_table(run, written).write_csv(folder / TABLE_FILE, float_precision=6)
         write_json(
@@ -194,7 +207,9 @@ def _check_readable(source: Path) -> None:
         raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 
 
-def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
+def _choose(
+    run: Run, root: Path, layout: ExportLayout, splitting: bool, processed: ProcessedStems
+) -> tuple[list[_Item], Counter[str]]:
     """The files to be exported, grouped by stem, and the number of stems left out for each reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
@@ -211,6 +226,9 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
         if stream is not None:
             part_name = str(stream) if stream >= 0 else channel_name(stream)
             base, extension = f"{base.removesuffix('.stem')}-{part_name}", ".wav"
+        source, note = root / path, None
+        if (new := processed.get(row["stem"])) is not None:
+            source, note, stream, extension = new.file, new.note, None, new.file.suffix
         song, in_split = folders[row["song"]], splits_of_songs.get(row["song"], "")
         # A song that is called like one of another split has the split in its name.
         in_split = f"{safe_name(in_split)}/" if in_split else ""
@@ -225,7 +243,7 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
                 "classes": f"{in_split}{class_name}/{safe_name(below_split + '__' + own)}",
             }[layout]
             target = _take(names, layout, name, ".wav" if splits else extension)
-            items.append(_Item(row, part, root / path, stream, target, estimate=splits))
+            items.append(_Item(row, part, source, stream, target, estimate=splits, processed=note))
     return items, left_out
 
 
@@ -260,6 +278,7 @@ def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
         {"path": item.target, "labels": _labels_text(run, item), **{name: item.row[name] for name in kept}}
         | {name: one.get(name, "") for name in stated}
         | ({"estimate": "yes" if item.estimate else ""} if any(item.estimate for item in items) else {})
+        | ({"processed": "yes" if item.processed else ""} if any(item.processed for item in items) else {})
         for item, one in zip(items, facts, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -283,6 +302,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
             {
                 "path": item.target,
                 **({"estimate": run.taxonomy.format(item.labels)} if item.estimate else {}),
+                **({"processed": dict(item.processed)} if item.processed else {}),
                 **{name: item.row[name] for name in ("song", "stem", "given", "refined", "verdict", "quality")},
                 "scores": {name: item.row[name] for name in run.taxonomy.classes},
                 **run.stated.get(item.row["stem"], {}),
