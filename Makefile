@@ -48,6 +48,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/separating.py
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/bleed_removal.py
 
 # Builds the documentation into site/, and fails on a link that leads nowhere. Open site/index.html; the search needs a
 # server: .venv/bin/python -m http.server --directory site
