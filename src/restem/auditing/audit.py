@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 import soxr
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.audio.reader import EXTENSIONS, open_audio
 from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.evidence import across_folds, check_same, of_no_class
@@ -34,12 +35,13 @@ from restem.auditing.findings import (
 )
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
 from restem.auditing.judgements import Judgements, without_ignored
-from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
+from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes, unread_song
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, RunError
+from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor
-from restem.executing.processes import Processes
+from restem.fetching import copy_of, fetched_folder, named
 from restem.files import written_aside
 from restem.notebook import html_table
 from restem.progress import Progress, stage
@@ -65,7 +67,7 @@ class Audit:
     Attributes
     ----------
     path
-        Its folder.
+        Its folder; of one at an address, its copy on this machine.
     findings
         One row per finding: `song,stem,kind,value,unit,start_s,end_s,with_song,with_stem,message`.
     bleed
@@ -87,6 +89,8 @@ class Audit:
         One row per duplicate or leak: where the shared stretch begins in both stems.
     mixture_files
         Song -> the file of its mixture and the audio stream in it.
+    address
+        Where the audit is, if that is an address.
 
     Examples
     --------
@@ -106,6 +110,12 @@ class Audit:
     dataset_root: Path
     copies: pl.DataFrame
     mixture_files: Mapping[str, tuple[Path, int]]
+    address: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where people look for the audit: its address, or else its folder."""
+        return self.address or self.path
 
     @property
     def standing(self) -> pl.DataFrame:
@@ -120,7 +130,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """What `restem audit` prints, as plain numbers and strings, ready for JSON."""
         return {
-            "audit": str(self.path),
+            "audit": str(self.place),
             "hours": self.hours,
             "songs": len(self.mixtures),
             "findings": self.counts(),
@@ -151,7 +161,7 @@ class Audit:
         return {song: standing_for(song) for song in sorted(songs)}
 
     def __repr__(self) -> str:
-        return f"Audit({self.path.name!r}, {counted(len(self.findings), 'finding')})"
+        return f"Audit({self.place.name!r}, {counted(len(self.findings), 'finding')})"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), ("kind", "findings"), list(self.counts().items()))
@@ -175,7 +185,11 @@ def open_audit(path: Path | str) -> Audit:
     RunError
         When the folder holds no finished audit, or its tables cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
+    if isinstance(path, Address):
+        needed = "holds no finished audit; make one with `restem audit DATASET --out`"
+        with named(path, copy_of(path)):
+            return replace(open_audit(fetched_folder(path, RECORD_FILE, needed)), address=path)
     try:
         content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
         if not (path / RECORD_FILE).exists() or not content.begin():
@@ -189,9 +203,9 @@ def open_audit(path: Path | str) -> Audit:
             float(content.content.get("hours", 0.0)),
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
-            Path(str(content.content.get("dataset"))),
+            as_path(str(content.content.get("dataset"))),
             _read(path / COPIES_FILE, COPIES_SCHEMA),
-            {song: (Path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
+            {song: (as_path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
         )
     except (OSError, KeyError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
@@ -205,7 +219,7 @@ def opened_audit(audit: Audit | Path | str, data: Dataset | Run) -> Audit:
     chosen = isinstance(data, Run) or any(item.reason.startswith("of the split") for item in dataset.skipped)
     same = chosen and opened.dataset_root.resolve() == dataset.root.resolve()
     if not same and opened.fingerprint != dataset.fingerprint():
-        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+        raise RunError(f"{opened.place}: is an audit of another dataset, or of {dataset.root} before it changed.")
     return opened
 
 
@@ -216,6 +230,7 @@ def audit_dataset(
     mixtures: Path | None = None,
     run: Run | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits a dataset; see `restem.audit`."""
@@ -229,9 +244,9 @@ def audit_dataset(
         "run": None if run is None else str(run.description.get("finished")),
     }  # fmt: skip
     record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
-    executor = Processes.of(workers)
     if record.begin():
         return open_audit(out)
+    executor = executor_for(workers, ray)
     with alone_in(out):
         if record.begin():
             return open_audit(out)  # another process has finished it meanwhile
@@ -343,7 +358,7 @@ def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress
             audits[number] = SongAudit.read(job.out.with_suffix(".json"))
     left = [number for number in range(len(jobs)) if number not in audits]
     report = stage(progress, "auditing songs")
-    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left]):
+    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left], lost=unread_song):
         number = left[index]
         with written_aside(jobs[number].out.with_suffix(".json")) as aside:
             aside.write_text(audit.as_json(), encoding="utf-8")

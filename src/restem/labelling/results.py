@@ -17,6 +17,7 @@ from restem.auditing.findings import Finding
 from restem.auditing.quick import described
 from restem.dataset.table import Dataset
 from restem.dataset.usage import left_out
+from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
@@ -70,7 +71,7 @@ def segments_table(features: Features, scores: np.ndarray) -> pl.DataFrame:
 def describe_run(
     request: dict[str, Any],
     dataset: Dataset,
-    device: str,
+    computing: Computing,
     stages: dict[str, float],
     judged: Judged,
     features: Features,
@@ -88,7 +89,8 @@ def describe_run(
         **request,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": request["settings"]["seed"],
-        "device": device,
+        "device": computing.device,
+        "computing": asdict(computing),
         "dataset": {
             **request["dataset"],
             "layout": dataset.layout,
