@@ -44,6 +44,7 @@ from restem.demo.reference import with_true_labels
 from restem.devices import choose_device
 from restem.evaluation.separation import read_evaluation
 from restem.executing.processes import Processes
+from restem.labelling.computing import Computing
 from restem.labelling.features import Features, load_features
 from restem.labelling.refining import Refinement, Timed
 from restem.labelling.settings import RefineSettings
@@ -130,14 +131,15 @@ def teach_with_clean_stems(job: Job, noisy: Dataset, workers: int | None) -> Non
     """
     settings, executor = RefineSettings(steps=job.refine_steps, seed=job.seed), Processes.of(workers)
     store = Store(job.work / "cache", settings.mel)
+    computing = Computing.decided(choose_device("auto"), settings.folds, executor)
     config = settings.classifier(noisy.taxonomy.classes)
 
     def heard(dataset: Dataset) -> Features:
         return load_features(dataset, store, settings.mixing.segment_s, settings.hop_s, executor)
 
     features = heard(restem.open_dataset(job.work / "clean"))
-    teacher = Refinement(features, job.run, settings, "cpu", executor, config)
-    pupil = Refinement(heard(noisy), job.run, settings, "cpu", executor, config)
+    teacher = Refinement(features, job.run, settings, computing, executor, config)
+    pupil = Refinement(heard(noisy), job.run, settings, computing, executor, config)
     folds = [dict(zip(one.features.songs, one.fold.tolist(), strict=True)) for one in (teacher, pupil)]
     assert folds[0] == folds[1], "a song would be scored by a classifier that was trained on it"
     teacher.round(1, features.given[features.segments.stem].astype(np.float32), Timed(None))

@@ -31,6 +31,12 @@ def precision(device: str) -> str:
     return "bf16-mixed" if device == "cpu" and knows_bfloat16() else "32-true"
 
 
+def use_threads(device: str, threads: int) -> None:
+    """Sets torch's threads where networks run on the CPU; the last digits of their outputs depend on them."""
+    if device == "cpu" and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 def keep_freed_memory() -> None:
     """Lets this process keep the memory of freed tensors for the next ones, as torch does on GPUs.
 

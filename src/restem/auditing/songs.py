@@ -23,6 +23,7 @@ from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
+from restem.fetching import keeping
 from restem.files import read_json, written_aside
 from restem.wording import counted
 
@@ -123,6 +124,18 @@ class _Signal:
 
 def audit_song(job: SongJob) -> SongAudit:
     """Audits one song, and writes the fingerprints of its stems to `job.out`. A stem that cannot be read is listed."""
+    audit, codes = heard_song(job)
+    write_codes(job.out, codes)
+    return audit
+
+
+def heard_song(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
+    """What is found in one song, and the fingerprints of its stems; nothing is written."""
+    with keeping():  # some are read again
+        return _heard(job)
+
+
+def _heard(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:
@@ -163,8 +176,13 @@ def audit_song(job: SongJob) -> SongAudit:
     elif mixture is not None and complete:
         message = "the mixture and the stems differ in rate or channels, and were not compared"
         audit.findings.append(Finding(job.song, "", "mixture", 0.0, "dB", message))
-    write_codes(job.out, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems])
-    return audit
+    return audit, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems]
+
+
+def unread_song(job: SongJob, reason: str) -> SongAudit:
+    """The audit of a song of which no stem can be read."""
+    write_codes(job.out, [np.zeros(0, np.uint32) for _ in job.stems])
+    return SongAudit(job.song, failed={name: f"{file}: cannot be read: {reason}." for name, file, _ in job.stems})
 
 
 def write_codes(path: Path, codes: list[np.ndarray]) -> None:

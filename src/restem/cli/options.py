@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter, Token, convert
 
+from restem.addresses import as_path
 from restem.errors import UsageError
 from restem.labelling.options import RefineOptions, Start
 from restem.renaming import current_name
@@ -49,16 +50,36 @@ Classes = Annotated[
 Only = Annotated[bool, Parameter(negative="", help="Leave stems of other classes out, also of the mixtures.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where networks run.")]
 Workers = Annotated[int | None, Parameter(help="Worker processes; by default one for each available core.")]
+Ray = Annotated[
+    str | None,
+    Parameter(help="Work on a Ray cluster (extra `cluster`): `local`, this machine alone; `auto`; or HOST:PORT."),
+]
 Licence = Annotated[
     str, Parameter(help="The licence of the audio, kept with what is made from it.", show_default=False)
 ]
 Cache = Annotated[Path | None, Parameter(help="The folder for features; by default in the user's cache folder.")]
 Figures = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")]
+DryRun = Annotated[
+    bool,
+    Parameter(
+        negative="", help="Say what would be read and written, and how long it would take, and write nothing at all."
+    ),
+]
 Seed = Annotated[int, Parameter(help="Random seed.")]
 Overlap = Annotated[float, Parameter(help="Share of a piece that the next one repeats; songs are separated in pieces.")]
 Shifts = Annotated[int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")]
 
 DEFAULT_CLASSES = ",".join(CLASSES)
+
+
+def with_addresses(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Converts an option as cyclopts does, but for addresses in object storage, which it would take for paths."""
+    found = convert(kind, tokens)
+    if isinstance(found, Path):
+        return as_path(tokens[0].value)
+    if isinstance(found, tuple | list) and all(isinstance(one, Path) for one in found):
+        return type(found)(as_path(token.value) for token in tokens)
+    return found
 
 
 def parsed_by(parse: Callable[[str], Converted]) -> Callable[[Any, Sequence[Token]], Converted]:
@@ -99,6 +120,11 @@ def parse_quantiles(text: str) -> tuple[float, ...]:
         raise UsageError(f"{text!r} are not quantiles; write 0.7, or 0.7,0.5,0.3.") from error
 
 
+def parse_words(text: str) -> tuple[str, ...]:
+    """The words in `vocals,drums`, in lower case."""
+    return tuple(word.strip().lower() for word in text.split(",") if word.strip())
+
+
 def parse_names(text: str | None) -> list[str] | None:
     """The names in `bass,other`; None where there are none."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -124,5 +150,9 @@ class TrainArguments(TrainOptions):
         tuple[float, ...],
         Parameter(converter=parsed_by(parse_quantiles), negative="", show_default=False),
     ] = TrainOptions.truncate
+    target: Annotated[tuple[str, ...], Parameter(converter=parsed_by(parse_words), negative="", show_default=False)] = (
+        TrainOptions.target
+    )
+    weigh: Annotated[bool, Parameter(negative="")] = TrainOptions.weigh
     rate_hz: Annotated[int, Parameter(alias="--rate")] = TrainOptions.rate_hz
     unsure: Annotated[bool, Parameter(negative="")] = TrainOptions.unsure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,12 +14,14 @@ from restem.cli.options import (
     Classes,
     DatasetPath,
     Device,
+    DryRun,
     Figures,
     LayoutOption,
     Licence,
     MetadataOption,
     Moved,
     Only,
+    Ray,
     RefineArguments,
     RunPath,
     Seed,
@@ -27,9 +29,23 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_run_at, open_stems, open_stems_aloud, progress_bars, say, terminal, write_figures
+from restem.cli.shared import (
+    open_run_at,
+    open_stems,
+    open_stems_aloud,
+    progress_bars,
+    say,
+    say_plan,
+    terminal,
+    write_figures,
+)
 from restem.errors import RestemError, UsageError
 from restem.wording import counted
+
+if TYPE_CHECKING:
+    from restem.progress import Progress
+    from restem.runs.export import ExportSummary
+    from restem.runs.run import Run
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -91,6 +107,7 @@ def scan(
         ),
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
@@ -112,7 +129,7 @@ def scan(
     opened = open_stems(dataset, layout, taxonomy, metadata)  # what it holds is what is printed at the end
     opened.check_outside(*(path for path in (csv, as_json) if path is not None))
     with progress_bars() as progress:
-        table = scan_dataset(opened, workers=workers, progress=progress)
+        table = scan_dataset(opened, workers=workers, ray=ray, progress=progress)
     if csv is not None:
         with written_aside(csv) as aside:
             with_skipped(table, opened).write_csv(aside, float_precision=6)
@@ -182,6 +199,8 @@ def corrupt(
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _CORRUPT["only"],
     workers: Workers = None,
+    ray: Ray = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
 
@@ -192,11 +211,20 @@ def corrupt(
     from restem.dataset.corrupt import failures_and_notes
 
     opened = open_stems_aloud(dataset, layout, taxonomy, metadata)
-    with progress_bars() as progress:
-        corrupt_dataset(
+
+    def work(progress: Progress | None = None) -> Path:
+        return corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
-            among=parse_names(among), only=only, progress=progress,
+            ray=ray, among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.datasets import plan_corrupt
+
+        say_plan(work, lambda: plan_corrupt(opened, out, format=format, workers=workers))
+        return
+    with progress_bars() as progress:
+        work(progress)
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
     failed, notes = failures_and_notes(out)
     print_notes(notes, terminal())
@@ -217,6 +245,7 @@ def refine(
     settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
     device: Device = "auto",
     workers: Workers = None,
+    ray: Ray = None,
     cache: Cache = None,
     licence: Licence = "",
     decisions: Annotated[
@@ -226,6 +255,7 @@ def refine(
         Path | None, Parameter(help="An audit of the dataset: songs that share a recording stay in one fold.")
     ] = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -244,14 +274,23 @@ def refine(
     opened = open_stems_aloud(dataset, layout, taxonomy, metadata, splits, "learn")
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress:
-        run = refine_dataset(
-            opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            audit=audit, progress=progress,
+
+    def work(progress: Progress | None = None) -> Run:
+        return refine_dataset(
+            opened, out, chosen, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decisions=decisions, audit=audit, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.refining import plan_refine
+
+        say_plan(work, lambda: plan_refine(opened, out, chosen, cache=cache, device=device, workers=workers))
+        return
+    with progress_bars() as progress:
+        run = work(progress)
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
-    say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+    say(f"\nThe labels are in {run.place / 'labels.csv'}, the report in {run.place / 'report.html'}.")
     print_next_steps(run, terminal())
 
 
@@ -261,7 +300,10 @@ def score(
     /,
     *,
     decisions: Annotated[
-        Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
+        Path | None,
+        Parameter(
+            help="Instead of a truth, a run: what people decided about its stems, or times in them, is the truth."
+        ),
     ] = None,
     known_errors: Annotated[
         bool, Parameter(name="--errata", negative="", help="Instead of a truth: where published label errors are put.")
@@ -273,7 +315,8 @@ def score(
     Example: `restem score run noisy-stems/truth.csv`
     """
     from restem.api import score as score_run
-    from restem.cli.comparisons import print_remaining, print_score
+    from restem.cli.comparisons import print_range_score, print_remaining, print_score
+    from restem.evaluation.ranges import score_ranges
     from restem.review.remaining import remaining_in
     from restem.runs.run import open_run
 
@@ -293,7 +336,14 @@ def score(
         write_figures(as_json, vars(left))
         print_remaining(left, terminal())
         return
-    result = score_run(opened, truth, decisions=decisions)
+    decided = None if decisions is None else open_run(decisions)
+    if decided is not None and decided.decided and all(one.labels is None for one in decided.decided.values()):
+        over_time = score_ranges(opened, decided)
+        if over_time is not None:  # only time ranges were decided
+            write_figures(as_json, {"over_time": vars(over_time)})
+            print_range_score(over_time, terminal())
+            return
+    result = score_run(opened, truth, decisions=decided)
     write_figures(as_json, result.as_dict())
     print_score(result, terminal())
 
@@ -304,6 +354,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, whose findings are listed.")] = None,
     moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
@@ -312,7 +363,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio, audit=audit)}.")
 
 
 def review(
@@ -326,8 +377,12 @@ def review(
         Path | None, Parameter(alias="--import", help="Add the decisions in this CSV, and do nothing else.")
     ] = None,
     export_labels: Annotated[
-        Path | None, Parameter(help="Write what was found as label tracks, for Audacity or Reaper, to this folder.")
+        Path | None, Parameter(help="Write what was found over time to this folder, and do nothing else.")
     ] = None,
+    label_format: Annotated[
+        Literal["audacity", "jams", "csv"],
+        Parameter(help="audacity: label tracks, also for Reaper. jams: a JAMS file per stem. csv: one table."),
+    ] = "audacity",
     import_labels: Annotated[
         Path | None, Parameter(help="Add the labels in this folder of label tracks that were added or moved.")
     ] = None,
@@ -337,6 +392,9 @@ def review(
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: its findings can be heard and judged too.")
+    ] = None,
     moved: Moved = None,
     cache: Cache = None,
 ) -> None:
@@ -356,10 +414,13 @@ def review(
         count = label_tracks.import_label_tracks(run, import_labels, person=person)
         say(f"New decisions from {import_labels}: {count}.")
     if export_labels is not None:
-        say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
+        count = label_tracks.export_label_tracks(run, export_labels, label_format)
+        say(f"What was found over time is in {export_labels}: {counted(count, 'file')}.")
     if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
-        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        serve_review(
+            opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, audit=audit
+        )
 
 
 def export(
@@ -384,7 +445,9 @@ def export(
     ] = None,
     moved: Moved = None,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
 
@@ -395,11 +458,20 @@ def export(
     opened = open_run_at(run, moved)
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress:
-        summary = export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device,
+
+    def work(progress: Progress | None = None) -> ExportSummary:
+        return export_run(
+            opened, out, layout=layout, link=link, licence=licence, split=split, device=device, ray=ray,
             progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.datasets import plan_export
+
+        say_plan(work, lambda: plan_export(opened, out, layout=layout, link=link, split=split, device=device))
+        return
+    with progress_bars() as progress:
+        summary = work(progress)
     write_figures(as_json, summary.as_dict())
     say(str(summary))
     if summary.failed:

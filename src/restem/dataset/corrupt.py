@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.level import active_frames
 from restem.audio.writer import write_blocks
 from restem.dataset.layouts import opened_dataset
@@ -36,7 +37,8 @@ from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.dataset.usage import check_mixtures
 from restem.errors import AudioError, UsageError
-from restem.executing.processes import Processes
+from restem.executing.choosing import executor_for
+from restem.fetching import keeping
 from restem.file_names import song_folders
 from restem.files import read_json, write_json, written_aside
 from restem.progress import Progress, stage
@@ -72,6 +74,7 @@ def corrupt(
     format: str = "flac",
     only: bool = False,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Makes a noisy copy of a clean dataset, with its truth in `out/truth.csv`.
@@ -102,6 +105,8 @@ def corrupt(
         Leave stems of no class out of the copy; otherwise they are an error.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the songs done and in all.
 
@@ -129,7 +134,7 @@ def corrupt(
     'songs'
     """
     dataset = opened_dataset(dataset)
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     extension = format.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
         raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
@@ -149,9 +154,9 @@ def corrupt(
     }
     dataset.check_outside(out)
     record = WorkRecord(out, DESCRIPTION_FILE, description, "noisy copy")
-    executor = Processes.of(workers)
     if record.begin():
         return out
+    executor = executor_for(workers, ray)
     with alone_in(out):
         if record.begin():
             return out  # another process has finished it meanwhile
@@ -165,7 +170,8 @@ def corrupt(
             jobs.append(_Job(dataset.root, dataset.taxonomy, out, name, folder, plan[song], extension, done))
         results: list[dict[str, Any]] = [{}] * len(jobs)
         report = stage(progress, "corrupting")
-        for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
+        written = executor.map_unordered(_corrupt_song, jobs, lost=_left_out)
+        for count, (index, result) in enumerate(written, start=1):
             results[index] = result
             report(count, len(jobs))
         if all("failed" in result for result in results):
@@ -176,7 +182,7 @@ def corrupt(
 
 def failures_and_notes(out: Path | str) -> tuple[dict[str, str], dict[str, str]]:
     """Of a finished noisy copy: the songs it lacks, and why; the stems used with a note, see `AudioReader.note`."""
-    found = read_json(Path(out) / DESCRIPTION_FILE)
+    found = read_json(as_path(out) / DESCRIPTION_FILE)
     return found.get("failed", {}), found.get("notes", {})
 
 
@@ -219,12 +225,18 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     if (earlier := _earlier_result(job)) is not None:
         return earlier
     try:
-        result = _written(job)
+        with keeping():  # each source is read twice
+            result = _written(job)
     except AudioError as error:
-        shutil.rmtree(job.out / job.folder, ignore_errors=True)
-        return {"song": job.folder, "failed": str(error)}
+        return _left_out(job, str(error))
     write_json(job.record, result)
     return result
+
+
+def _left_out(job: _Job, reason: str) -> dict[str, Any]:
+    """Removes what there is of a song."""
+    shutil.rmtree(job.out / job.folder, ignore_errors=True)
+    return {"song": job.folder, "failed": reason}
 
 
 def _written(job: _Job) -> dict[str, Any]:

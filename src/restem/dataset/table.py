@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from restem.content import sample_digest
+from restem.addresses import Address, as_path, list_objects
+from restem.content import last_written, sample_digest
 from restem.errors import DatasetError
 from restem.notebook import html_table
 from restem.taxonomy import UNKNOWN, LabelSet, Taxonomy
@@ -87,10 +88,14 @@ UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is not a stem of the dataset, and why."""
+    """A file that is not a stem of the dataset, and why.
+
+    stem: of a mixture of all classes but one, such as `instrumental.wav`, the stem that it can be taken for.
+    """
 
     path: str
     reason: str
+    stem: Stem | None = None
 
     @property
     def unclassed(self) -> bool:
@@ -110,7 +115,7 @@ class Dataset:
     Attributes
     ----------
     root
-        The folder; it is never written to.
+        The folder, on a disk or at an address; it is never written to.
     layout
         How the stems lie in it, as `songs` or `moisesdb`.
     taxonomy
@@ -232,6 +237,8 @@ class Dataset:
 
 def content_hash(root: Path, stems: Iterable[str]) -> str:
     """A hash of the names of stems, and of samples of the content of their files below `root`."""
+    if isinstance(root, Address):
+        list_objects(root)  # one question for all of them, and what they are now
     contents: dict[str, str] = {}
     lines = []
     for name in stems:
@@ -251,7 +258,7 @@ def _hash(lines: list[str]) -> str:
 
 def _written(path: Path) -> str:
     try:
-        return str(path.stat().st_mtime_ns)
+        return last_written(path)
     except OSError:
         return "missing"
 
@@ -289,7 +296,7 @@ def nfc(text: str) -> str:
 def check_outside(root: Path, *paths: Path | str) -> None:
     """Raises DatasetError when a path to be written lies in the dataset at `root`, which is never written to."""
     for path in paths:
-        if Path(path).resolve().is_relative_to(root.resolve()):
+        if as_path(path).resolve().is_relative_to(root.resolve()):
             raise DatasetError(f"{path}: lies in the dataset, which is never written to; choose a place outside of it.")
 
 

@@ -52,11 +52,11 @@ class TrainingSettings:
     patience: int = 8
     validation_mixtures: int = 512
 
-    def steps_for(self, pool: SegmentPool, mixing: MixingSettings, start: Start) -> int:
-        """How many optimiser steps draw every segment of `pool` about `passes` times."""
+    def steps_for(self, segments: int, mixing: MixingSettings, start: Start) -> int:
+        """How many optimiser steps draw each of so many segments about `passes` times."""
         passes = self.passes or _BY_START[start][0]
         drawn = float(np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts))
-        return int(np.clip(passes * len(pool.stem) / (self.batch * drawn), *_STEPS_RANGE))
+        return int(np.clip(passes * segments / (self.batch * drawn), *_STEPS_RANGE))
 
     def rate_for(self, start: Start) -> float:
         """The largest learning rate."""
@@ -74,7 +74,8 @@ class TrainingTask:
 
     folder: where the classifier is left. held_out: segments of other songs, to watch the loss on, or None.
     start: `pretrained`, from the weights that come with restem, or `scratch`, from random ones. steps: optimiser steps.
-    accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU; the last digits of the result depend on them.
+    accelerator: `cpu`, `cuda` or `mps`; one device of it is used. precision: Lightning's, by default what suits the
+    machine. threads: torch's on a CPU. The last digits of the result depend on these.
     """
 
     folder: Path
@@ -88,6 +89,7 @@ class TrainingTask:
     steps: int
     seed: int
     accelerator: str = "cpu"
+    precision: str | None = None
     threads: int = 1
 
     @property
@@ -114,6 +116,7 @@ def train_classifier(task: TrainingTask) -> None:
         average=fitting.average_over(settings.averaged_share * task.steps),
         patience=settings.patience,
         accelerator=task.accelerator,
+        precision=task.precision,
         threads=task.threads,
     )
     validation = _draw(task, task.held_out) if task.held_out is not None else None

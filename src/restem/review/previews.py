@@ -43,7 +43,7 @@ def previews(run: Run, stems: pl.DataFrame) -> dict[str, Preview]:
     """
     root = run.dataset_root
     if not root.is_dir():
-        raise RunError(f"{root}: the dataset of {run.path} is not there; bring it back, or leave out `audio`.")
+        raise RunError(f"{root}: the dataset of {run.place} is not there; bring it back, or leave out `audio`.")
     wanted = pl.col("stem").is_in(stems["stem"].implode())
     segments = run.found_segments.filter(wanted).partition_by("stem", as_dict=True)
     found = {}

@@ -18,10 +18,13 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
+from restem.audio.cache_folder import default_cache
 from restem.audio.reader import probe
-from restem.audio.store import default_cache
+from restem.auditing.audit import Audit
 from restem.errors import AudioError, RestemError, RunError, TaxonomyError, UsageError
 from restem.review.access import AccessGuard
+from restem.review.found import FoundReview
+from restem.review.ranges import RangedSound
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.runs.ledger import LONGEST_PERSON
@@ -70,11 +73,22 @@ class UndoAsked(_Asked):
     number: Number | None = None
 
 
-def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> ASGIApp:
+class JudgementAsked(_Asked):
+    """What the page of findings sends when a person decides about one: `real`, `ignore`, or nothing to take it back."""
+
+    judged: Annotated[str, Field(max_length=10)]
+    person: Person = ""
+
+
+def make_app(
+    session: ReviewSession, token: str, hosts: frozenset[str], person: str = "", found: FoundReview | None = None
+) -> ASGIApp:
     """The ASGI application, all of whose addresses begin with `/<token>/`.
 
-    hosts: see `AccessGuard`. person: who decides, unless the page names somebody else.
+    hosts: see `AccessGuard`. person: who decides, unless the page names somebody else. found: what else is wrong with
+    the dataset; by default what the run knows.
     """
+    found = found or FoundReview(session, None)
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # Starlette's StaticFiles would take the media types from this machine's settings, and browsers refuse wrong ones.
     pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
@@ -107,7 +121,7 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
 
     @api.get("/api/run")
     def run() -> dict[str, Any]:
-        return {**session.describe(), "person": person}
+        return {**session.describe(), "person": person, "findings": len(found.findings)}
 
     @api.get("/api/stems")
     def stems() -> JSONResponse:
@@ -140,25 +154,50 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
 
     @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
     def sound(index: Number, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
-        path, number = session.source(index)
+        head = request.method == "HEAD"
+        if ranged := session.ranged(index):
+            return _made_response(ranged, ranged.kind, range, head)
+        path, number = session.sound(index)
         if kind := media_type(probe(path, number), session.stream(index)):
             return FileResponse(path, media_type=kind)
-        return _wav_response(MadeWav.of(path, number), range, head=request.method == "HEAD")
+        return _made_response(MadeWav.of(path, number), "audio/wav", range, head)
+
+    @api.get("/findings")
+    def findings_page() -> Response:
+        return Response(pages["findings.html"], media_type="text/html")
+
+    @api.get("/api/findings")
+    def findings() -> JSONResponse:
+        return JSONResponse({**session.describe(), "person_name": person, **found.table()})
+
+    @api.get("/api/findings/{index}")
+    def finding(index: Number) -> JSONResponse:
+        return JSONResponse({"sides": found.sides(index)})
+
+    @api.post("/api/findings/{index}")
+    def judge(index: Number, asked: JudgementAsked) -> dict[str, Any]:
+        return found.judge(index, asked.judged, asked.person.strip() or person)
+
+    @api.api_route("/api/sound/findings/{index}/{side}", methods=["GET", "HEAD"])
+    def finding_sound(
+        index: Number, side: Number, request: Request, range: Annotated[str | None, Header()] = None
+    ) -> Response:
+        return _made_response(found.sound(index, side), "audio/wav", range, request.method == "HEAD")
 
     return AccessGuard(api, token, hosts)
 
 
-def _wav_response(wav: MadeWav, wanted: str | None, head: bool) -> Response:
-    """The bytes of a WAV that is made while it is sent. wanted: the Range header, if there is one."""
-    span = parse_range(wanted, wav.size)
+def _made_response(sound: MadeWav | RangedSound, kind: str, wanted: str | None, head: bool) -> Response:
+    """The bytes of a sound that is made or fetched while it is sent. wanted: the Range header, if there is one."""
+    span = parse_range(wanted, sound.size)
     if span is None:
-        return Response(status_code=416, headers={"content-range": f"bytes */{wav.size}"})
+        return Response(status_code=416, headers={"content-range": f"bytes */{sound.size}"})
     start, stop = span
     headers = {"accept-ranges": "bytes", "content-length": str(stop - start)}
     if wanted is not None:
-        headers["content-range"] = f"bytes {start}-{stop - 1}/{wav.size}"
-    body: Iterator[bytes] = iter(()) if head else wav.read(start, stop)
-    return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{sound.size}"
+    body: Iterator[bytes] = iter(()) if head else sound.read(start, stop)
+    return StreamingResponse(body, 200 if wanted is None else 206, headers, kind)
 
 
 def serve(
@@ -169,15 +208,18 @@ def serve(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the review page of `run` until it is interrupted.
 
     cache: the folder of the feature store. port: 0 for any that is free. person: who decides, by default the user.
-    follow_links: also play files outside of the dataset to which links in it lead. browser: open the page in it. say:
-    called with the address. Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
+    follow_links: also play files outside of the dataset to which links in it lead. browser: open the page in it.
+    audit: of the dataset, whose findings are shown too. say: called with the address. Raises RunError when the run
+    cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
+    found = FoundReview(session, audit)
     try:
         run.check_unchanged()
     except RunError as error:
@@ -191,15 +233,19 @@ def serve(
         except OSError as error:
             raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another `port`.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
-        app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
+        app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user(), found)
         address = f"http://{own}/{token}/"
-        say(f"Review {run.path} at {address}\nDecisions are kept in {session.ledger.path}. Ctrl-C ends.")
+        alone = " They are on this machine alone." if run.address is not None else ""
+        say(f"Review {run.place} at {address}\nDecisions are kept in {session.ledger.path}.{alone} Ctrl-C ends.")
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2
         )
-        uvicorn.Server(config).run([listening])
+        try:
+            uvicorn.Server(config).run([listening])
+        finally:
+            session.close()
 
 
 def _user() -> str:

@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from restem.addresses import Address
 from restem.audio.entries import Source
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
+from restem.fetching import Copies
 from restem.review.queue import RANDOM_EVERY, Queue, doubts, flags_of, informed, scores_of, why
+from restem.review.ranges import RangedSound
 from restem.review.remaining import outcomes, remaining
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
+from restem.runs.findings import noted_stems
 from restem.runs.ledger import Decision, Ledger, wrong_range
 from restem.runs.run import Run, record, write_decided
 from restem.verdicts import WITHOUT_SOUND
@@ -53,12 +57,12 @@ class ReviewSession:
         self.follow_links = follow_links
         self.root = run.dataset_root.resolve()
         if not self.root.is_dir():
-            raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
+            raise RunError(f"{run.dataset_root}: the dataset of {run.place} is not there; bring it back to this place.")
         settings = run.description.get("settings", {}).get("mel")
         try:
             self.store = Store(cache, MelSettings(**settings) if settings else None)
         except TypeError as error:
-            raise RunError(f"{run.path}: run.json is damaged (settings.mel); run `restem refine` again.") from error
+            raise RunError(f"{run.place}: run.json is damaged (settings.mel); run `restem refine` again.") from error
         self.found = run.found.to_dicts()
         self._row_of = {row["stem"]: index for index, row in enumerate(self.found)}
         self._songs: dict[str, list[int]] = {}
@@ -67,6 +71,9 @@ class ReviewSession:
         # Stems whose labels were known when the run was made need no decision again.
         self._known = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
+        self._copies = Copies()
+        self._ranged: dict[Address, RangedSound | None] = {}
+        self._noted = noted_stems(run)  # a browser may stumble over what is wrong with their files
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
@@ -82,7 +89,7 @@ class ReviewSession:
         """What the page shows before any stem."""
         return {
             "name": printable(self.root.name),
-            "run": printable(str(self.run.path)),
+            "run": printable(str(self.run.place)),
             "classes": list(self.run.taxonomy.classes),
             "stems": len(self.found),
             "songs": len(self._songs),
@@ -210,7 +217,11 @@ class ReviewSession:
 
         Raises UnreachableError when the file is missing, or lies outside of the dataset without `follow_links`.
         """
-        path, stream = split_stem_name(self._stem(index)["stem"])
+        return self.file(self._stem(index)["stem"])
+
+    def file(self, stem: str) -> Source:
+        """The same of a stem by its name, which must be one that the run or an audit of its dataset states."""
+        path, stream = split_stem_name(stem)
         file = self.root / path
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):
@@ -222,6 +233,36 @@ class ReviewSession:
         if not resolved.is_file():
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
         return resolved, stream or 0
+
+    def ranged(self, index: int) -> RangedSound | None:
+        """The sound of a stem at an address where a browser can play it as it is, else None.
+
+        Raises UnreachableError as `source` does, and where the object cannot be read.
+        """
+        file, _ = self.source(index)
+        if not isinstance(file, Address) or self.found[index]["stem"] in self._noted:
+            return None
+        try:
+            if file not in self._ranged:
+                self._ranged[file] = RangedSound.of(file, self.stream(index))
+            return self._ranged[file]
+        except (OSError, RestemError) as error:
+            raise UnreachableError(printable(str(error))) from error
+
+    def sound(self, index: int) -> Source:
+        """The same as `source`, but of a stem at an address a copy, which is there until several others were heard.
+
+        Raises UnreachableError as `source` does, and where the object cannot be read.
+        """
+        file, stream = self.source(index)
+        try:
+            return self._copies.of(file), stream
+        except (OSError, RestemError) as error:
+            raise UnreachableError(printable(str(error))) from error
+
+    def close(self) -> None:
+        """Deletes the copies of what was heard."""
+        self._copies.close()
 
     def stream(self, index: int) -> int | None:
         """The number of a stem's stream if its file holds several, else None."""

@@ -20,9 +20,10 @@ type 2 from `classes`, read it; programs that look for exactly `vocals.wav` do n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -30,12 +31,16 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from restem._version import __version__
+from restem.addresses import Address, as_path, list_objects
 from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import STATED, channel_name, split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
+from restem.fetching import put_below
 from restem.file_names import Names, safe_name, song_folders
-from restem.files import folder_written_aside, write_json
+from restem.files import folder_written_aside, write_json, written_aside
 from restem.progress import Progress, stage
 from restem.runs.card import count_licences, licence_warning
 from restem.runs.links import LINKS, Link, decode_stream, link_file
@@ -46,6 +51,8 @@ ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
 
 MANIFEST_FILE = "restem.json"
+
+_CHUNK = 64  # links that are made in one task
 
 Split = Callable[[Path, int, Mapping[str, Path]], None]
 """(file, audio stream, class -> target file): writes an estimate of each class of a stem; they sum to the stem."""
@@ -121,6 +128,9 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Split | None = None,
+    executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
+    gpus: int = 0,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
@@ -128,8 +138,8 @@ def export(
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
-    labels apart, see `Split`. progress: called with the stage, the files done and
-    in all.
+    labels apart, see `Split`. executor: where files are linked, copied and decoded; those that are split each with so
+    many `cpus` and `gpus`. progress: called with the stage, the files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -142,41 +152,42 @@ def export(
         raise UsageError(f"Nothing can be exported as {layout!r}; use one of {', '.join(EXPORT_LAYOUTS)}.")
     if link not in LINKS:
         raise UsageError(f"Stems cannot be placed by {link!r}; use one of {', '.join(LINKS)}.")
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     root = run.dataset_root.absolute()
     if not root.is_dir():
-        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+        raise DatasetError(f"{root}: the dataset that {run.place} refined is not there; bring it back to this place.")
     run.check_outside(out)
     run.check_unchanged()
 
     items, left_out = _choose(run, root, layout, splitting=split is not None)
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
+    if isinstance(out, Address) or isinstance(root, Address):
+        _check_copied(link, items)
     if not items:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
-        raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
-    with _new_folder(out) as folder:
-        done, report, written, failed = 0, stage(progress, "exporting"), list[_Item](), dict[str, str]()
-        for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
-            parts = list(files)
-            try:
-                _check_readable(source)
-                if split is not None and parts[0].estimate:
-                    split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
-                elif stream is None:
-                    link_file(source, folder / parts[0].target, link)
-                else:
-                    decode_stream(source, stream, folder / parts[0].target)
-                written += parts
-            except AudioError as error:
-                failed[parts[0].row["stem"]] = str(error)
-            done += len(parts)
-            report(done, len(items))
+        raise DatasetError(f"{run.place}: no stem is left to export as {layout} ({reasons}).")
+    check_free(out)
+    done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
+    with new_folder(out) as folder:
+        stems = [list(files) for _, files in groupby(items, key=lambda item: (item.source, item.stream))]
+        for splitting in (False, True):
+            some = [parts for parts in stems if parts[0].estimate == splitting]
+            jobs = [[(part.source, part.stream, part.target, part.labels) for part in parts] for parts in some]
+            place = partial(_split_to, folder, split) if splitting else partial(_place_in, folder, link)
+            how = {"cpus": cpus, "gpus": gpus} if splitting else {"chunk": _CHUNK}
+            for index, reason in executor.map_unordered(place, jobs, lost=_lost, **how):
+                if reason is not None:
+                    failed[some[index][0].row["stem"]] = reason
+                done += len(some[index])
+                report(done, len(items))
+        written = [item for item in items if item.row["stem"] not in failed]
         if not written:
-            raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
+            raise DatasetError(f"{run.place}: no stem can be exported; the first: {failed[items[0].row['stem']]}")
         licences = count_licences(run, {item.row["stem"] for item in written}, licence)
         summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
         if layout == "table":
-            _stems_table(run, written).write_csv(folder / TABLE_FILE, float_precision=6)
+            with written_aside(folder / TABLE_FILE) as aside:
+                _stems_table(run, written).write_csv(aside, float_precision=6)
         write_json(
             folder / MANIFEST_FILE,
             _manifest(run, written, summary, link, licence),
@@ -184,12 +195,55 @@ def export(
     return summary
 
 
+def _check_copied(link: Link, items: Sequence[_Item]) -> None:
+    """Raises UsageError when files were to be linked to, or in, object storage."""
+    if link != "copy" and any(item.stream is None and not item.estimate for item in items):
+        raise UsageError("There are no links to or in object storage; use `link='copy'`.")
+
+
+_Job = list[tuple[Path, int | None, str, LabelSet]]
+"""The files of one stem: what each is made of (file, stream), its path relative to OUT, and its labels."""
+
+
+def _place_in(out: Path, link: Link, job: _Job) -> str | None:
+    """Links, copies or decodes a stem; returns why that failed, or None."""
+    ((source, stream, target, _),) = job
+    try:
+        _check_readable(source)
+        with put_below(out) as folder:
+            if stream is None:
+                link_file(source, folder / target, link)
+            else:
+                decode_stream(source, stream, folder / target)
+    except AudioError as error:
+        return str(error)
+    return None
+
+
+def _split_to(out: Path, split: Split | None, job: _Job) -> str | None:
+    """Splits a stem into one file per class; returns why that failed, or None."""
+    source, stream = job[0][:2]
+    assert split is not None
+    try:
+        _check_readable(source)
+        with put_below(out) as folder:
+            split(source, stream or 0, {"".join(labels): folder / target for _, _, target, labels in job})
+    except AudioError as error:
+        return str(error)
+    return None
+
+
+def _lost(job: _Job, reason: str) -> str:
+    return f"{job[0][0]}: cannot be exported: {reason}."
+
+
 def _check_readable(source: Path) -> None:
     """Raises AudioError when a stem's file has gone or cannot be read."""
     try:
         if not source.is_file():
             raise AudioError(f"{source}: is gone since the run; bring it back, or run `restem refine` again.")
-        source.open("rb").close()
+        if not isinstance(source, Address):
+            source.open("rb").close()
     except OSError as error:
         raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 
@@ -274,7 +328,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
         "link": link,
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
-        "run": str(run.path.absolute()),
+        "run": str(run.place.absolute()),
         "model_sha256": file_sha256(model) if model.is_file() else None,
         "classes": list(run.taxonomy.classes),
         "left_out": dict(summary.left_out),
@@ -293,13 +347,14 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder to fill, which becomes `out` at the end.
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yields a temporary folder to fill, which becomes `out` at the end; or `out` itself, if it is an address.
 
-    Raises DatasetError when `out` is a file or a folder that holds something, or cannot be written.
+    Raises DatasetError when `out` cannot be written, or another process has made it meanwhile.
     """
-    if _is_taken(out):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    if isinstance(out, Address):
+        yield out  # which has no folders, and nothing to rename
+        return
     try:
         with folder_written_aside(out) as folder:
             yield folder
@@ -309,5 +364,13 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
 
 
+def check_free(out: Path) -> None:
+    """Raises DatasetError when `out` is a file or a folder that holds something."""
+    if _is_taken(out):
+        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+
+
 def _is_taken(out: Path) -> bool:
+    if isinstance(out, Address):
+        return bool(list_objects(out))
     return out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))

@@ -21,6 +21,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
@@ -28,6 +29,7 @@ from typing import Any, Literal, TypeGuard, get_args
 import numpy as np
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.reader import BLOCK_FRAMES, probe
 from restem.audio.writer import write_blocks
 from restem.dataset.known_songs import kept_aside_in_musdb18
@@ -35,12 +37,15 @@ from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.splits import TEST, TRAIN, VALID
 from restem.dataset.table import split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
+from restem.fetching import put_below
 from restem.file_names import Names, safe_name
-from restem.files import folder_written_aside, write_json
+from restem.files import write_json, written_aside
 from restem.progress import Progress, stage
 from restem.runs.card import NOT_STATED, card_text, count_licences, licence_of, licence_warning, summary, title
 from restem.runs.croissant import CROISSANT_FILE, AudioFile, croissant
-from restem.runs.export import MANIFEST_FILE, ExportSummary
+from restem.runs.export import MANIFEST_FILE, ExportSummary, check_free, new_folder
 from restem.runs.run import Run
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -74,48 +79,58 @@ def is_training_layout(layout: str) -> TypeGuard[TrainingLayout]:
 
 
 def export_training_set(
-    run: Run, out: Path | str, layout: TrainingLayout, *, licence: str = "", progress: Progress | None = None
+    run: Run,
+    out: Path | str,
+    layout: TrainingLayout,
+    *,
+    licence: str = "",
+    executor: Executor = IN_THIS_PROCESS,
+    progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
 
     Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
     missing, `out` holds something or lies in the dataset, or nothing is left to export.
     """
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     if not run.dataset_root.is_dir():
-        raise DatasetError(f"{run.dataset_root}: the dataset that {run.path} refined is not there; name its new place.")
+        raise DatasetError(
+            f"{run.dataset_root}: the dataset that {run.place} refined is not there; name its new place."
+        )
     run.check_outside(out)
     run.check_unchanged()
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    check_free(out)
     if layout == "musdb" and set(run.taxonomy.classes) != set(DEFAULT_CLASSES):
         raise UsageError(
             f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
         )
     songs, left_out = _songs(run, layout)
     report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
-    try:
-        with folder_written_aside(out) as folder:
-            for done, song in enumerate(songs, start=1):
-                try:
-                    files += _write_song(song, run, layout, folder, licence)
-                    written.append(song)
-                except AudioError as error:
-                    left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
-                report(done, len(songs))
-            if not written:
-                reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-                raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
-            _write_lists(files, layout, folder, out)
-            write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
-            stems = {name: song.split for song in written for names in song.stems.values() for name in names}
-            licences = count_licences(run, stems, licence)
-            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
-            warning = licence_warning(licences)
-            described = f"{summary(run, stems)} {warning}".strip()
-            write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
-    except OSError as error:
-        raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
+    with new_folder(out) as folder:
+        write = partial(_write_safely, run.taxonomy.classes, layout, folder)
+        jobs = [(song, _licences(run, song, licence)) for song in songs]
+        results: dict[int, list[AudioFile] | str] = {}
+        for index, result in executor.map_unordered(write, jobs, lost=_lost):
+            results[index] = result
+            report(len(results), len(songs))
+        for index, song in enumerate(songs):
+            if isinstance(result := results[index], str):
+                left_out[f"in songs that cannot be mixed ({result})"] += len(song.sounds)
+            else:
+                files += result
+                written.append(song)
+        if not written:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise DatasetError(f"{run.place}: no song is left to export as {layout} ({reasons}).")
+        _write_lists(files, layout, folder, out)
+        write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
+        stems = {name: song.split for song in written for names in song.stems.values() for name in names}
+        licences = count_licences(run, stems, licence)
+        with written_aside(folder / CARD_FILE) as aside:
+            aside.write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
+        warning = licence_warning(licences)
+        described = f"{summary(run, stems)} {warning}".strip()
+        write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
     return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning)
 
 
@@ -167,7 +182,30 @@ def _splits(songs: Sequence[str], stated: Mapping[str, str], layout: TrainingLay
     return {song: str(split) for song, split in splits.items()}
 
 
-def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path, licence: str) -> list[AudioFile]:
+_Job = tuple[_Song, Mapping[str, str]]
+"""A song to be written, and the licence of each of its stems."""
+
+
+def _licences(run: Run, song: _Song, licence: str) -> dict[str, str]:
+    return {stem: licence_of(run, stem, licence) for stems in song.stems.values() for stem in stems}
+
+
+def _write_safely(classes: Sequence[str], layout: TrainingLayout, folder: Path, job: _Job) -> list[AudioFile] | str:
+    """What `_write_song` returns, or why nothing could be written."""
+    try:
+        with put_below(folder) as here:
+            return _write_song(*job, classes, layout, here)
+    except AudioError as error:
+        return str(error)
+
+
+def _lost(job: _Job, reason: str) -> str:
+    return f"{job[0].name}: {reason}"
+
+
+def _write_song(
+    song: _Song, licence_of_stem: Mapping[str, str], classes: Sequence[str], layout: TrainingLayout, folder: Path
+) -> list[AudioFile]:
     """Writes the files of one song; raises AudioError when its stems cannot be summed or decoded."""
     files: list[AudioFile] = []
     check_summable(song.sounds)
@@ -178,14 +216,14 @@ def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path, lic
         path = folder / song.split / below_split
         path.parent.mkdir(parents=True, exist_ok=True)
         write_blocks(path, _padded(sounds, channels, frames), song.sounds[0].info.rate_hz, channels, "FLOAT")
-        licences = tuple(sorted({licence_of(run, stem, licence) for stem in stems}))
+        licences = tuple(sorted({licence_of_stem[stem] for stem in stems}))
         files.append(AudioFile(f"{song.split}/{below_split}", song.name, song.split, label, licences))
 
     if layout in _BY_CLASS and (song.split != VALID or layout == "audiofolder"):
         for name, sounds in song.classes.items():
             write(name, f"{name}/{song.folder}.wav", sounds, song.stems[name])
         return files
-    for name in run.taxonomy.classes:
+    for name in classes:
         write(name, f"{song.folder}/{name}.wav", song.classes.get(name, ()), song.stems.get(name, ()))
     if layout in ("musdb", "demucs") or (layout.startswith("msst") and song.split != TRAIN):
         write(MIXTURE, f"{song.folder}/{MIXTURE}.wav", song.sounds, chain.from_iterable(song.stems.values()))
@@ -224,7 +262,7 @@ def _write_lists(files: Sequence[AudioFile], layout: TrainingLayout, folder: Pat
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["instrum", "path"])
         writer.writeheader()
         writer.writerows(rows)
@@ -239,7 +277,7 @@ def _manifest(
         "layout": layout,
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
-        "run": str(run.path.absolute()),
+        "run": str(run.place.absolute()),
         "classes": list(run.taxonomy.classes),
         "left_out": dict(left_out),
         "songs": {song.name: {"split": song.split, "folder": song.folder, "stems": dict(song.stems)} for song in songs},

@@ -13,30 +13,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.pcm import to_channels
-from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, first_unusable, open_audio, probe
+from restem.audio.reader import (
+    BLOCK_FRAMES,
+    EXTENSIONS,
+    HIGHEST_RATE_HZ,
+    LOWEST_RATE_HZ,
+    first_unusable,
+    open_audio,
+    probe,
+)
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
-from restem.devices import choose_device
+from restem.devices import choose_device, use_threads
 from restem.errors import AudioError, RestemError, UsageError
+from restem.executing.choosing import executor_for
 from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
-from restem.separation.separator import Separator, load_separator
+from restem.separation.checkpoints import opened_separator
+from restem.separation.separator import Separator
 from restem.separation.streaming import check_pieces, separate_blocks
 
 Format = Literal["wav", "flac", "ogg", "mp3"]
 Depth = Literal["16", "24", "float"]
 
 MANIFEST_FILE = "restem.json"
+_MIXTURES = ("mixture", "mix")
+"""What the file of a whole song is called among its stems."""
 RESIDUAL = "residual"
 
 # More than any format for listening has: an array with more is the wrong way round.
@@ -81,6 +97,7 @@ class _Request:
     format: Format
     depth: Depth
     device: str
+    threads: int
 
     @property
     def subtype(self) -> str | None:
@@ -122,6 +139,7 @@ def separate(
     format: Format = "wav",
     depth: Depth = "16",
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> SeparationSummary:
     """Takes songs apart, at their own rate and length, into one file per class.
@@ -132,10 +150,11 @@ def separate(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     songs
-        Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down
-        for it; the stems of a song with one channel have one.
+        Audio files, of any rate and number of channels, or one, or a folder of them, see `audio_files`. More channels
+        than the separator has are mixed down for it; the stems of a song with one channel have one. A file called
+        `mixture` or `mix` is named after its folder, as `evaluate` looks for it.
     out
         The folder for the songs' folders.
     stems
@@ -154,6 +173,9 @@ def separate(
         Bits of WAV and FLAC: `16`, `24`, or `float` for WAV.
     device
         `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster, on which songs are separated side by side: `local`, `auto` or
+        HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the seconds of audio done and in all.
 
@@ -176,7 +198,7 @@ def separate(
     ['bass.wav', 'drums.wav', 'other.wav', 'vocals.wav']
     """
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     classes = separator.config.classes
     if unknown := [name for name in stems if name not in classes]:
         raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
@@ -185,45 +207,81 @@ def separate(
     names = tuple(name for name in classes if not stems or name in stems)
     if residual and RESIDUAL in names:
         raise UsageError(f"The separator has a stem {RESIDUAL!r} of its own; leave out `residual`.")
-    device = choose_device(device)
+    executor = executor_for(1 if ray is None else None, ray)
+    device = executor.choose_device(device)
     request = _Request(
-        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
-    )
-    out = Path(out)
+        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    out = as_path(out)
     taken = Names()
-    paths = [Path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]
-    folders = [out / taken.take(safe_name(path.stem)) for path in paths]
+    paths = audio_files([songs]) if isinstance(songs, Path | str) else [as_path(song) for song in songs]
+    folders = [out / taken.take(safe_name(_song_name(path))) for path in paths]
     failed: dict[str, str] = {}
-    lengths = []
-    for path in paths:
+    seconds: dict[int, float] = {}
+    for number, path in enumerate(paths):
         try:
-            lengths.append(probe(path).seconds)
+            seconds[number] = probe(path).seconds
         except AudioError as error:
             failed[str(path)] = str(error)
-            lengths.append(0.0)
-    total, before = sum(lengths), 0.0
+    left, total, before = list(seconds), sum(seconds.values()), 0.0
     reached = stage(progress, "separating")
     reached(0, round(total))
+
+    def within_song(part_s: float) -> None:
+        reached(round(before + part_s), round(total))
+
+    # What runs elsewhere is heard of when it has ended.
+    task = partial(_separate_safely, request, within_song if ray is None else None)
+    results: dict[int, tuple[float, str] | str] = {}
+    cpus, gpus = (request.threads, 0) if device == "cpu" else (1, 1)
+    jobs = [(paths[number], folders[number]) for number in left]
+    for index, result in executor.map_unordered(task, jobs, cpus=cpus, gpus=gpus, lost=_lost):
+        results[left[index]] = result
+        before += seconds[left[index]]
+        within_song(0.0)
     done, clipped, notes = [], [], {}
-    for path, folder, seconds in zip(paths, folders, lengths, strict=True):
-        if str(path) in failed:
+    for number, result in sorted(results.items()):
+        if isinstance(result, str):
+            failed[str(paths[number])] = result
             continue
-
-        def report(part_s: float, before: float = before) -> None:
-            reached(round(before + part_s), round(total))
-
-        try:
-            peak, note = _separate_song(path, folder, request, report)
-            if peak > 1.0 and request.subtype != "FLOAT":
-                clipped.append(folder)
-            if note:
-                notes[str(path)] = note
-            done.append(folder)
-        except (RestemError, OSError) as error:
-            failed[str(path)] = str(error)
-        before += seconds
-        report(0.0, before)
+        peak, note = result
+        if peak > 1.0 and request.subtype != "FLOAT":
+            clipped.append(folders[number])
+        if note:
+            notes[str(paths[number])] = note
+        done.append(folders[number])
     return SeparationSummary(tuple(done), failed, tuple(clipped), notes)
+
+
+def audio_files(paths: Sequence[Path | str]) -> list[Path]:
+    """The songs that paths, patterns and folders name, in alphabetical order within each.
+
+    A pattern (`songs/*.mp3`) is one that the shell has left as it is. In a folder the songs are the audio files in it;
+    where it holds folders of songs with their stems, as MUSDB18-HQ does, only the files called `mixture` or `mix` are.
+    Raises RestemError when a pattern or folder leads to nothing; a file that is missing is left to `separate`.
+    """
+    found: list[Path] = []
+    for path in map(as_path, paths):
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in EXTENSIONS and one.is_file())
+            mixtures = [one for one in inside if one.stem.lower() in _MIXTURES]
+            songs = mixtures or [one for one in inside if one.parent == path]
+        elif not path.exists() and any(sign in str(path) for sign in "*?["):
+            songs = [Path(one) for one in sorted(glob(str(path)))]  # noqa: PTH207, since Path's takes no absolute pattern
+        else:
+            songs = [path]
+        if not songs:
+            raise RestemError(
+                f"{path}: holds no song; name audio files, or a folder of them or of songs with a mixture.wav."
+            )
+        found += songs
+    return found
+
+
+def _song_name(path: Path) -> str:
+    """What a song is called: as its file, or a mixture among stems as its folder."""
+    return path.absolute().parent.name if path.stem.lower() in _MIXTURES else path.stem
 
 
 def separate_audio(
@@ -241,7 +299,7 @@ def separate_audio(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     audio
         The song, (channel, sample) or (sample,), floats in [-1, 1].
     rate_hz
@@ -273,7 +331,7 @@ def separate_audio(
     """
     check_pieces(overlap, shifts)
     sound = _checked(audio, rate_hz)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     device = choose_device(device)
     config = separator.config
     channels, frames = min(sound.shape[0], config.channels), sound.shape[1]
@@ -301,6 +359,21 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
     if (unusable := first_unusable(sound)) is not None:
         raise AudioError(f"`audio` holds {unusable[1]} at the index {unusable[0]}.")
     return sound
+
+
+def _separate_safely(
+    request: _Request, report: Callable[[float], None] | None, job: tuple[Path, Path]
+) -> tuple[float, str] | str:
+    """Makes the folder of a song, see `_separate_song`; or returns why not. job: song and folder."""
+    use_threads(request.device, request.threads)
+    try:
+        return _separate_song(*job, request, report or (lambda _: None))
+    except (RestemError, OSError) as error:
+        return str(error)
+
+
+def _lost(job: tuple[Path, Path], reason: str) -> str:
+    return f"{job[0]}: cannot be separated: {reason}."
 
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:
