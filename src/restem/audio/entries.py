@@ -25,6 +25,7 @@ from restem.files import written_aside
 from restem.progress import Report
 
 HEADER_BYTES = 4096
+KEY_DIGITS = 40
 
 Source = tuple[Path, int]
 """A file and the index of the audio stream in it."""
@@ -58,6 +59,14 @@ class EntryStore(ABC, Generic[Entry]):
 
     def entry(self, source: Source) -> Path:
         """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file cannot be read."""
+        return self.path(self.key(source))
+
+    def path(self, key: str) -> Path:
+        """Where the entry with a key is."""
+        return self.folder / key[:2] / f"{key}{self.suffix}"
+
+    def key(self, source: Source) -> str:
+        """What names a stem's entry. Raises as `entry` does."""
         path, stream = source
         try:
             identity = [*file_identity(path), stream, *self._what]
@@ -65,15 +74,16 @@ class EntryStore(ABC, Generic[Entry]):
             if error.errno in _TOO_MANY_OPEN:  # that is not the file's fault
                 raise RestemError(f"{path}: cannot be read ({error.strerror}); {_remedy(error)}.") from error
             raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
-        return self.folder / key[:2] / f"{key}{self.suffix}"
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:KEY_DIGITS]
 
     def load(self, source: Source) -> Entry | None:
         """A stem's entry, or None when it does not exist or is damaged.
 
         Raises RestemError when it cannot be read for another reason, such as too many open files.
         """
-        entry = self.entry(source)
+        return self._load(source, self.entry(source))
+
+    def _load(self, source: Source, entry: Path) -> Entry | None:
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(HEADER_BYTES))
@@ -85,17 +95,30 @@ class EntryStore(ABC, Generic[Entry]):
 
     def require(self, source: Source) -> Entry:
         """A stem's entry, which must exist by now; raises RestemError when it has been deleted."""
-        found = self.load(source)
+        return self._found(source, self.load(source))
+
+    def ensure(self, source: Source) -> tuple[str, Entry]:
+        """A stem's key and its entry, which is computed if it is missing. Raises as `compute` does."""
+        key = self.key(source)
+        found = self._load(source, self.path(key))
         if found is None:
+            self._compute(source, self.path(key))
+            found = self._load(source, self.path(key))
+        return key, self._found(source, found)
+
+    def _found(self, source: Source, entry: Entry | None) -> Entry:
+        if entry is None:
             raise RestemError(f"{source[0]}: its {self.contents} have gone from {self.folder}; run the command again.")
-        return found
+        return entry
 
     def compute(self, source: Source) -> None:
         """Computes a stem's entry and writes it.
 
         Raises AudioError when the stem cannot be decoded, RestemError when the entry cannot be written.
         """
-        entry = self.entry(source)
+        self._compute(source, self.entry(source))
+
+    def _compute(self, source: Source, entry: Path) -> None:
         try:
             with written_aside(entry) as aside, aside.open("wb") as file:
                 file.seek(HEADER_BYTES)

@@ -12,6 +12,7 @@ from functools import cache
 
 from restem.errors import RestemError, UsageError
 from restem.executing.interface import Item, Result
+from restem.memory import keep_freed_blocks
 
 _WATCH_S = 0.5
 
@@ -46,6 +47,7 @@ class Processes:
         self, function: Callable[[Item], Result], items: Sequence[Item], *, cpus: int = 1, gpus: int = 0, chunk: int = 1
     ) -> Iterator[tuple[int, Result]]:
         """See `Executor.map_unordered`."""
+        keep_freed_blocks()
         at_once = 1 if gpus else min(max(1, self.workers // cpus), len(items))
         if at_once <= 1:
             for index, item in enumerate(items):
@@ -72,6 +74,7 @@ IN_THIS_PROCESS = Processes(1)
 
 
 def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent: int) -> tuple[int, Result]:
+    keep_freed_blocks()
     _end_with(parent)
     return index, function(item)
 

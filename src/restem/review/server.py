@@ -110,8 +110,8 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
         return {**session.describe(), "person": person}
 
     @api.get("/api/stems")
-    def stems() -> JSONResponse:
-        return JSONResponse(session.stems())
+    def stems(first: Number = 0, count: Number | None = None, order: Number | None = None) -> JSONResponse:
+        return JSONResponse(session.stems(first, count, order))
 
     @api.get("/api/stems/{index}")
     def stem(index: Number) -> JSONResponse:
@@ -199,7 +199,10 @@ def serve(
         config = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2
         )
-        uvicorn.Server(config).run([listening])
+        try:
+            uvicorn.Server(config).run([listening])
+        finally:
+            session.finish()
 
 
 def _user() -> str:

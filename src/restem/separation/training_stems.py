@@ -100,7 +100,7 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
-    segments = {key[0]: part for key, part in run.segments.partition_by("stem", as_dict=True).items()}
+    times, scores = _segments_of_run(run)
     wanted = {"kept", "changed", *(["unsure"] if unsure else [])}
     stems = []
     for row in run.labels.filter(pl.col("verdict").is_in(list(wanted))).iter_rows(named=True):
@@ -112,14 +112,27 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
             (root / path, stream or 0), row["song"], row["stem"], labels, split=splits.get(row["song"], "")
         )
         # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used.
-        part = segments.get(row["stem"]) if row["verdict"] != "unsure" else None
-        if part is not None:
-            times = part.select("start_s", "end_s").to_numpy()
+        places = run.segments_file.places.get(row["stem"]) if row["verdict"] != "unsure" else None
+        if places is not None:
+            mine = places[0] if len(places) == 1 else np.concatenate([np.arange(one.start, one.stop) for one in places])
             possible = labels | (np.array([row[name] for name in classes]) >= _STEM_RULED_OUT_BELOW)
-            scores = part.select(classes).to_numpy() * possible
-            stem = replace(stem, start_s=times[:, 0], stop_s=times[:, 1], scores=scores)
+            scores[mine] *= possible
+            stem = replace(stem, start_s=times[0][mine], stop_s=times[1][mine], scores=scores[mine])
         stems.append(stem)
     return stems
+
+
+def _segments_of_run(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """All segments of a run as columns, of which training stems hold views.
+
+    Where they start and stop, (2, segment) seconds, and their scores, (segment, class) float32.
+    """
+    classes = list(run.taxonomy.classes)
+    times, scores = [np.zeros((2, 0))], [np.zeros((0, len(classes)), np.float32)]
+    for part in run.segments_in_parts():
+        times.append(part.select("start_s", "end_s").to_numpy().T)
+        scores.append(part.select(classes).to_numpy())
+    return np.concatenate(times, axis=1), np.concatenate(scores)
 
 
 def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
@@ -130,11 +143,11 @@ def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float
     """
     indices, steps, labels = [], [], []
     for index, stem in enumerate(stems):
-        active = _active_steps(store.require(stem.source).power, segment_s)
+        active = _active_steps(store.require(stem.source).power, segment_s).astype(np.int32)
         sets = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
         # A place that may hold every class is a mixture, and no supervision (unless there is only one class).
         useful = ~sets.all(axis=1) | (sets.shape[1] == 1)
-        indices.append(np.full(int(useful.sum()), index))
+        indices.append(np.full(int(useful.sum()), index, np.int32))
         steps.append(active[useful])
         labels.append(sets[useful])
     return Places(np.concatenate(indices), np.concatenate(steps), np.concatenate(labels))
