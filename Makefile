@@ -7,9 +7,10 @@ OLDEST := .venv-oldest
 MADE_BY := $(shell $(PYTHON) -c 'import re, sys; print(re.sub(r"\W+", "-", sys.implementation.cache_tag + sys.base_prefix))')
 READY := .venv/.ready-$(MADE_BY)
 READY_FOR_DOCS := $(READY)-docs
+READY_FOR_CLUSTER := $(READY)-cluster
 OLDEST_READY := $(OLDEST)/.ready-$(MADE_BY)
 
-.PHONY: demo test test-oldest lint format bench docs
+.PHONY: demo test test-cluster test-oldest lint format bench docs
 
 # A pretrained encoder (29 MB), installed for this checkout alone. Everything works without it, so no network is no error.
 export RESTEM_ENCODERS := $(CURDIR)/.venv/encoders
@@ -25,6 +26,10 @@ test: $(READY)
 	-@$(ENCODER)
 	$(BIN)/pytest $(ARGS)
 
+# The tests on a Ray cluster of this machine, on loopback.
+test-cluster: $(READY_FOR_CLUSTER)
+	$(BIN)/pytest -m cluster $(ARGS)
+
 # The tests with the lowest versions that pyproject.toml allows of what restem itself needs. torch brings 3 GB of CUDA.
 test-oldest: $(OLDEST_READY)
 	$(OLDEST)/bin/pytest $(ARGS)
@@ -39,7 +44,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 # Each script prints a table and writes its figures as JSON beside itself; leave the machine alone meanwhile.
-bench: $(READY)
+bench: $(READY_FOR_CLUSTER)
 	$(BIN)/python benchmarks/mel_power_adds.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/mixing.py
@@ -48,6 +53,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/separating.py
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/cluster.py
 
 # Builds the documentation into site/, and fails on a link that leads nowhere. Open site/index.html; the search needs a
 # server: .venv/bin/python -m http.server --directory site
@@ -65,7 +71,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 $(READY): pyproject.toml constraints.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,review,separators]'
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,export,hub,review,separators]'
 	@touch $@
 
 # Tools of the extra `dev` are as new as they can be beside the rest.
@@ -76,6 +82,12 @@ $(OLDEST_READY): pyproject.toml
 	$(OLDEST)/bin/uv pip compile --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
 		--extra review --extra separators --output-file $(OLDEST)/lowest.txt pyproject.toml
 	$(OLDEST)/bin/python $(INSTALL) -c $(OLDEST)/lowest.txt -e '.[dev,review,separators]'
+	@touch $@
+
+# With uv, which takes seconds for Ray; pip may take minutes.
+$(READY_FOR_CLUSTER): $(READY)
+	$(BIN)/python $(INSTALL) -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cluster]'
 	@touch $@
 
 # Only `make docs` waits for what it needs.

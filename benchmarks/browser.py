@@ -18,10 +18,11 @@ READY = "html[data-ready]"
 
 
 @contextmanager
-def served(run: Path, cache: Path, person: str = "") -> Iterator[str]:
-    """Serves the review of a run in a process of its own; gives its address."""
+def served(run: Path, cache: Path, person: str = "", audit: Path | None = None) -> Iterator[str]:
+    """Serves the review of a run in a process of its own, with an audit if there is one; gives its address."""
     command = [sys.executable, "-m", "restem.cli.main", "review", str(run), "--cache", str(cache), "--no-browser"]
-    process = subprocess.Popen([*command, "--person", person], stdout=subprocess.PIPE, text=True)
+    command += ["--person", person, *(["--audit", str(audit)] if audit is not None else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process.stdout.readline().split(" at ")[1].strip()

@@ -32,6 +32,7 @@ from label_situations import FULL, Noisy, Scale
 from restem.audio.store import Store
 from restem.executing.processes import Processes
 from restem.labelling import judging
+from restem.labelling.computing import Computing
 from restem.labelling.encoders.registry import installed
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.features import Features, load_features
@@ -93,7 +94,8 @@ class Situation:
     def refinement(self, name: str, **changes: Any) -> Refinement:
         """The trainings of a refinement, in a folder of their own."""
         settings = replace(self.settings, **changes)
-        return Refinement(self.features, self.work / name, settings, "cpu", self.executor, self.config)
+        computing = Computing.decided("cpu", settings.folds, self.executor)
+        return Refinement(self.features, self.work / name, settings, computing, self.executor, self.config)
 
     @cached_property
     def pretrained(self) -> list[np.ndarray]:

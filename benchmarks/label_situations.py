@@ -5,6 +5,9 @@ A situation is called `SOURCE-KIND-RATE`. Sources:
     band, band10     the 40 rendered songs in ../shared/data, or 10 of them
     fonts            the 28 songs of `band` that two of its three soundfonts play; the other 12 are to measure on
     takes, takesN    the 28 cut from real recordings, or N songs of them, drawn with the seed
+    origins1         the stems of `takes` with recordings from the collections `FIRST_ORIGINS`; the stems from other
+                     collections are to measure on
+    origins2         the same the other way round
     generatedN       N songs of the band of the demo; their mixtures are compared with those of other songs of it
     sevenN           the same, as the stems of seven classes
 
@@ -41,6 +44,7 @@ SITUATIONS = (
     "generated40-clean", "generated40-regroup-0.2", "generated160-regroup-0.2", "seven40-clean", "seven40-regroup-0.2",
 )  # fmt: skip
 THIRD_SOUNDFONT = "song0128"  # the first song that it plays
+FIRST_ORIGINS = ("Tonejs/audio", "tidalcycles/Dirt-Samples")  # two of 13 collections, and half of the stems
 SEVEN = ("vocals", "drums", "bass", "guitar", "piano", "strings", "winds")
 
 
@@ -140,7 +144,11 @@ def _clean(
             # Synthesizers and mallets are none of the seven classes, and are skipped.
             datasets.append(restem.open_dataset(out, layout="songs", taxonomy=taxonomy))
         return datasets[0], datasets[1]
-    clean = restem.open_dataset(data / "takes" / "clean" if source.startswith("takes") else data / "band")
+    recorded = source.startswith(("takes", "origins"))
+    clean = restem.open_dataset(data / "takes" / "clean" if recorded else data / "band")
+    if source.startswith("origins"):
+        halves = _by_origin(clean, data / "takes" / "credits.csv")
+        return halves if source == "origins1" else halves[::-1]
     few: Collection[str] = clean.songs
     others = None
     if source == "fonts":
@@ -155,6 +163,15 @@ def _clean(
 
 def _of_songs(dataset: Dataset, songs: Collection[str]) -> Dataset:
     return replace(dataset, stems=tuple(stem for stem in dataset.stems if stem.song in songs))
+
+
+def _by_origin(clean: Dataset, credits: Path) -> tuple[Dataset, Dataset]:
+    """The stems with recordings from `FIRST_ORIGINS`, and all others. No stem has some of both."""
+    first = pl.read_csv(credits).filter(pl.col("repository").is_in(FIRST_ORIGINS)).select("song", "class").unique()
+    chosen = set(first.rows())
+    ours = tuple(stem for stem in clean.stems if (stem.song, Path(stem.name).stem) in chosen)
+    others = tuple(stem for stem in clean.stems if stem not in ours)
+    return replace(clean, stems=ours), replace(clean, stems=others)
 
 
 def _keep_half(clean: Dataset, out: Path, untouched: Path, seed: int, workers: int) -> frozenset[str]:

@@ -2,11 +2,13 @@
 
     python benchmarks/paper.py --work DIR              # everything, hours; started again, it goes on
     python benchmarks/paper.py fonts-swap-0.4 --starts scratch --seeds 1
+    python benchmarks/paper.py origins1-swap-0.4       # real recordings, of other collections than are measured on
     python benchmarks/paper.py generated28-swap-0.4    # on generated songs, for those without the recordings
     python benchmarks/paper.py --quick                 # shows that it works; keeps nothing
 
 Classifiers of the same size are trained on the same songs under different labels, and measured on mixtures of songs of
-another soundfont, one song at a time, with one to four of its stems. What they are trained on, the arms:
+another soundfont or another origin, one song at a time, with one to four of its stems. What they are trained on, the
+arms:
 
     nothing       the classifier that comes with restem, not trained any further
     noisy         the noisy stems under the labels they were given
@@ -21,7 +23,7 @@ another soundfont, one song at a time, with one to four of its stems. What they 
 The last training starts from the classifier that comes with restem (`pretrained`) or from random weights (`scratch`).
 Situations are those of `label_situations.py`. Thresholds, where it is not 0.5, are chosen on mixtures of what was
 trained on, by its labels. The seed is that of the mistakes and the trainings. Intervals are over the songs measured on,
-each the mean over seeds.
+each the mean over the seeds that both arms have.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +59,7 @@ PICTURE = HERE.parent / "docs" / "images" / "paper.png"
 NOISES = ("swap-0.4", "regroup-0.5", "regroup-0.2")
 STARTS: tuple[Start, ...] = get_args(Start)
 ACCURACY, CHOSEN = "accuracy", "accuracy, chosen thresholds"
-SHOWN = (ACCURACY, CHOSEN, "AUROC")
+SHOWN = (ACCURACY, CHOSEN, "macro F1", "AUROC")
 PAIRS = (("refined", "clean"), ("data only", "clean"), ("paper", "clean"), ("refined", "by clean"))
 THRESHOLDS = np.linspace(0.02, 0.98, 97)
 
@@ -101,7 +103,9 @@ class Trainings(Situation):
     def by_clean(self) -> tuple[Judged, np.ndarray]:
         """The same with the classifiers that were trained on the clean stems of other songs."""
         refinement, known = self.refinement("by-clean"), known_labels(self.features, None)
-        teacher = Refinement(self.clean, refinement.out, self.settings, "cpu", self.executor, self.config)
+        teacher = Refinement(
+            self.clean, refinement.out, self.settings, refinement.computing, self.executor, self.config
+        )
         songs = dict(zip(self.clean.songs, teacher.fold.tolist(), strict=True))
         assert songs == dict(zip(self.features.songs, refinement.fold.tolist(), strict=True))
         teacher.round(1, self.clean.given[self.clean.segments.stem].astype(np.float32), self.timed)
@@ -159,9 +163,11 @@ def true(trainings: Trainings, start: Start) -> Trained:
 
 
 def clean(trainings: Trainings, start: Start) -> Trained:
-    refinement = trainings.refinement(f"clean-{start}", start=start)
+    refinement = trainings.refinement("clean", start=start)
+    # The same for every kind of noise.
+    out = trainings.work.parent / f"{trainings.work.name.partition('-')[0]}-clean-{start}"
     on_clean = Refinement(
-        trainings.clean, refinement.out, refinement.settings, "cpu", trainings.executor, trainings.config
+        trainings.clean, out, refinement.settings, refinement.computing, trainings.executor, trainings.config
     )
     targets = trainings.clean.given[trainings.clean.segments.stem].astype(np.float32)
     on_clean.train_final(targets, trainings.timed)
@@ -268,11 +274,16 @@ def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["situation"], STARTS.index(row["start"]), list(ARMS).index(row["arm"]), row["seed"]
 
 
-def of_songs(rows: list[dict[str, Any]], situation: str, start: str, arm: str, figure: str = ACCURACY) -> np.ndarray:
-    """(song,): an accuracy, the mean over seeds; empty where there is none."""
-    found = [row["songs"][figure] for row in rows
-             if (row["situation"], row["start"], row["arm"]) == (situation, start, arm)]  # fmt: skip
-    return np.mean(found, axis=0) if found else np.zeros(0)
+def of_arm(rows: list[dict[str, Any]], situation: str, start: str, arm: str) -> dict[int, dict[str, Any]]:
+    """The rows of an arm, by seed."""
+    key = (situation, start, arm)
+    return {row["seed"]: row for row in rows if (row["situation"], row["start"], row["arm"]) == key}
+
+
+def of_songs(arm: dict[int, dict[str, Any]], seeds: Collection[int], figure: str = ACCURACY) -> np.ndarray:
+    """(song,): an accuracy, the mean over seeds."""
+    found: np.ndarray = np.mean([arm[seed]["songs"][figure] for seed in sorted(seeds)], axis=0)
+    return found
 
 
 def columns(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -283,38 +294,57 @@ def columns(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """All arms against all situations and starts, means over seeds; then what lies between two arms."""
-    shown = columns(rows)
-    for situation, start in shown:
-        seeds = sorted({row["seed"] for row in rows if (row["situation"], row["start"]) == (situation, start)})
-        print(f"{situation}, {start}: seeds {', '.join(map(str, seeds))}")
-    print(f"\nIn %: {', '.join(SHOWN)}\n")
-    print("|", " | ".join(["trained on", *(f"{situation}, {start}" for situation, start in shown)]), "|")
-    print("|---" * (1 + len(shown)) + "|")
-    for arm in ARMS:
-        print("|", " | ".join([arm, *(_cell(rows, situation, start, arm) for situation, start in shown)]), "|")
-    print()
-    for situation, start in shown:
-        for one, other in PAIRS:
-            pair = [of_songs(rows, situation, start, arm) for arm in (one, other)]
-            if all(map(len, pair)):
-                mean, low, high = paired_interval(100 * (pair[0] - pair[1]))
-                print(f"{situation}, {start}: {one} against {other} {mean:+.2f} points ({low:+.2f} to {high:+.2f})")
+    """All situations and starts against all arms, means over seeds; then what lies between two arms.
+
+    A cell with fewer seeds than its line says so.
+    """
+    for figure in SHOWN:
+        print_line(f"{figure}, %", "seeds", *ARMS)
+        print("|---" * (2 + len(ARMS)) + "|")
+        for situation, start in columns(rows):
+            arms = [of_arm(rows, situation, start, arm) for arm in ARMS]
+            seeds = max(map(len, arms))
+            print_line(f"`{situation}`, {start}", seeds, *(_cell(arm, figure, seeds) for arm in arms))
+        print()
+    print_line("accuracy, points (95 %)", *(f"{one} against {other}" for one, other in PAIRS))
+    print("|---" * (1 + len(PAIRS)) + "|")
+    for situation, start in columns(rows):
+        both = [[of_arm(rows, situation, start, arm) for arm in pair] for pair in PAIRS]
+        print_line(f"`{situation}`, {start}", *(_difference(*pair) for pair in both))
 
 
-def _cell(rows: list[dict[str, Any]], situation: str, start: str, arm: str) -> str:
-    mine = [row for row in rows if (row["situation"], row["start"], row["arm"]) == (situation, start, arm)]
-    return " / ".join(f"{100 * np.mean([row[name] for row in mine]):.1f}" for name in SHOWN) if mine else ""
+def print_line(*cells: object) -> None:
+    print("|", " | ".join(map(str, cells)), "|")
+
+
+def _cell(arm: dict[int, dict[str, Any]], figure: str, seeds: int) -> str:
+    if not arm:
+        return ""
+    fewer = f" ({len(arm)})" if len(arm) < seeds else ""
+    return f"{100 * np.mean([row[figure] for row in arm.values()]):.1f}{fewer}"
+
+
+def _difference(one: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]]) -> str:
+    """One arm against another, on the seeds that both have."""
+    seeds = one.keys() & other.keys()
+    if not seeds:
+        return ""
+    mean, low, high = paired_interval(100 * (of_songs(one, seeds) - of_songs(other, seeds)))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f}); {len(seeds)} seed{'s' * (len(seeds) > 1)}"
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """The accuracy of every arm, with its interval over songs; a line where the clean stems are."""
+    """The accuracy of every arm, with its interval over songs; a line where the clean stems are.
+
+    Only of `fonts`, where there is something of it.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = columns(rows)
+    fonts = [row for row in rows if row["situation"].startswith("fonts")]
+    shown = columns(fonts or rows)
     starts = [start for start in STARTS if any(start == one for _, one in shown)]
     situations = list(dict.fromkeys(situation for situation, _ in shown))
     figure, axes = pyplot.subplots(
@@ -327,10 +357,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.tick_params(labelbottom=True)
             axis.set_visible((situation, start) in shown)
             for place, arm in enumerate(ARMS):
-                songs = 100 * of_songs(rows, situation, start, arm)
-                if not len(songs):
+                by_seed = of_arm(rows, situation, start, arm)
+                if not by_seed:
                     continue
-                mean, low, high = paired_interval(songs)
+                mean, low, high = paired_interval(100 * of_songs(by_seed, by_seed))
                 colour = "black" if arm in ("refined", "data only") else "#2a6f97"
                 axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, elinewidth=1)
                 axis.annotate(f"{mean:.1f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=8)

@@ -98,5 +98,5 @@ def test_the_command_line_page_has_every_command() -> None:
 
     page = prose(DOCS / "command-line.md")
     verbs = [name for name in app if not name.startswith("-")]
-    assert re.findall(r"^## restem (\w+)$", page, re.MULTILINE) == verbs
+    assert re.findall(r"^## restem (\w[\w-]*)$", page, re.MULTILINE) == verbs
     assert "`--out PATH`: The folder of the run" in page

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from restem.dataset.table import Dataset, Stem
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
+    from restem.hub.transfer import Sent, Taken, pull, push
     from restem.labelling.classifier import Classifier, load_classifier
     from restem.labelling.prediction import Prediction
     from restem.labelling.settings import RefineSettings
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from restem.runs.label_tracks import export_label_tracks, import_label_tracks
     from restem.runs.ledger import Decision
     from restem.runs.run import Run, export_decisions, import_decisions, open_run
+    from restem.separation.exporting import Interface, export_model
     from restem.separation.separator import Separator, load_separator
     from restem.separation.songs import SeparationSummary, separate, separate_audio
     from restem.separation.train import train
@@ -77,6 +79,12 @@ _HOMES = {
     "Evaluation": "restem.evaluation.separation",
     "load_separator": "restem.separation.separator",
     "Separator": "restem.separation.separator",
+    "export_model": "restem.separation.exporting",
+    "Interface": "restem.separation.exporting",
+    "push": "restem.hub.transfer",
+    "Sent": "restem.hub.transfer",
+    "pull": "restem.hub.transfer",
+    "Taken": "restem.hub.transfer",
 }
 
 __all__ = [
@@ -87,6 +95,7 @@ __all__ = [
     "DatasetError",
     "Decision",
     "Evaluation",
+    "Interface",
     "ExportSummary",
     "LabelScore",
     "Prediction",
@@ -95,9 +104,11 @@ __all__ = [
     "Run",
     "RunError",
     "ScanSummary",
+    "Sent",
     "SeparationSummary",
     "Separator",
     "Stem",
+    "Taken",
     "Taxonomy",
     "TaxonomyError",
     "TrainSettings",
@@ -110,6 +121,7 @@ __all__ = [
     "export",
     "export_decisions",
     "export_label_tracks",
+    "export_model",
     "import_decisions",
     "import_label_tracks",
     "load_classifier",
@@ -117,6 +129,8 @@ __all__ = [
     "open_audit",
     "open_dataset",
     "open_run",
+    "pull",
+    "push",
     "read_taxonomy",
     "refine",
     "report",

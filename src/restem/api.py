@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
+from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
 from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from restem.auditing.audit import Audit
     from restem.evaluation.labels import LabelScore
     from restem.evaluation.separation import Evaluation
@@ -36,6 +41,7 @@ def refine(
     cache: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    ray: str | None = None,
     licence: str = "",
     decisions: Run | Path | str | None = None,
     audit: Audit | Path | str | None = None,
@@ -61,6 +67,8 @@ def refine(
         `auto`, `cpu`, `cuda` or `mps`.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     licence
         The licence of the audio, kept with the classifier.
     decisions
@@ -93,7 +101,7 @@ def refine(
     >>> run.labels.select("song", "stem", "given").row(0)
     ('Song 1', 'Song 1/bass.wav', 'bass')
     """
-    from restem.auditing.audit import duplicate_songs
+    from restem.auditing.audit import opened_audit
     from restem.executing.processes import Processes
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
@@ -102,10 +110,10 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else duplicate_songs(audit, stems)
+    duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     run = refine_labels(
-        stems, out, settings, cache=cache, device=device, workers=workers, licence=licence, decided=decided,
+        stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
         encoder=encoder, duplicates=duplicates, progress=progress,
     )  # fmt: skip
     if not (run.path / REPORT_FILE).exists():
@@ -157,7 +165,13 @@ def score(
     return score_against_truth(opened_run(run), Path(str(truth)))
 
 
-def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool = False) -> Path:
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    audio: bool = False,
+    audit: Audit | Path | str | None = None,
+) -> Path:
     """Writes the report of a run again: one self-contained HTML file.
 
     Parameters
@@ -168,6 +182,9 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
         The file; by default `report.html` in the run.
     audio
         Also put a few seconds of every pictured stem in it, those that speak most against its labels.
+    audit
+        An audit of the same dataset, or its folder, whose findings are listed with what people decided about them; by
+        default those that the refinement kept.
 
     Returns
     -------
@@ -177,7 +194,7 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     Raises
     ------
     RunError
-        When the run cannot be read, or the audio that is to be put in has gone.
+        When the run cannot be read, the audio that is to be put in has gone, or the audit is of another dataset.
     DatasetError
         When `out` lies in the dataset.
 
@@ -186,9 +203,12 @@ def report(run: Run | Path | str, out: Path | str | None = None, *, audio: bool 
     >>> restem.report("run", "report.html").name
     'report.html'
     """
+    from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    return write_report(opened_run(run), Path(out) if out is not None else None, audio=audio)
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
+    return write_report(run, Path(out) if out is not None else None, audio=audio, audit=opened)
 
 
 def serve_review(
@@ -199,6 +219,7 @@ def serve_review(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | Path | str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves a page on which a person listens to the doubtful stems of a run and decides, until it is interrupted.
@@ -217,6 +238,8 @@ def serve_review(
         Also play files outside of the dataset that links in it lead to.
     browser
         Open the page in a browser.
+    audit
+        An audit of the same dataset, or its folder: its findings can be heard and judged on a second page.
     say
         Called with the page's address.
 
@@ -225,7 +248,7 @@ def serve_review(
     RestemError
         When the extra `review` is not installed.
     RunError
-        When the run cannot be read, or its dataset has gone.
+        When the run cannot be read, its dataset has gone, or the audit is of another one.
     UsageError
         For a port that cannot be used.
     """
@@ -236,8 +259,15 @@ def serve_review(
     except ModuleNotFoundError as error:
         raise RestemError(f"{error.name} is not installed; the review page needs {extra_command('review')}.") from error
 
+    from restem.auditing.audit import opened_audit
+
+    run = opened_run(run)
+    opened = None if audit is None else opened_audit(audit, run)
     cache = Path(cache) if cache is not None else None
-    serve(opened_run(run), cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, say=say)
+    serve(
+        run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
+        audit=opened, say=say,
+    )  # fmt: skip
 
 
 def audit(
@@ -246,6 +276,7 @@ def audit(
     *,
     mixtures: Path | str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Finds what is wrong with a dataset besides its labels: duplicates, mixtures that do not add up, bleed, damage.
@@ -262,6 +293,8 @@ def audit(
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
     workers
         Processes; by default one for each available core. The result does not depend on them.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, what is done and in all.
 
@@ -288,7 +321,7 @@ def audit(
 
     found = audit_dataset(
         opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        progress=progress,
+        ray=ray, progress=progress,
     )  # fmt: skip
     if not (found.path / REPORT_FILE).exists():
         write_audit_report(found)
@@ -300,12 +333,14 @@ def evaluate(
     *,
     model: Separator | Path | str | None = None,
     estimates: Path | str | None = None,
+    target: Sequence[str] | str = (),
     out: Path | str | None = None,
     overlap: float = 0.25,
     shifts: int = 0,
     seed: int = 0,
     only: bool = False,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -319,9 +354,12 @@ def evaluate(
         A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
         is what is taken apart.
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
         Instead of a separator, a folder with `<song>/<class>.<ext>`, whatever made it.
+    target
+        The classes that are measured against the rest: against the sum of all other stems of a song, or a file such as
+        `instrumental.wav`. By default those that the separator was trained for.
     out
         A folder for `songs.csv` and `summary.json`.
     overlap, shifts, seed
@@ -330,6 +368,8 @@ def evaluate(
         Leave stems of no class out of the mixtures; otherwise they are an error.
     device
         `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the songs done and in all.
 
@@ -354,32 +394,51 @@ def evaluate(
     ['song', 'class', 'sdr', 'sdr_frames', 'si_sdr', 'mixture_sdr']
     """
     from restem.evaluation.separation import evaluate as evaluate_estimates
+    from restem.executing.choosing import executor_for
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
     dataset = opened_dataset(dataset, "evaluate")
     check_mixtures(dataset, only)
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    executor = executor_for(1 if ray is None else None, ray)
     if estimates is not None:
-        return evaluate_estimates(dataset, estimates, out, progress=progress)
-    from restem.devices import choose_device
-    from restem.separation.separator import Separator, load_separator
+        dataset = with_targets(dataset, targets) if targets else dataset
+        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+    import torch
+
+    from restem.devices import use_threads
+    from restem.separation.checkpoints import opened_separator
+    from restem.separation.separator import Separator
     from restem.separation.songs import separate_mixture
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(Path(str(model)))
-    if separator.config.classes != dataset.taxonomy.classes:
+    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
+    targets = targets or separator.config.targets
+    if targets and REST not in dataset.taxonomy.classes:
+        dataset = with_targets(dataset, targets)
+    if set(separator.config.classes) == set(dataset.taxonomy.classes):
+        dataset = replace(dataset, taxonomy=Taxonomy(separator.config.classes, dataset.taxonomy.aliases))
+    else:
         raise RestemError(
             f"The separator was trained on {','.join(separator.config.classes)}, the dataset has "
             f"{','.join(dataset.taxonomy.classes)}; name its classes with `taxonomy`."
         )
-    device = choose_device(device)
+    device = executor.choose_device(device)
+    threads = torch.get_num_threads()
+
+    def estimate(_: str, mixture: Iterator[np.ndarray], rate_hz: int, channels: int) -> Iterator[np.ndarray]:
+        use_threads(device, threads)
+        return separate_mixture(separator, mixture, rate_hz, channels, overlap, device, shifts, seed)
+
     return evaluate_estimates(
         dataset,
-        lambda _, mixture, rate_hz, channels: separate_mixture(
-            separator, mixture, rate_hz, channels, overlap, device, shifts, seed
-        ),
+        estimate,
         out,
+        executor=executor,
+        cpus=threads if device == "cpu" else 1,
+        gpus=0 if device == "cpu" else 1,
         made_by={"separator": separator.fingerprint(), "overlap": overlap, "shifts": shifts, "seed": seed},
         progress=progress,
     )
@@ -394,6 +453,7 @@ def export(
     licence: str = "",
     split: Path | str | None = None,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Makes a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -418,6 +478,8 @@ def export(
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the files done and in all.
 
@@ -442,6 +504,7 @@ def export(
     >>> summary.path.name, summary.layout
     ('my-stems-refined', 'table')
     """
+    from restem.executing.choosing import executor_for
     from restem.runs.export import export as export_run
     from restem.runs.training_sets import export_training_set, is_training_layout
 
@@ -449,10 +512,18 @@ def export(
     if is_training_layout(layout):
         if split is not None:
             raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        return export_training_set(run, out, layout, licence=licence, progress=progress)
-    splitter = None
+        executor = executor_for(1 if ray is None else None, ray)
+        return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
+    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
     if split is not None:
+        import torch
+
         from restem.separation.splitting import make_split
 
+        device = executor.choose_device(device)
         splitter = make_split(Path(split), run.taxonomy, device)
-    return export_run(run, out, layout=layout, link=link, licence=licence, split=splitter, progress=progress)  # type: ignore[arg-type]
+        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
+    return export_run(
+        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
+        cpus=cpus, gpus=gpus, progress=progress,
+    )  # fmt: skip

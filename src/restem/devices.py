@@ -23,3 +23,9 @@ def precision(device: str) -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     knows_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16-mixed" if device == "cpu" and knows_bfloat16() else "32-true"
+
+
+def use_threads(device: str, threads: int) -> None:
+    """Sets torch's threads where networks run on the CPU; the last digits of their outputs depend on them."""
+    if device == "cpu" and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)

@@ -18,6 +18,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -47,8 +48,9 @@ class Loop:
     folder: of the checkpoint and the TensorBoard log. steps: optimiser steps. epoch_steps: optimiser steps from one
     checkpoint and validation to the next. batch: examples per batch. average: how the weights are averaged.
     accumulate: batches per optimiser step. patience: epochs without a better `validation_loss` before training stops
-    early. accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU. devices, nodes, strategy: Lightning's, for
-    more than one GPU. loaders: processes that draw batches, besides the training process.
+    early. accelerator: `cpu`, `cuda` or `mps`. precision: Lightning's, by default what suits this machine.
+    threads: torch's on a CPU. devices, nodes, strategy: Lightning's, for more than one GPU; the processes share each
+    batch. loaders: processes that draw batches, besides the training process.
     """
 
     folder: Path
@@ -59,11 +61,22 @@ class Loop:
     accumulate: int = 1
     patience: int = 8
     accelerator: str = "cpu"
+    precision: str | None = None
     threads: int = 1
-    devices: int | str = "auto"
+    devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
     loaders: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes train, each on one device."""
+        return self.devices * self.nodes
+
+    @property
+    def share(self) -> int:
+        """How many examples of a batch each process draws."""
+        return self.batch // self.processes
 
 
 def average_over(steps: float) -> Average:
@@ -159,10 +172,12 @@ def fit(
     try:
         trainer = lightning.Trainer(
             accelerator="gpu" if loop.accelerator == "cuda" else loop.accelerator,
-            devices=1 if loop.accelerator == "cpu" else loop.devices,
+            devices=loop.devices,
             num_nodes=loop.nodes,
             strategy=loop.strategy,
-            precision=precision(loop.accelerator),  # type: ignore[arg-type]
+            # One process is not one of those that Slurm, or whoever else, started beside it.
+            plugins=LightningEnvironment() if loop.processes == 1 else None,
+            precision=loop.precision or precision(loop.accelerator),  # type: ignore[arg-type]
             # Not max_steps: with it, Lightning resumes in the middle of an epoch that was finished, and fails.
             max_epochs=-(-loop.steps // epoch_steps),
             callbacks=[*own, *callbacks],
@@ -218,11 +233,11 @@ class _Batches(Dataset):
 
 
 class _Examples(Sampler):
-    """Samples the batches of an epoch; each of n processes takes every n-th."""
+    """Samples the batches of an epoch; of each batch, every process takes its share, so many examples."""
 
-    def __init__(self, batches: int, batch: int, fixed: bool) -> None:
+    def __init__(self, batches: int, share: int, fixed: bool) -> None:
         self.batches = batches
-        self.batch = batch
+        self.share = share
         self.epoch = _VALIDATION_EPOCH if fixed else 0
         self.fixed = fixed
 
@@ -239,7 +254,7 @@ class _Examples(Sampler):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
         for number in range(self.batches):
-            yield self.epoch, (number * world + rank) * self.batch
+            yield self.epoch, (number * world + rank) * self.share
 
 
 class _Averaging(WeightAveraging):
@@ -273,5 +288,5 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _loader(loop: Loop, draw: Draw, batches: int, fixed: bool = False) -> DataLoader:
-    sampler = _Examples(batches, loop.batch, fixed)
+    sampler = _Examples(batches, loop.share, fixed)
     return DataLoader(_Batches(draw), batch_size=None, sampler=sampler, num_workers=loop.loaders)

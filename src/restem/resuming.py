@@ -63,6 +63,12 @@ class WorkRecord:
             raise RunError(f"{self.folder}: is not empty and holds no {self.what}; choose another `out`.")
         return False
 
+    def read_again(self) -> dict[str, Any]:
+        """What another process has noted since, in the record of unfinished work."""
+        if self.unfinished.exists():
+            self.content = self._read(self.unfinished)
+        return self.content
+
     def note(self, **news: Any) -> None:
         """Adds `news` to the record of unfinished work."""
         self.content.update(news)

@@ -22,13 +22,18 @@ LOCK_FILE = ".at-work"
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
 
 
+def is_first_process() -> bool:
+    """Whether this process is the first of those that share a training, or the only one."""
+    return all(os.environ.get(rank, "0") == "0" for rank in _RANKS)
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keeps others out of `folder` as long as the body runs; makes the folder if it is missing.
 
     Raises RunError when another process, or another thread of this one, works in it.
     """
-    if any(os.environ.get(rank, "0") != "0" for rank in _RANKS):
+    if not is_first_process():
         yield  # the first process of this training has the lock
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -143,6 +143,7 @@ def test_songs_that_share_a_recording_are_refined_in_one_fold(planted: Path, tmp
         encoder="none",
     )  # fmt: skip
     assert run.description["duplicates"] == groups
+    assert {"short", "duplicate"} >= {one["kind"] for one in run.description["findings"]} >= {"short"}
     # All songs hang together, so there is one fold only.
     assert not run.out_of_fold
     # A training on the run knows them too, and the audit of all is one of the run's dataset.

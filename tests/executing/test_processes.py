@@ -77,6 +77,50 @@ def test_a_worker_that_dies_is_an_error_with_a_remedy() -> None:
     assert sorted(Processes(2).map_unordered(math.sqrt, [1.0, 4.0])) == [(0, 1.0), (1, 2.0)]
 
 
+def test_a_call_whose_worker_dies_once_is_made_again(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+mark, done = Path({str(tmp_path / "mark")!r}), Path({str(tmp_path / "done")!r})
+if not mark.exists():
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+done.touch()
+"""
+    assert sorted(Processes(2).map_unordered(exec, ["pass", program, "pass"])) == [(n, None) for n in range(3)]
+    assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_only_items_whose_workers_die_are_lost(chunk: int) -> None:
+    """They are told, and all others are computed, whatever they were sent with."""
+    items = [f"{n} * {n}" for n in range(20)]
+    items[3] = items[11] = "__import__('os')._exit(1)"
+    found = dict(Processes(2).map_unordered(eval, items, chunk=chunk, lost=lambda item, why: f"{item}: {why}"))
+    lost = {3: found.pop(3), 11: found.pop(11)}
+    assert all(why.startswith("__import__") and "died twice" in why for why in lost.values())
+    assert found == {n: n * n for n in range(20) if n not in lost}
+
+
+def test_few_files_may_be_open(tmp_path: Path, write_songs: Callable[..., Path], run_python: Callable) -> None:
+    """More stems than files that a process may have open: nothing is kept open for a stem or a task."""
+    program = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from restem.audio.store import Store
+from restem.executing.processes import Processes
+sources = [(path, 0) for path in sorted(Path(sys.argv[1]).rglob("*.flac"))]
+store = Store(Path(sys.argv[2]))
+assert store.fill(sources, Processes(2)) == {}
+kept = [store.require(source) for source in sources]
+print(len(kept), len({one.power(0, 2).shape for one in kept}))
+"""
+    songs = write_songs(tmp_path / "songs", songs=75, seconds=0.1)
+    found = run_python(program, songs, tmp_path / "cache")
+    assert found.stdout == "300 1\n", found.stderr
+
+
 def test_a_script_needs_no_main_guard(tmp_path_factory: pytest.TempPathFactory, start_python: Callable) -> None:
     script = tmp_path_factory.mktemp("script") / "script.py"
     script.write_text(

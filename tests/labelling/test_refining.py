@@ -15,13 +15,14 @@ import pytest
 from restem.audio.store import Store
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError, UsageError
-from restem.executing.processes import IN_THIS_PROCESS
+from restem.executing.processes import IN_THIS_PROCESS, Processes
 from restem.labelling import refining
 from restem.labelling.classifier import load_classifier
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import load_features
-from restem.labelling.judging import segment_targets
-from restem.labelling.refining import assign_folds, refine_labels
+from restem.labelling.judging import judge, segment_targets, stem_scores
+from restem.labelling.known_labels import known_labels
+from restem.labelling.refining import Refinement, Timed, assign_folds, refine_labels
 from restem.labelling.scoring import ScoringTask
 from restem.labelling.segments import Segments
 from restem.labelling.settings import RefineSettings
@@ -226,6 +227,24 @@ class TestFolds:
     def test_songs_that_teach_nothing_make_no_fold(self) -> None:
         teaching = np.array([True, False, True, False])
         np.testing.assert_array_equal(np.sort(assign_folds(["a", "b", "c", "d"], teaching, 4, 0)), [0, 0, 0, 1])
+
+
+def test_from_the_data_alone_only_the_last_round_is_evidence(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels follow from the scores of the last round, and not from the mean of all."""
+    settings = replace(QUICK, start="scratch", rounds=2)
+    store = Store(tmp_path / "cache")
+    features = load_features(open_dataset(finished.dataset_root), store, settings.mixing.segment_s, settings.hop_s)
+    refinement = Refinement(features, tmp_path, settings, "cpu", Processes(1), settings.classifier(tuple(CLASSES)))
+    known = known_labels(features, None)
+    given = features.given[features.segments.stem]
+    says = {1: np.where(given, 9.0, -9.0), 2: np.roll(np.where(given, 3.0, -3.0), 1, axis=1)}
+    monkeypatch.setattr(refinement, "round", lambda number, *_: says[number])
+    found = refinement.judged_in_rounds(None, known, Timed(None))
+    expected = judge(features, stem_scores(features, says[2], settings), says[2], settings, known)
+    np.testing.assert_array_equal(found.outcome.probabilities, expected.outcome.probabilities)
+    np.testing.assert_array_equal(found.over_time, expected.over_time)
 
 
 def test_what_the_next_round_is_taught() -> None:

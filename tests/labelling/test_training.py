@@ -11,8 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from restem import fitting
 from restem.errors import RestemError
+from restem.executing.processes import IN_THIS_PROCESS, available_cores
 from restem.labelling.classifier import load_classifier
+from restem.labelling.computing import Computing
 from restem.labelling.mixing import Mixer, MixingSettings
 from restem.labelling.scoring import ScoringTask, score_segments
 from restem.labelling.training import TrainingTask, steps_done, train_classifier
@@ -201,3 +204,28 @@ class TestKill:
             checkpoint.write_bytes(checkpoint.read_bytes()[:length])
             train_classifier(damaged)
             assert same(weights(damaged), weights(uninterrupted))
+
+
+def test_precision_and_threads_are_the_tasks_not_the_machines(
+    make_task: Callable[..., TrainingTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that would choose another precision, the weights are the same."""
+    tasks = [replace(make_task(name, steps=10), precision="bf16-mixed", threads=1) for name in ("one", "other")]
+    train_classifier(tasks[0])
+    monkeypatch.setattr(fitting, "precision", lambda _: "32-true")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")  # by which Lightning knows a process that Slurm started
+    train_classifier(tasks[1])
+    assert same(*map(weights, tasks))
+    third = replace(make_task("third", steps=10), threads=1)
+    train_classifier(third)
+    assert not same(weights(tasks[0]), weights(third))
+
+
+def test_how_it_is_computed_is_decided_once() -> None:
+    found = Computing.decided("cpu", 3, IN_THIS_PROCESS)
+    assert found == Computing("cpu", fitting.precision("cpu"), max(1, available_cores() // 3))
+    before = {"device": "cpu", "precision": "bf16-mixed", "threads": 7}
+    assert Computing.decided("cpu", 3, IN_THIS_PROCESS, before) == Computing(**before)
+    # Another device has other precisions.
+    assert Computing.decided("cpu", 3, IN_THIS_PROCESS, {**before, "device": "cuda"}) == found

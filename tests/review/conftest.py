@@ -36,9 +36,10 @@ FOUND = {
 SERVE = """
 import sys
 import restem
-run, cache, port = sys.argv[1:4]
+run, cache, port, *audit = sys.argv[1:]
 restem.serve_review(
-    run, cache=cache, port=int(port), person="ada", browser=False, say=lambda text: print(text, flush=True)
+    run, cache=cache, port=int(port), person="ada", browser=False, audit=audit[0] if audit else None,
+    say=lambda text: print(text, flush=True),
 )
 """
 
@@ -139,10 +140,10 @@ def many_classes(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def serve(start_python: Callable, tmp_path: Path) -> Callable[..., Served]:
-    """`serve(run_path)`: starts the review of a run."""
+    """`serve(run_path)`: starts the review of a run, with an audit if there is one."""
 
-    def start(path: Path, port: int = 0) -> Served:
-        process = start_python("-c", SERVE, path, tmp_path / "cache", port)
+    def start(path: Path, port: int = 0, audit: Path | None = None) -> Served:
+        process = start_python("-c", SERVE, path, tmp_path / "cache", port, *([] if audit is None else [audit]))
         line = process.stdout.readline()
         assert " at http://" in line, line + process.stdout.read()
         address = line.split(" at ")[1].strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,7 @@ def test_ranges(header: str | None, expected: tuple[int, int] | None) -> None:
 
 def test_a_made_wav_fills_what_a_stem_lacks(run: Run) -> None:
     made = MadeWav.of(run.dataset_root / "Song 1" / "bass.wav", 0)
-    longer = MadeWav(made.path, 0, made.rate_hz, made.channels, made.frames + 10)
+    longer = replace(made, frames=made.frames + 10)
     content = b"".join(longer.read(0, longer.size))
     assert len(content) == longer.size and content[-20:] == bytes(20)
     assert content[44:-20] == b"".join(made.read(44, made.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,23 @@ def songs(tmp_path: Path) -> Dataset:
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, sound_of(name, rng), RATE_HZ)
     return open_dataset(tmp_path / "songs")
+
+
+@pytest.fixture
+def two_stems() -> Callable[..., Dataset]:
+    """Writes songs of `vocals.wav` and a mixture of the rest: (folder, name of the latter, number of songs)."""
+
+    def write(root: Path, rest: str = "instrumental", songs: int = 6) -> Dataset:
+        rng = np.random.default_rng(0)
+        for number in range(songs):
+            folder = root / f"song{number}"
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / "vocals.wav", sound_of("vocals", rng), RATE_HZ)
+            others = [sound_of(name, rng) for name in ("drums", "bass", "other")]
+            soundfile.write(folder / f"{rest}.wav", np.sum(others, axis=0), RATE_HZ)
+        return open_dataset(root)
+
+    return write
 
 
 @pytest.fixture

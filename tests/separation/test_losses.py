@@ -6,7 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restem.separation.losses import LOSSES, kept_by_quantile, l1, mixture_sdr, set_loss, set_sdr, stft, truncation_at
+from restem.separation.losses import (
+    LOSSES,
+    kept_by_quantile,
+    l1,
+    log_wmse,
+    mixture_sdr,
+    set_loss,
+    set_sdr,
+    stft,
+    truncation_at,
+)
 
 CLASSES = 4
 
@@ -153,3 +163,33 @@ def test_the_sdr_of_the_mixture_is_that_of_the_mixture_as_every_estimate() -> No
     alone = torch.cat([targets, targets * torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)])
     assert mixture_sdr(alone).item() == pytest.approx(expected, abs=1e-4)
     assert mixture_sdr(alone[2:]).isnan() and set_sdr(mixture, torch.eye(4).expand(2, 4, 4), alone[2:]).isnan()
+
+
+class TestLogWmse:
+    def test_the_weighting_is_that_of_the_standard(self) -> None:
+        """IEC 61672-1, table 3: relative to 1 kHz, in dB."""
+        time_s = torch.arange(48000, dtype=torch.float64) / 48000
+        tones = torch.stack([torch.sin(2 * torch.pi * f * time_s) for f in (1000, 100, 500, 4000, 10000)])[:, None]
+        levels = log_wmse(0.1 * tones, tones[:1].expand_as(tones), 48000) * 10 / np.log(10) + 20.0
+        assert levels.tolist() == pytest.approx([0.0, -19.1, -3.2, 1.0, -2.5], abs=0.06)
+
+    @pytest.mark.parametrize("share", [1.0, 0.1, 0.0])
+    def test_in_closed_form(self, share: float) -> None:
+        mixture = random(2, 1, 2, 4000)
+        assert torch.allclose(
+            log_wmse(share * mixture, mixture, 8000), torch.tensor(share**2 + 1e-6).log().expand(2, 1), atol=1e-5
+        )
+
+    def test_silent_targets_and_mixtures_have_a_gradient(self) -> None:
+        targets = random(1, 4, 1, 400)
+        for silent in (targets * 0, torch.cat([targets[:, :1] * 0, targets[:, 1:]], dim=1)):
+            outputs = (0.1 * random(1, 4, 1, 400, seed=1)).requires_grad_()
+            set_loss(outputs, torch.eye(4)[None], silent, "log-wmse", rate_hz=8000).backward()
+            assert outputs.grad is not None and outputs.grad.isfinite().all() and outputs.grad.abs().max() > 0
+
+    def test_the_gradient_by_differences(self) -> None:
+        outputs, targets = random(1, 4, 1, 300).requires_grad_(), random(1, 4, 1, 300, seed=1)
+        torch.autograd.gradcheck(
+            lambda x: set_loss(x, GROUPS[:1], targets, "log-wmse", rate_hz=8000).double(), (outputs,), fast_mode=True,
+            eps=1e-2, atol=1e-3,
+        )  # fmt: skip

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import math
@@ -26,6 +27,8 @@ from restem.renaming import RenamedWarning
 from restem.separation import remixing
 from restem.separation import training_module as training
 from restem.separation.losses import set_sdr
+from restem.separation.models import MODELS, default_parameters
+from restem.separation.recipes import RECIPES, with_recipe
 from restem.separation.separator import load_separator
 from restem.separation.train import train
 from restem.separation.train_settings import TrainSettings
@@ -214,6 +217,61 @@ def test_stops_when_it_gets_no_better(songs: Dataset, quick: TrainSettings, tmp_
     train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["finished"] and record["steps"] < 100
+
+
+def test_the_best_epoch_on_songs_kept_aside_is_kept(
+    songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three epochs whose losses are said to be 3, 1 and 2, and of the same three if the last were the best."""
+    original, draw = training.set_loss, remixing.Remixer.batch
+
+    def trained(name: str, losses: tuple[float, ...], batches: int = 1000) -> dict:
+        """The record of a training that is interrupted after so many batches, those of validations included."""
+        said, left = iter(loss for loss in losses for _ in range(2)), iter(range(batches))  # of two batches each
+
+        def told(*arguments: object) -> torch.Tensor:
+            return original(*arguments) if torch.is_grad_enabled() else torch.tensor(next(said))
+
+        def drawing(*arguments: object) -> object:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return draw(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "set_loss", told)
+            patch.setattr(remixing.Remixer, "batch", drawing)
+            found = train(songs, tmp_path / name, quick, cache=tmp_path / "cache", device="cpu")
+            assert found.fingerprint() == load_separator(tmp_path / name).fingerprint()
+        return json.loads((tmp_path / name / "training.json").read_text())
+
+    for name, losses, best in (("second", (3.0, 1.0, 2.0), 8), ("third", (3.0, 2.0, 1.0), 12)):
+        record = trained(name, losses)
+        assert record["steps"] == 12 and record["kept"]["steps"] == best and record["kept"]["validation_loss"] == 1.0
+    assert not same(tmp_path / "second", tmp_path / "third")
+    # What is kept are the averaged weights of that epoch, with which a training that ends there is left.
+    with pytest.raises(KeyboardInterrupt):
+        trained("cut", (3.0, 1.0), 8 + 2 * 2)
+    assert same(tmp_path / "cut", tmp_path / "second")
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("recipe", RECIPES)
+    def test_each_model_has_one_that_it_can_be_built_with(self, recipe: str) -> None:
+        assert set(RECIPES[recipe]) == set(MODELS)
+        for model, one in RECIPES[recipe].items():
+            assert set(one.settings) <= set(vars(TrainSettings()))
+            if model == "band_split" or importlib.util.find_spec("demucs" if "demucs" in model else "bs_roformer"):
+                assert set(one.sizes) <= set(default_parameters(model))
+
+    def test_options_count_more(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "restem.separation.train")
+        chosen = with_recipe(TrainSettings(recipe="gpu-24", batch=3, parameters={"depth": 2}))
+        assert (chosen.batch, chosen.segment_s, chosen.parameters) == (3, 4.0, {"width": 128, "depth": 2})
+        assert "not measured" in caplog.text
+        assert with_recipe(TrainSettings(recipe="gpu-24"), sizes=False).parameters == {}
+        assert with_recipe(TrainSettings(batch=3)) == TrainSettings(batch=3)
+        with pytest.raises(UsageError, match="no recipe"):
+            TrainSettings(recipe="tpu")  # type: ignore[arg-type]
 
 
 def test_weights_that_become_nan_are_not_kept(songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:

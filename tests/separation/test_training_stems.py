@@ -106,6 +106,56 @@ class TestRun:
         assert len(find_places(training_stems_of_run(run), store, 0.5)) == 0
 
 
+class TestDoubt:
+    """How likely the label sets of places are right, and that places are drawn accordingly."""
+
+    def test_a_set_is_wrong_if_a_class_beside_it_sounds(self, songs: Dataset, store: PcmStore, tmp_path: Path) -> None:
+        scores = [[0.9, 0.3, 0.05, 0.0], [0.9, 0.3, 0.05, 0.0], [0.9, 0.0, 0.0, 0.0], [0.9, 0.6, 0.0, 0.0]]
+        # Bass has 0.02 in the stem as a whole, so it is no likelier than that anywhere in it.
+        run = make_run(songs, tmp_path / "run", ["kept"], ["vocals"], scores, (0.9, 0.5, 0.02, 0.0))
+        places = find_places(training_stems_of_run(run), store, 0.5)
+        right = dict(zip(places.step.tolist(), places.right.tolist(), strict=True))
+        assert right[0] == pytest.approx(0.7 * 0.98) and right[4] == pytest.approx(1.0)
+        # Drums are in the set of the last second, so that only what else there may be counts.
+        assert right[7] == pytest.approx(1.0)
+
+    def test_unsure_stems_are_weighed(self, songs: Dataset, store: PcmStore, tmp_path: Path) -> None:
+        scores = [[0.6, 0.3, 0.05, 0.0]] * 4
+        run = make_run(songs, tmp_path / "run", ["unsure"], ["vocals"], scores, (0.6, 0.3, 0.05, 0.0))
+        assert training_stems_of_run(run) == []
+        places = find_places(training_stems_of_run(run, weigh=True), store, 0.5)
+        # Of what is in doubt all is in the set: vocals and drums.
+        assert places.labels.tolist() == [[True, True, False, False]] * len(places)
+        assert places.right.tolist() == pytest.approx([0.95] * len(places))
+
+    def test_given_labels_are_not_in_doubt(self, songs: Dataset, store: PcmStore) -> None:
+        assert (find_places(training_stems_of_dataset(songs), store, 0.5).right == 1.0).all()
+
+    def test_places_are_drawn_as_often_as_they_are_right(
+        self, songs: Dataset, store: PcmStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stems = training_stems_of_dataset(songs)
+        places = find_places(stems, store, 0.5)
+        vocals = [index for index, stem in enumerate(stems) if "vocals" in stem.name]
+        doubtful, first = places.stem == vocals[0], places.step == places.step.min()
+        places = replace(places, right=np.where(doubtful, 0.2, np.where(first, 0.5, 1.0)))
+        remixer = Remixer(stems, places, store, 0.5, RemixSettings(weigh=True, gain_db=0.0), 0)
+        drawn: list[int] = []
+        sound = remixer._sound
+
+        def noting(parts: list[tuple[int, float]]) -> np.ndarray:
+            drawn.extend(place for place, _ in parts)
+            return sound(parts)
+
+        monkeypatch.setattr(remixer, "_sound", noting)
+        remixer.batch(0, 0, 3000)
+        counts = np.bincount(places.stem[drawn], minlength=len(stems))[vocals]
+        assert counts[0] / counts[1:].mean() == pytest.approx(0.2, abs=0.05)
+        sure = np.array([place for place in drawn if not doubtful[place]])
+        of_each = np.bincount(places.stem)[vocals[1]]
+        assert float(first[sure].mean()) == pytest.approx(0.5 / (of_each - 0.5), rel=0.15)
+
+
 class TestPlaces:
     def test_silence_is_avoided(self, tmp_path: Path, songs: Dataset) -> None:
         path = songs.root / "song0" / "bass.wav"
@@ -215,6 +265,7 @@ class TestRemixer:
             np.concatenate([places.stem[others], np.full(10, vocals)]),
             np.concatenate([places.step[others], step]),
             np.concatenate([places.labels[others], labels]),
+            np.ones(others.sum() + 10),
         )
         groups = Remixer(stems, places, store, 1.0, RemixSettings(), 3).batch(0, 0, 400).groups
         share = (groups.sum(axis=2).max(axis=1) == 2).mean()
@@ -224,6 +275,6 @@ class TestRemixer:
     def test_nothing_to_learn_from(self, songs: Dataset, store: PcmStore) -> None:
         stems = training_stems_of_dataset(songs)[:1]
         places = find_places(stems, store, 1.0)
-        empty = type(places)(places.stem[:0], places.step[:0], places.labels[:0])
+        empty = type(places)(places.stem[:0], places.step[:0], places.labels[:0], places.right[:0])
         with pytest.raises(RestemError, match="nothing to learn from"):
             Remixer(stems, empty, store, 1.0, RemixSettings(), 0)

@@ -44,6 +44,8 @@ class EntryStore(ABC, Generic[Entry]):
     suffix: ClassVar[str]
     contents: ClassVar[str]
     """What an entry holds, for messages."""
+    gpus = 0
+    """How many GPUs computing an entry uses."""
 
     def __init__(self, folder: Path, *what: Any) -> None:
         self.folder = folder
@@ -144,8 +146,8 @@ class EntryStore(ABC, Generic[Entry]):
             except AudioError as error:
                 failures[index] = str(error)
         done = len(sources) - len(missing)
-        compute = partial(_failure, self)
-        for position, reason in executor.map_unordered(compute, [sources[index] for index in missing]):
+        compute, stems = partial(_failure, self), [sources[index] for index in missing]
+        for position, reason in executor.map_unordered(compute, stems, gpus=self.gpus, lost=lost_stem):
             if reason is not None:
                 failures[missing[position]] = reason
             done += 1
@@ -167,3 +169,8 @@ def _failure(store: EntryStore, source: Source) -> str | None:
     except AudioError as error:
         return str(error)
     return None
+
+
+def lost_stem(source: Source, reason: str) -> str:
+    """Why a stem whose decoding ended its process every time cannot be used."""
+    return f"{source[0]}: cannot be decoded: {reason}."

@@ -21,20 +21,23 @@ from restem.audio.reader import EXTENSIONS, open_audio
 from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.findings import (
     BLEED_SCHEMA,
+    COPIES_SCHEMA,
     FINDINGS_SCHEMA,
     KINDS,
     MIXTURES_SCHEMA,
     Finding,
     Kind,
     findings_table,
+    shared_recording,
 )
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
-from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes
+from restem.auditing.judgements import Judgements, without_ignored
+from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes, unread_song
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, RunError
+from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor
-from restem.executing.processes import Processes
 from restem.files import written_aside
 from restem.notebook import html_table
 from restem.progress import Progress, stage
@@ -45,8 +48,8 @@ from restem.working import alone_in
 
 RECORD_FILE = "audit.json"
 WORK_FOLDER = ".work"
-FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE = "findings.csv", "bleed.csv", "mixtures.csv"
-_FORMAT = 1
+FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE, COPIES_FILE = "findings.csv", "bleed.csv", "mixtures.csv", "copies.csv"
+_FORMAT = 2
 
 # Within one song, what two stems share at the same time is bleed unless it is most of one of them.
 _SAME_SONG_SHARE = 0.5
@@ -74,6 +77,10 @@ class Audit:
         Of the dataset, as `Dataset.fingerprint` returns it.
     dataset_root
         Its root.
+    copies
+        One row per duplicate or leak: where the shared stretch begins in both stems.
+    mixture_files
+        Song -> the file of its mixture and the audio stream in it.
 
     Examples
     --------
@@ -90,6 +97,13 @@ class Audit:
     failed: Mapping[str, str]
     fingerprint: str
     dataset_root: Path
+    copies: pl.DataFrame
+    mixture_files: Mapping[str, tuple[Path, int]]
+
+    @property
+    def standing(self) -> pl.DataFrame:
+        """The findings without those that people judged `ignore`."""
+        return without_ignored(self.findings, Judgements(self.path).standing())
 
     def counts(self) -> dict[Kind, int]:
         """For each kind that was found, in the order of the kinds, how many findings there are."""
@@ -108,8 +122,11 @@ class Audit:
         }
 
     def duplicate_songs(self) -> dict[str, str]:
-        """For each song that shares a recording with another one, one song that stands for all that hang together."""
-        shared = self.findings.filter(
+        """For each song that shares a recording with another one, one song that stands for all that hang together.
+
+        What people judged `ignore` does not count.
+        """
+        shared = self.standing.filter(
             pl.col("kind").is_in(["duplicate", "leak"]), pl.col("song") != pl.col("with_song")
         )
         before: dict[str, str] = {}
@@ -165,13 +182,15 @@ def open_audit(path: Path | str) -> Audit:
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
             Path(str(content.content.get("dataset"))),
+            _read(path / COPIES_FILE, COPIES_SCHEMA),
+            {song: (Path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
         )
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, KeyError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
 
 
-def duplicate_songs(audit: Audit | Path | str, data: Dataset | Run) -> dict[str, str]:
-    """`Audit.duplicate_songs` of an audit, or its folder; RunError when it is not one of this dataset."""
+def opened_audit(audit: Audit | Path | str, data: Dataset | Run) -> Audit:
+    """`audit` itself, or the one in its folder; RunError when it is not one of this dataset."""
     opened = open_audit(audit) if isinstance(audit, Path | str) else audit
     dataset = data.dataset if isinstance(data, Run) else data
     # An audit is of all songs; of some that were chosen by their split, as in a run, only the place can be compared.
@@ -179,7 +198,7 @@ def duplicate_songs(audit: Audit | Path | str, data: Dataset | Run) -> dict[str,
     same = chosen and opened.dataset_root.resolve() == dataset.root.resolve()
     if not same and opened.fingerprint != dataset.fingerprint():
         raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
-    return opened.duplicate_songs()
+    return opened
 
 
 def audit_dataset(
@@ -188,6 +207,7 @@ def audit_dataset(
     *,
     mixtures: Path | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits a dataset; see `restem.audit`."""
@@ -198,9 +218,9 @@ def audit_dataset(
         "mixtures": None if given is None else sorted(given),
     }  # fmt: skip
     record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
-    executor = Processes.of(workers)
     if record.begin():
         return open_audit(out)
+    executor = executor_for(workers, ray)
     with alone_in(out):
         if record.begin():
             return open_audit(out)  # another process has finished it meanwhile
@@ -217,13 +237,15 @@ def _audit(
     """Does what is left of the work, and writes the tables. given: mixtures from elsewhere."""
     out = record.folder
     record.note(restem=__version__)
-    jobs = _jobs(dataset, _own_mixtures(dataset) if given is None else given, out / WORK_FOLDER)
+    mixtures = _own_mixtures(dataset) if given is None else given
+    jobs = _jobs(dataset, mixtures, out / WORK_FOLDER)
     songs = _audit_songs(jobs, executor, progress)
     stems = [stem for group in _by_song(dataset).values() for stem in group]
     codes = [one for job in jobs for one in read_codes(job.out)]
     findings = [one for song in songs for one in song.findings]
     out_of_phase = {one.stem for one in findings if one.kind == "out_of_phase"}
-    findings += _duplicates(dataset, stems, codes, out_of_phase, executor, progress)
+    copies = _copies(dataset, stems, codes, out_of_phase, executor, progress)
+    findings += [_duplicate(stems[copy.first], stems[copy.second], copy) for copy in copies]
     place = {stem.name: number for number, stem in enumerate(dataset.stems)}
     song_place = {song: number for number, song in enumerate(dataset.songs)}
     findings.sort(key=lambda one: (song_place[one.song], place.get(one.stem, -1), KINDS.index(one.kind)))
@@ -232,9 +254,20 @@ def _audit(
     _write(out / BLEED_FILE, pl.DataFrame(bleed, schema=dict(BLEED_SCHEMA), orient="row"))
     verdicts = [(song.song, *song.mixture) for song in songs]
     _write(out / MIXTURES_FILE, pl.DataFrame(verdicts, schema=dict(MIXTURES_SCHEMA), orient="row"))
+    places = [
+        (stems[copy.second].name, stems[copy.first].name, copy.start * HOP_S, (copy.start - copy.offset) * HOP_S,
+         copy.frames * HOP_S)
+        for copy in copies
+    ]  # fmt: skip
+    _write(out / COPIES_FILE, pl.DataFrame(places, schema=dict(COPIES_SCHEMA), orient="row"))
     failed = {name: reason for song in songs for name, reason in song.failed.items()}
     hours = sum(sum(song.seconds.values()) for song in songs) / 3600.0
-    record.finish(failed=failed, hours=round(hours, 4), findings=dict(Counter(one.kind for one in findings)))
+    record.finish(
+        failed=failed,
+        hours=round(hours, 4),
+        findings=dict(Counter(one.kind for one in findings)),
+        mixture_files={song: [str(file), stream] for song, (file, stream) in mixtures.items()},
+    )
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return open_audit(out)
 
@@ -294,7 +327,7 @@ def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress
             audits[number] = SongAudit.read(job.out.with_suffix(".json"))
     left = [number for number in range(len(jobs)) if number not in audits]
     report = stage(progress, "auditing songs")
-    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left]):
+    for index, audit in executor.map_unordered(audit_song, [jobs[number] for number in left], lost=unread_song):
         number = left[index]
         with written_aside(jobs[number].out.with_suffix(".json")) as aside:
             aside.write_text(audit.as_json(), encoding="utf-8")
@@ -303,14 +336,15 @@ def _audit_songs(jobs: Sequence[SongJob], executor: Executor, progress: Progress
     return [audits[number] for number in range(len(jobs))]
 
 
-def _duplicates(
+def _copies(
     dataset: Dataset,
     stems: Sequence[Stem],
     codes: Sequence[np.ndarray],
     out_of_phase: Collection[str],
     executor: Executor,
     progress: Progress | None,
-) -> list[Finding]:
+) -> list[Copy]:
+    """The pairs of stems that share a recording, by their sound too."""
     copies = [
         copy
         for copy in find_copies(codes)
@@ -332,11 +366,7 @@ def _duplicates(
     for done, (index, value) in enumerate(executor.map_unordered(_compare_sound, jobs, chunk=8), start=1):
         alike[index] = value
         report(done, len(jobs))
-    return [
-        _duplicate(stems[copy.first], stems[copy.second], copy)
-        for copy, value in zip(copies, alike, strict=True)
-        if value >= MIN_LIKENESS
-    ]
+    return [copy for copy, value in zip(copies, alike, strict=True) if value >= MIN_LIKENESS]
 
 
 @dataclass(frozen=True)
@@ -363,14 +393,9 @@ def _compare_sound(job: tuple[_Stretch, _Stretch]) -> float:
 
 def _duplicate(first: Stem, second: Stem, copy: Copy) -> Finding:
     """The finding in the later of two stems, which share a recording."""
-    splits = first.split, second.split
-    leak = all(splits) and splits[0] != splits[1]
     later_s = copy.offset * HOP_S
     when = f" {abs(later_s):.2f} s {'later' if later_s > 0 else 'earlier'}" if abs(copy.offset) > 1 else ""
     part = "the same recording as" if copy.share > 0.9 else "a part of the recording in"
-    across = f", of the split {splits[0]}," if leak else ""
-    message = f"holds {part} {first.name}{across}{when}"
-    return Finding(
-        second.song, second.name, "leak" if leak else "duplicate", round(copy.share, 3), "1", message,
-        copy.start * HOP_S, (copy.start + copy.frames) * HOP_S, first.song, first.name,
-    )  # fmt: skip
+    return shared_recording(
+        first, second, copy.share, part, when, copy.start * HOP_S, (copy.start + copy.frames) * HOP_S
+    )

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 import polars as pl
 
+from restem.dataset.table import Stem
+
 Kind = Literal[
     "duplicate", "leak", "mixture", "foreign", "misaligned", "bleed", "short", "clipped", "dead_channel",
     "out_of_phase", "dc", "lowpass", "noise",
@@ -76,8 +78,37 @@ MIXTURES_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "residual_db": pl.Float64,
     "gains": pl.String,
 }
+COPIES_SCHEMA: Mapping[str, type[pl.DataType]] = {
+    "stem": pl.String,
+    "with_stem": pl.String,
+    "start_s": pl.Float64,
+    "with_start_s": pl.Float64,
+    "seconds": pl.Float64,
+}
 
 
 def findings_table(findings: Iterable[Finding]) -> pl.DataFrame:
     """The table of `findings.csv`."""
     return pl.DataFrame([asdict(one) for one in findings], schema_overrides=FINDINGS_SCHEMA, schema=FINDINGS_SCHEMA)
+
+
+def shared_recording(
+    first: Stem,
+    second: Stem,
+    share: float,
+    what: str,
+    when: str = "",
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> Finding:
+    """The finding in the second of two stems that share a recording.
+
+    share: of the sound of the stem that has less. what, when: in words, what it holds of the first, and how much later.
+    """
+    leak = bool(first.split and second.split and first.split != second.split)
+    across = f", of the split {first.split}," if leak else ""
+    message = f"holds {what} {first.name}{across}{when}"
+    return Finding(
+        second.song, second.name, "leak" if leak else "duplicate", round(share, 3), "1", message, start_s, end_s,
+        first.song, first.name,
+    )  # fmt: skip

@@ -167,6 +167,12 @@ def audit_song(job: SongJob) -> SongAudit:
     return audit
 
 
+def unread_song(job: SongJob, reason: str) -> SongAudit:
+    """The audit of a song of which no stem can be read."""
+    write_codes(job.out, [np.zeros(0, np.uint32) for _ in job.stems])
+    return SongAudit(job.song, failed={name: f"{file}: cannot be read: {reason}." for name, file, _ in job.stems})
+
+
 def write_codes(path: Path, codes: list[np.ndarray]) -> None:
     """Writes the fingerprints of a song's stems, one after the other, each after its length."""
     with written_aside(path) as aside, aside.open("wb") as file:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, Figures, LayoutOption, Workers
+from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, Figures, LayoutOption, Ray, Workers
 from restem.cli.shared import open_stems, progress_bars, say, terminal, write_figures
 
 
@@ -23,6 +23,7 @@ def audit(
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Find what else is wrong with a dataset: duplicates, mixtures that do not add up, bleed, damage.
@@ -36,7 +37,7 @@ def audit(
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress:
-        found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, progress=progress)
+        found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, ray=ray, progress=progress)
     write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
     say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")

@@ -12,7 +12,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from restem._version import __version__
-from restem.cli import auditing, encoders, relabelling, separation
+from restem.cli import auditing, encoders, publishing, relabelling, separation
 from restem.cli.shared import complain
 from restem.cli.spelling import as_options, command_of
 from restem.errors import RestemError, UsageError
@@ -29,7 +29,7 @@ for _command in (
     relabelling.demo, relabelling.scan, auditing.audit, relabelling.errata, relabelling.corrupt, relabelling.refine,
     relabelling.score,
     relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate,
-    separation.evaluate,
+    separation.evaluate, publishing.export_model, publishing.push, publishing.pull,
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)

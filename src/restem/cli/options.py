@@ -49,6 +49,10 @@ Classes = Annotated[
 Only = Annotated[bool, Parameter(negative="", help="Leave stems of other classes out, also of the mixtures.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where networks run.")]
 Workers = Annotated[int | None, Parameter(help="Worker processes; by default one for each available core.")]
+Ray = Annotated[
+    str | None,
+    Parameter(help="Work on a Ray cluster (extra `cluster`): `local`, this machine alone; `auto`; or HOST:PORT."),
+]
 Licence = Annotated[
     str, Parameter(help="The licence of the audio, kept with what is made from it.", show_default=False)
 ]
@@ -99,6 +103,11 @@ def parse_quantiles(text: str) -> tuple[float, ...]:
         raise UsageError(f"{text!r} are not quantiles; write 0.7, or 0.7,0.5,0.3.") from error
 
 
+def parse_words(text: str) -> tuple[str, ...]:
+    """The words in `vocals,drums`, in lower case."""
+    return tuple(word.strip().lower() for word in text.split(",") if word.strip())
+
+
 def parse_names(text: str | None) -> list[str] | None:
     """The names in `bass,other`; None where there are none."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -124,5 +133,9 @@ class TrainArguments(TrainOptions):
         tuple[float, ...],
         Parameter(converter=parsed_by(parse_quantiles), negative="", show_default=False),
     ] = TrainOptions.truncate
+    target: Annotated[tuple[str, ...], Parameter(converter=parsed_by(parse_words), negative="", show_default=False)] = (
+        TrainOptions.target
+    )
+    weigh: Annotated[bool, Parameter(negative="")] = TrainOptions.weigh
     rate_hz: Annotated[int, Parameter(alias="--rate")] = TrainOptions.rate_hz
     unsure: Annotated[bool, Parameter(negative="")] = TrainOptions.unsure

@@ -20,6 +20,7 @@ from restem.cli.options import (
     MetadataOption,
     Moved,
     Only,
+    Ray,
     RefineArguments,
     RunPath,
     Seed,
@@ -91,6 +92,7 @@ def scan(
         ),
     ] = None,
     workers: Workers = None,
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Look over a dataset: songs, classes, hours, rates, silent stems, and what was skipped and why.
@@ -112,7 +114,7 @@ def scan(
     opened = open_stems(dataset, layout, taxonomy, metadata)  # what it holds is what is printed at the end
     opened.check_outside(*(path for path in (csv, as_json) if path is not None))
     with progress_bars() as progress:
-        table = scan_dataset(opened, workers=workers, progress=progress)
+        table = scan_dataset(opened, workers=workers, ray=ray, progress=progress)
     if csv is not None:
         with written_aside(csv) as aside:
             with_skipped(table, opened).write_csv(aside, float_precision=6)
@@ -182,6 +184,7 @@ def corrupt(
     taxonomy: Classes = DEFAULT_CLASSES,
     only: Only = _CORRUPT["only"],
     workers: Workers = None,
+    ray: Ray = None,
 ) -> None:
     """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
 
@@ -195,7 +198,7 @@ def corrupt(
     with progress_bars() as progress:
         corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
-            among=parse_names(among), only=only, progress=progress,
+            ray=ray, among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
     failed, notes = failures_and_notes(out)
@@ -217,6 +220,7 @@ def refine(
     settings: Annotated[RefineArguments, Parameter(name="*")] = _REFINE,
     device: Device = "auto",
     workers: Workers = None,
+    ray: Ray = None,
     cache: Cache = None,
     licence: Licence = "",
     decisions: Annotated[
@@ -246,8 +250,8 @@ def refine(
         opened.check_outside(as_json)
     with progress_bars() as progress:
         run = refine_dataset(
-            opened, out, chosen, cache=cache, device=device, workers=workers, licence=licence, decisions=decisions,
-            audit=audit, progress=progress,
+            opened, out, chosen, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decisions=decisions, audit=audit, progress=progress,
         )  # fmt: skip
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
@@ -304,6 +308,7 @@ def report(
     *,
     out: Annotated[Path | None, Parameter(help="The file; by default RUN/report.html.")] = None,
     audio: Annotated[bool, Parameter(negative="", help="Also put a few seconds of every pictured stem in it.")] = False,
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, whose findings are listed.")] = None,
     moved: Moved = None,
 ) -> None:
     """Write the report of a run again: one self-contained HTML file.
@@ -312,7 +317,7 @@ def report(
     """
     from restem.api import report as write_report
 
-    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio)}.")
+    say(f"The report is in {write_report(open_run_at(run, moved), out, audio=audio, audit=audit)}.")
 
 
 def review(
@@ -337,6 +342,9 @@ def review(
     follow_links: Annotated[
         bool, Parameter(negative="", help="Also play files outside of the dataset that links in it lead to.")
     ] = _REVIEW["follow_links"],
+    audit: Annotated[
+        Path | None, Parameter(help="An audit of the dataset: its findings can be heard and judged too.")
+    ] = None,
     moved: Moved = None,
     cache: Cache = None,
 ) -> None:
@@ -359,7 +367,9 @@ def review(
         say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
     if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
-        serve_review(opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser)
+        serve_review(
+            opened, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser, audit=audit
+        )
 
 
 def export(
@@ -384,6 +394,7 @@ def export(
     ] = None,
     moved: Moved = None,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
@@ -397,7 +408,7 @@ def export(
         opened.check_outside(as_json)
     with progress_bars() as progress:
         summary = export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device,
+            opened, out, layout=layout, link=link, licence=licence, split=split, device=device, ray=ray,
             progress=progress,
         )  # fmt: skip
     write_figures(as_json, summary.as_dict())

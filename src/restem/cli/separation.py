@@ -20,12 +20,15 @@ from restem.cli.options import (
     Moved,
     Only,
     Overlap,
+    Ray,
     Seed,
     Shifts,
     Splits,
     TrainArguments,
     Workers,
     parse_names,
+    parse_words,
+    parsed_by,
 )
 from restem.cli.shared import (
     complain,
@@ -70,6 +73,17 @@ def train(
     threads: Annotated[int, Parameter(help="Threads of torch on a CPU.")] = _TRAIN["threads"],
     cache: Cache = None,
     licence: Licence = _TRAIN["licence"],
+    start: Annotated[
+        str | None,
+        Parameter(
+            name="--from",
+            help="Go on from these weights: a separator, a model of demucs by its name or file, or a file of weights.",
+        ),
+    ] = None,
+    start_classes: Annotated[
+        str | None,
+        Parameter(name="--from-classes", help="The classes of a file of weights, in the order of its outputs."),
+    ] = None,
     audit: Annotated[
         Path | None, Parameter(help="An audit of the dataset: songs that share a recording are validated on together.")
     ] = None,
@@ -80,6 +94,7 @@ def train(
     Example: `restem train run --out separator --max-time 2h`
     """
     from restem.cli.terminal import print_left_out, print_notes
+    from restem.separation.checkpoints import read_checkpoint
     from restem.separation.models import parse_parameters
     from restem.separation.train import failures_and_notes
     from restem.separation.train import train as train_separator
@@ -87,15 +102,17 @@ def train(
     from restem.separation.training_figures import figures_text, training_figures
 
     # First, since what is wrong with them can be said at once.
-    chosen = TrainSettings(**vars(settings), parameters=parse_parameters(settings.model, parameters or []))
-    opened = open_data(data, layout, taxonomy, metadata, splits, moved)
+    origin = read_checkpoint(start, parse_names(start_classes) or ()) if start is not None else None
+    model = origin.config.model if origin is not None and origin.config is not None else settings.model
+    chosen = TrainSettings(**vars(settings), parameters=parse_parameters(model, parameters or []))
+    opened = open_data(data, layout, taxonomy, metadata, splits, moved, chosen.target)
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress, shown_log("restem.separation.train"):
         train_separator(
             opened, out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
-            threads=threads, licence=licence, only=only, audit=audit, progress=progress,
+            threads=threads, licence=licence, only=only, start=origin, audit=audit, progress=progress,
         )  # fmt: skip
     failed, notes = failures_and_notes(out)
     print_left_out(failed, terminal())
@@ -105,10 +122,12 @@ def train(
     say(f"The separator is in {out}; use it with `restem separate {out} song.wav --out separated`.")
     if text := figures_text(figures):  # trainings of earlier versions kept none
         say(f"{counted(figures['steps'], 'step')}: {text}.")
+    if (kept := figures.get("kept")) and kept["steps"] < figures["steps"]:
+        say(f"Kept are the weights after {counted(kept['steps'], 'step')}, the best ones: {figures_text(kept)}.")
 
 
 def separate(
-    model: Annotated[Path, Parameter(help="The folder of a separator.")],
+    model: Annotated[Path, Parameter(help="The folder of a separator, or a model of demucs: htdemucs, or its file.")],
     /,
     *songs: Annotated[Path, Parameter(help="Audio files.")],
     out: Annotated[Path, Parameter(help="A folder; every song gets one in it.")],
@@ -122,6 +141,7 @@ def separate(
         Literal["16", "24", "float"], Parameter(help="Bits of WAV and FLAC; float is for WAV.")
     ] = _SEPARATE["depth"],
     device: Device = "auto",
+    ray: Ray = None,
 ) -> None:
     """Take songs apart, at their own rate and length.
 
@@ -134,7 +154,8 @@ def separate(
     with progress_bars() as progress:
         summary = separate_songs(
             model, songs, out, stems=parse_names(stems) or (), residual=residual,
-            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, progress=progress,
+            overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, ray=ray,
+            progress=progress,
         )  # fmt: skip
     for folder in summary.done:
         say(str(folder))
@@ -150,6 +171,15 @@ def separate(
 def evaluate(
     *paths: Annotated[Path, Parameter(help="MODEL DATASET, or DATASET alone with --estimates.")],
     estimates: Annotated[Path | None, Parameter(help="A folder with SONG/CLASS.EXT, whatever made it.")] = None,
+    target: Annotated[
+        tuple[str, ...],
+        Parameter(
+            converter=parsed_by(parse_words),
+            negative="",
+            show_default=False,
+            help="Measure this class against the rest; may be repeated. By default what the separator was trained for.",
+        ),
+    ] = (),
     out: Annotated[Path | None, Parameter(help="A folder for songs.csv and summary.json.")] = None,
     against: Annotated[Path | None, Parameter(help="Another result, to compare with song by song.")] = None,
     overlap: Overlap = _EVALUATE["overlap"],
@@ -161,6 +191,7 @@ def evaluate(
     only: Only = _EVALUATE["only"],
     splits: Splits = None,
     device: Device = "auto",
+    ray: Ray = None,
     as_json: Figures = None,
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
@@ -170,17 +201,20 @@ def evaluate(
     from restem.api import evaluate as evaluate_songs
     from restem.cli.comparisons import print_evaluation
     from restem.evaluation.separation import read_evaluation
+    from restem.separation.checkpoints import opened_separator
 
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate")
+    model = None if estimates else opened_separator(paths[0])
+    targets = target or (model.config.targets if model else ())
+    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate", targets)
     if as_json is not None:
         opened.check_outside(as_json)
     with progress_bars() as progress:
         evaluation = evaluate_songs(
-            opened, model=None if estimates else paths[0], estimates=estimates, out=out,
-            overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, progress=progress,
+            opened, model=model, estimates=estimates, target=target, out=out,
+            overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, ray=ray, progress=progress,
         )  # fmt: skip
     write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})
     print_evaluation(evaluation, terminal(), other)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restem.cli.options import parse_names
+from restem.cli.options import DEFAULT_CLASSES, parse_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,14 +35,21 @@ def open_stems_aloud(
     metadata: Path | None = None,
     splits: str | None = None,
     purpose: Purpose | None = None,
+    targets: Sequence[str] = (),
 ) -> Dataset:
     """Opens a dataset, and says what of it is used and what is left out.
 
     purpose: what the stems are wanted for, if that depends on their splits. splits: the splits that are wanted.
+    targets: what is taken apart from the rest, if not all classes: then mixtures of the rest are used, too.
     """
+    from restem.dataset.targets import with_rests
     from restem.dataset.usage import classes_without_stems, usage_lines
 
+    if classes == DEFAULT_CLASSES:
+        classes = ",".join(dict.fromkeys([*classes.split(","), *targets]))
     dataset = open_stems(path, layout, classes, metadata)
+    if targets:
+        dataset = with_rests(dataset)
     if purpose is not None:
         dataset = _of_splits(dataset, splits, purpose)
     for line in usage_lines(dataset):
@@ -84,13 +91,14 @@ def open_data(
     metadata: Path | None = None,
     splits: str | None = None,
     moved: Path | None = None,
+    targets: Sequence[str] = (),
 ) -> Dataset | Run:
     """A run, if the folder holds one, or else what is to be learned of a dataset; says what is in it."""
     from restem.runs.run import DESCRIPTION_FILE
     from restem.verdicts import count_verdicts
 
     if not (path / DESCRIPTION_FILE).exists():
-        return open_stems_aloud(path, layout, classes, metadata, splits, "learn")
+        return open_stems_aloud(path, layout, classes, metadata, splits, "learn", targets)
     run = open_run_at(path, moved)
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in count_verdicts(run.labels["verdict"]).items())
     say(f"{path}: the refined labels of {len(run.labels):,} stems ({verdicts}).")

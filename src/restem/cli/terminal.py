@@ -5,6 +5,7 @@ Names from the disk are printed literally: never as markup, never as terminal es
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from restem.auditing.findings import MEANINGS as MEANINGS_OF_KINDS
+from restem.auditing.quick import count_kinds, findings_in
 from restem.dataset.table import Dataset, within_song
 from restem.dataset.usage import problems_first
 from restem.runs.findings import class_findings, failure_reason, next_steps, noted_stems, trust, verdict_counts
@@ -141,6 +143,8 @@ def print_summary(run: Run, console: Console) -> None:
     print_notes(noted_stems(run), console)
     if sentence := trust(run):
         print_line(console, f"\n{sentence}")
+    for line in sound_lines(run):
+        print_line(console, f"\n{printable(line)}" if line.startswith("Also") else printable(line))
     if not run.out_of_fold:
         paper = run.description.get("settings", {}).get("method") == "paper"
         remedy = "So it is with --method paper." if paper else "Use more songs, or --folds 2 or more."
@@ -149,6 +153,19 @@ def print_summary(run: Run, console: Console) -> None:
     if len(doubtful):
         worst = doubtful.sort("quality", maintain_order=True).head(WORST)
         console.print(_stem_table(worst, _worst_title(len(worst), len(doubtful)), console.width))
+
+
+def sound_lines(run: Run) -> list[str]:
+    """What else was found in the sound, by kind, and how to find the rest; empty for a run that did not look."""
+    if "findings" not in run.description:
+        return []
+    counts = count_kinds(findings_in(run.description))
+    found = ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing"
+    lines = [f"Also found in a few stretches of each stem: {found}."]
+    if run.description.get("duplicates") is None:  # else it was audited
+        command = f"restem audit {shlex.quote(str(run.dataset_root))} --out audit"
+        lines.append(f"For bleed, mixtures, times and all copies: {command}")
+    return lines
 
 
 def print_next_steps(run: Run, console: Console) -> None:

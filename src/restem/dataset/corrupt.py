@@ -36,7 +36,7 @@ from restem.dataset.table import Dataset
 from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.dataset.usage import check_mixtures
 from restem.errors import AudioError, UsageError
-from restem.executing.processes import Processes
+from restem.executing.choosing import executor_for
 from restem.file_names import song_folders
 from restem.files import read_json, write_json, written_aside
 from restem.progress import Progress, stage
@@ -72,6 +72,7 @@ def corrupt(
     format: str = "flac",
     only: bool = False,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Makes a noisy copy of a clean dataset, with its truth in `out/truth.csv`.
@@ -102,6 +103,8 @@ def corrupt(
         Leave stems of no class out of the copy; otherwise they are an error.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the songs done and in all.
 
@@ -149,9 +152,9 @@ def corrupt(
     }
     dataset.check_outside(out)
     record = WorkRecord(out, DESCRIPTION_FILE, description, "noisy copy")
-    executor = Processes.of(workers)
     if record.begin():
         return out
+    executor = executor_for(workers, ray)
     with alone_in(out):
         if record.begin():
             return out  # another process has finished it meanwhile
@@ -165,7 +168,8 @@ def corrupt(
             jobs.append(_Job(dataset.root, dataset.taxonomy, out, name, folder, plan[song], extension, done))
         results: list[dict[str, Any]] = [{}] * len(jobs)
         report = stage(progress, "corrupting")
-        for count, (index, result) in enumerate(executor.map_unordered(_corrupt_song, jobs), start=1):
+        written = executor.map_unordered(_corrupt_song, jobs, lost=_left_out)
+        for count, (index, result) in enumerate(written, start=1):
             results[index] = result
             report(count, len(jobs))
         if all("failed" in result for result in results):
@@ -221,10 +225,15 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     try:
         result = _written(job)
     except AudioError as error:
-        shutil.rmtree(job.out / job.folder, ignore_errors=True)
-        return {"song": job.folder, "failed": str(error)}
+        return _left_out(job, str(error))
     write_json(job.record, result)
     return result
+
+
+def _left_out(job: _Job, reason: str) -> dict[str, Any]:
+    """Removes what there is of a song."""
+    shutil.rmtree(job.out / job.folder, ignore_errors=True)
+    return {"song": job.folder, "failed": reason}
 
 
 def _written(job: _Job) -> dict[str, Any]:

@@ -163,7 +163,12 @@ def _dataset(
         else:
             left_out.append(item)
     if layout not in _LISTED:
-        stems = _with_distinct_songs(with_development_set(stems))
+        # Mixtures of a song's rest belong to the songs of its stems, however these are named in the end.
+        rests = [item for item in left_out if item.stem is not None]
+        named_stems = _with_distinct_songs(with_development_set([*stems, *(item.stem for item in rests if item.stem)]))
+        stems, of_rests = named_stems[: len(stems)], named_stems[len(stems) :]
+        left_out = [item for item in left_out if item.stem is None]
+        left_out += [replace(item, stem=stem) for item, stem in zip(rests, of_rests, strict=True)]
     if layout in (named.SONGS, "musdb18"):
         stems = with_known_facts(stems, root.name)
     stems.sort(key=_order)

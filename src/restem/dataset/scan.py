@@ -16,7 +16,7 @@ from restem.dataset.measure import measure
 from restem.dataset.table import Dataset
 from restem.dataset.usage import left_out, stems_per_class
 from restem.errors import AudioError
-from restem.executing.processes import Processes
+from restem.executing.choosing import executor_for
 from restem.notebook import html_table
 from restem.progress import Progress, stage
 from restem.wording import counted
@@ -42,7 +42,11 @@ SCAN_SCHEMA: Mapping[str, type[pl.DataType]] = {
 
 
 def scan(
-    dataset: Dataset | Path | str, *, workers: int | None = None, progress: Progress | None = None
+    dataset: Dataset | Path | str,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Decodes every stem and measures it.
 
@@ -52,6 +56,8 @@ def scan(
         A dataset, or its path.
     workers
         Processes; by default one for each available core.
+    ray
+        None for processes of this machine; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the stems done and in all.
 
@@ -80,7 +86,8 @@ def scan(
     rows: list[dict[str, Any]] = [{} for _ in dataset.stems]
     jobs = [(dataset.file(stem), stem.stream) for stem in dataset.stems]
     report = stage(progress, "decoding")
-    for done, (index, found) in enumerate(Processes.of(workers).map_unordered(_look_at, jobs), start=1):
+    found_in = executor_for(workers, ray).map_unordered(_look_at, jobs, lost=_not_looked_at)
+    for done, (index, found) in enumerate(found_in, start=1):
         stem = dataset.stems[index]
         names = {
             "song": stem.song, "stem": stem.name, "given": dataset.given_text(stem), "split": stem.split,
@@ -107,6 +114,10 @@ def _look_at(job: tuple[Path, int | None]) -> dict[str, Any]:
         "note": found.note,
         "error": "",
     }
+
+
+def _not_looked_at(job: tuple[Path, int | None], reason: str) -> dict[str, Any]:
+    return {"error": f"{job[0]}: cannot be decoded: {reason}."}
 
 
 def with_skipped(table: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:

@@ -87,10 +87,14 @@ UNKNOWN_CLASS = "no class of the taxonomy; add it as a class or as an alias"
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is not a stem of the dataset, and why."""
+    """A file that is not a stem of the dataset, and why.
+
+    stem: of a mixture of all classes but one, such as `instrumental.wav`, the stem that it can be taken for.
+    """
 
     path: str
     reason: str
+    stem: Stem | None = None
 
     @property
     def unclassed(self) -> bool:

@@ -95,7 +95,7 @@ def compare_separators(
 
 
 def _train_and_measure(task: _Task) -> None:
-    train(task.data, task.folder, task.settings, cache=task.cache, device=task.device, workers=1)
+    train(task.data, task.folder, task.settings, cache=task.cache, device=task.device, devices=1, workers=1)
     measured = task.folder / _MEASURED
     if not (measured / SONGS_FILE).exists():
         evaluate(task.unheard, model=load_separator(task.folder), out=measured, device=task.device)

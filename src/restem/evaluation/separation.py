@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from restem.dataset.stems_csv import as_spelled
 from restem.dataset.table import Dataset, Stem
 from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.sdr import SdrMeter
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.file_names import safe_name
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
@@ -108,6 +111,9 @@ def evaluate(
     out: Path | str | None = None,
     *,
     made_by: Mapping[str, Any] | None = None,
+    executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
+    gpus: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures estimates of the songs of `dataset`, and writes the result to the folder `out`, if one is given.
@@ -116,6 +122,7 @@ def evaluate(
     class of which the folder has no estimate at all is not measured, and that is noted.
     made_by: all that such a function's estimates depend on, as JSON; interrupted and called again with the same, an
     evaluation goes on after the songs that were measured. Files are measured again.
+    executor: where songs are measured, each with so many `cpus` and `gpus`.
     A song that cannot be measured is reported, and the others go on. Raises DatasetError when there is no song, or when
     `out` lies in the dataset.
     """
@@ -131,10 +138,10 @@ def evaluate(
             notes[str(folder)] = f"there are no estimates of {', '.join(absent)}; only the others are measured"
         estimates = _estimates_in(folder, dataset, offered)
     if out is None:
-        return _evaluate(dataset, estimates, None, made_by, notes, progress)
+        return _evaluate(dataset, estimates, None, made_by, notes, executor, cpus, gpus, progress)
     dataset.check_outside(out)
     with alone_in(Path(out)):
-        return _evaluate(dataset, estimates, Path(out), made_by, notes, progress)
+        return _evaluate(dataset, estimates, Path(out), made_by, notes, executor, cpus, gpus, progress)
 
 
 def _evaluate(
@@ -143,6 +150,9 @@ def _evaluate(
     out: Path | None,
     made_by: Mapping[str, Any] | None,
     notes: dict[str, str],
+    executor: Executor,
+    cpus: int,
+    gpus: int,
     progress: Progress | None,
 ) -> Evaluation:
     by_song: dict[str, list[Stem]] = {}
@@ -152,19 +162,22 @@ def _evaluate(
     file = out / _MEASURED_FILE if out is not None and made_by is not None else None
     measured = ResumableRows(file, {"rows": 2, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
     report = stage(progress, "evaluating")
-    for done, (song, stems) in enumerate(by_song.items()):
-        report(done, len(by_song))
-        found = measured.of(song)
-        if found is None:
-            try:
-                found = _measure_song(dataset, song, stems, estimate)
-            except (RestemError, ValueError, OSError) as error:
-                failed[song] = str(error)
-                continue
-            measured.keep(song, found)
-        rows += found[0]
-        notes.update(found[1])
-    report(len(by_song), len(by_song))
+    left = [song for song in by_song if measured.of(song) is None]
+    jobs = [replace(dataset, stems=tuple(by_song[song]), skipped=(), notes=()) for song in left]
+    report(len(by_song) - len(left), len(by_song))
+    for done, (index, found) in enumerate(
+        executor.map_unordered(partial(_measure_safely, estimate), jobs, cpus=cpus, gpus=gpus, lost=_lost), start=1
+    ):
+        if isinstance(found, str):
+            failed[left[index]] = found
+        else:
+            measured.keep(left[index], found)
+        report(len(by_song) - len(left) + done, len(by_song))
+    failed = {song: failed[song] for song in by_song if song in failed}
+    for song in by_song:
+        if (kept := measured.of(song)) is not None:
+            rows += kept[0]
+            notes.update(kept[1])
     schema = {"song": pl.String, "class": pl.String, **dict.fromkeys(FIGURES, pl.Float64)}
     table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(FIGURES).fill_nan(None))
     evaluation = Evaluation(table, dataset.taxonomy.classes, failed, notes)
@@ -199,9 +212,24 @@ def paired_interval(differences: Sequence[float] | np.ndarray, seed: int = 0) ->
     return mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
-def _measure_song(dataset: Dataset, song: str, stems: list[Stem], estimate: Estimate) -> list[Any]:
-    """The rows of a song: song, class and the `FIGURES`, NaN for what is not to be measured. And notes on its stems."""
-    classes = dataset.taxonomy.classes
+def _measure_safely(estimate: Estimate, dataset: Dataset) -> list[Any] | str:
+    """What `_measure_song` finds, or why it finds nothing."""
+    try:
+        return _measure_song(dataset, estimate)
+    except (RestemError, ValueError, OSError) as error:
+        return str(error)
+
+
+def _lost(dataset: Dataset, reason: str) -> str:
+    return f"{dataset.songs[0]}: cannot be measured: {reason}."
+
+
+def _measure_song(dataset: Dataset, estimate: Estimate) -> list[Any]:
+    """The rows of a song: song, class and the `FIGURES`, NaN for what is not to be measured. And notes on its stems.
+
+    dataset: the stems of the song alone.
+    """
+    (song,), stems, classes = dataset.songs, dataset.stems, dataset.taxonomy.classes
     shared = {name for stem in stems if len(stem.given) > 1 for name in stem.given}
     carried = {name for stem in stems for name in stem.given}
     measured = [name for name in classes if name in carried - shared]
@@ -268,14 +296,16 @@ def _offered(folder: Path, dataset: Dataset) -> set[str]:
 
 def _estimates_in(folder: Path, dataset: Dataset, offered: set[str]) -> Estimate:
     """Reads estimates from `folder/<song>/<class>.<ext>`; of classes that are not `offered` they are NaN."""
+    taxonomy, carried = dataset.taxonomy, dict[str, set[str]]()
+    for stem in dataset.stems:
+        carried.setdefault(stem.song, set()).update(stem.given & offered)
 
     def estimate(song: str, mixture: Blocks, rate_hz: int, channels: int) -> Blocks:
         place = _place_of(folder, song)
         if place is None:
             raise DatasetError(f"{folder / song}: no such folder of estimates.")
-        found = _estimates_of_classes(place, dataset.taxonomy)
-        needed = {name for stem in dataset.stems if stem.song == song for name in stem.given} & offered
-        if missing := [name for name in dataset.taxonomy.classes if name in needed and name not in found]:
+        found = _estimates_of_classes(place, taxonomy)
+        if missing := [name for name in taxonomy.classes if name in carried[song] and name not in found]:
             raise DatasetError(f"{place}: holds no estimate of {missing[0]}, though other songs have one.")
         with ExitStack() as files:
             audio = {name: files.enter_context(open_audio(path)) for name, path in found.items()}
@@ -288,13 +318,13 @@ def _estimates_in(folder: Path, dataset: Dataset, offered: set[str]) -> Estimate
             readers = {name: one.blocks() for name, one in audio.items()}
             frames = 0
             for block in mixture:
-                outputs = np.full((len(dataset.taxonomy), *block.shape), np.nan, np.float32)
+                outputs = np.full((len(taxonomy), *block.shape), np.nan, np.float32)
                 for name, reader in readers.items():
                     piece = next(reader, None)
-                    outputs[dataset.taxonomy.classes.index(name)] = 0.0
+                    outputs[taxonomy.classes.index(name)] = 0.0
                     if piece is not None:
                         width = min(piece.shape[1], block.shape[1])
-                        outputs[dataset.taxonomy.classes.index(name), :, :width] = piece[:, :width]
+                        outputs[taxonomy.classes.index(name), :, :width] = piece[:, :width]
                 frames += block.shape[1]
                 yield outputs
             for name, one in audio.items():

@@ -1,4 +1,5 @@
-"""Applies one function to many items, in processes of this machine.
+"""Applies one function to many items: here, in processes of this machine, or on a Ray cluster.
 
-`interface.Executor` is the interface that the rest of restem uses; `processes.Processes` is its one implementation.
+`interface.Executor` is the interface that the rest of restem uses, and `choosing.executor_for` makes one of its two
+implementations: `processes.Processes` and `ray_cluster.RayCluster`.
 """

@@ -9,12 +9,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from restem.errors import RestemError, UsageError
-from restem.executing.interface import Item, Result
+from restem.executing.interface import Item, Lost, Result
 from restem.memory import keep_freed_blocks
 
 _WATCH_S = 0.5
+
+_DIED = "its worker process died twice, perhaps for lack of memory"
 
 
 def available_cores() -> int:
@@ -44,9 +47,16 @@ class Processes:
         return cls() if workers is None else cls(workers)
 
     def map_unordered(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, cpus: int = 1, gpus: int = 0, chunk: int = 1
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        cpus: int = 1,
+        gpus: int = 0,
+        chunk: int = 1,
+        lost: Lost[Item, Result] | None = None,
     ) -> Iterator[tuple[int, Result]]:
-        """See `Executor.map_unordered`."""
+        """See `Executor.map_unordered`. A call in this process is not made again: this process dies with it."""
         keep_freed_blocks()
         at_once = 1 if gpus else min(max(1, self.workers // cpus), len(items))
         if at_once <= 1:
@@ -55,22 +65,60 @@ class Processes:
             return
         # joblib rather than the standard pool: its workers do not import the caller's script again, so the Python API
         # needs no `if __name__ == "__main__"`, and it notices a worker that was killed.
-        from joblib import Parallel, delayed
+        from joblib import delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-        jobs = (delayed(_numbered)(function, index, item, os.getpid()) for index, item in enumerate(items))
-        try:
-            with warnings.catch_warnings():
-                # A worker whose memory has grown is replaced between two jobs; no work is lost.
-                warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-                yield from Parallel(n_jobs=at_once, return_as="generator_unordered", batch_size=chunk)(jobs)
-        except TerminatedWorkerError as error:
-            raise RestemError(
-                "A worker process died, perhaps for lack of memory; try again with `workers=1`."
-            ) from error
+        left, begun = iter(range(len(items))), set[int]()
+
+        def jobs() -> Iterator[Any]:
+            for index in left:
+                begun.add(index)
+                yield delayed(_numbered)(function, index, items[index], os.getpid())
+
+        while True:
+            try:
+                with warnings.catch_warnings():
+                    # A worker whose memory has grown is replaced between two jobs; no work is lost.
+                    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+                    for index, result in _pool(at_once, chunk)(jobs()):
+                        begun.discard(index)
+                        yield index, result
+                return
+            except TerminatedWorkerError:
+                # All workers end with one that dies. Which call it died of shows when each is made alone.
+                for index in sorted(begun):
+                    begun.discard(index)
+                    yield index, _alone(function, items[index], lost)
+
+    def choose_device(self, device: str) -> str:
+        """See `Executor.choose_device`."""
+        from restem.devices import choose_device  # it loads torch
+
+        return choose_device(device)
 
 
 IN_THIS_PROCESS = Processes(1)
+
+
+def _pool(workers: int, chunk: int = 1) -> Any:
+    from joblib import Parallel
+
+    return Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=chunk)
+
+
+def _alone(function: Callable[[Item], Result], item: Item, lost: Lost[Item, Result] | None) -> Result:
+    """Calls the function in a fresh worker process that does nothing else."""
+    from joblib import delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        # With one worker joblib would make the call in this process.
+        ((_, result),) = _pool(2)([delayed(_numbered)(function, 0, item, os.getpid())])
+    except TerminatedWorkerError as error:
+        if lost is None:
+            raise RestemError(f"A task failed: {_DIED}; try again with `workers=1`.") from error
+        return lost(item, _DIED)
+    return result
 
 
 def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent: int) -> tuple[int, Result]:

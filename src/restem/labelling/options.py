@@ -25,8 +25,8 @@ class RefineOptions:
     """Where trainings start: `pretrained`, the classifier that comes with restem (the default with size `tiny`), or
     `scratch`, random weights (the default with method `paper`)."""
     rounds: int | None = None
-    """Rounds of training, scoring and relabelling; by default 1, or 2 without the pretrained classifier and with method
-    `paper`."""
+    """Rounds of training, scoring and relabelling; by default 1, or 3 without the pretrained classifier's scores, or 2
+    with method `paper`."""
     folds: int = 3
     """Groups of songs: every stem is scored by a classifier that was trained on the other groups. 1 scores training
     stems, as the paper does; method `paper` has always 1."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.entries import KEY_DIGITS, Source
+from restem.audio.entries import KEY_DIGITS, Source, lost_stem
 from restem.audio.store import Store, StoredStems
 from restem.errors import AudioError
 from restem.executing.interface import Executor
@@ -55,7 +55,7 @@ def prepare_stems(
     failures: dict[int, str] = {}
     done = len(stems)
     prepare = partial(_prepared, store, length, hop)
-    for position, found in executor.map_unordered(prepare, [sources[index] for index in missing]):
+    for position, found in executor.map_unordered(prepare, [sources[index] for index in missing], lost=lost_stem):
         if isinstance(found, str):
             failures[missing[position]] = found
         else:
@@ -113,7 +113,7 @@ def _write(path: Path, grid: str, stems: Mapping[int, PreparedStem]) -> None:
             gain=np.array([one.gain for one in laid], np.float64),
             active_frames=np.array([one.active_frames for one in laid], np.int64),
             segments=np.array([len(one.active) for one in laid], np.int64),
-            level_db=np.concatenate([np.zeros(0, np.float32), *(one.level_db for one in laid)]),
+            level_db=np.concatenate([np.zeros(0), *(one.level_db for one in laid)]),
             active=np.concatenate([np.zeros(0, bool), *(one.active for one in laid)]),
         )
 

@@ -26,12 +26,14 @@ import numpy as np
 
 from restem.audio.store import Store, default_cache
 from restem.audio.stored import ArrayFile
+from restem.auditing.findings import Finding
+from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
-from restem.devices import choose_device
-from restem.executing.interface import Executor
-from restem.executing.processes import Processes, available_cores
+from restem.executing.choosing import executor_for
+from restem.executing.interface import Executor, Item, Result
 from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
+from restem.labelling.computing import Computing
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.features import Features, load_features
 from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidence
@@ -51,7 +53,7 @@ from restem.labelling.training import (
     steps_done,
     train_classifier,
 )  # fmt: skip
-from restem.progress import Progress, polling
+from restem.progress import Progress, Report, polling
 from restem.progress import stage as begin_stage
 from restem.resuming import WorkRecord
 from restem.runs.decided import Decided, decided_labels, decided_segments
@@ -65,6 +67,10 @@ from restem.runs.run import (
     write_run,
 )  # fmt: skip
 from restem.working import alone_in
+
+# Without the evidence of the pretrained classifier, every round finds much more than the one before
+# (`docs/benchmarks.md`).
+ROUNDS_FROM_DATA = 3
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
@@ -86,6 +92,7 @@ def refine_labels(
     cache: Path | str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    ray: str | None = None,
     licence: str = "",
     decided: Mapping[str, Decided] | None = None,
     encoder: EncoderWithHeads | None = None,
@@ -95,17 +102,16 @@ def refine_labels(
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
 
     cache: the folder of the feature store. device: `auto`, `cpu`, `cuda` or `mps`. workers: processes, by default the
-    cores available. licence: of the data, kept with the classifier. decided: what people said about stems, by name; it
-    is certain. encoder: what hears the stems beside the classifiers; its name replaces that in the settings.
-    duplicates: song -> a song that stands for all that it shares recordings with; they are in one fold. A finished
-    run of the same request is read back.
+    cores available. ray: a Ray cluster instead, see `executing.choosing`. licence: of the data, kept with the
+    classifier. decided: what people said about stems, by name; it is certain. encoder: what hears the stems beside the
+    classifiers; its name replaces that in the settings. duplicates: song -> a song that stands for all that it shares
+    recordings with; they are in one fold. A finished run of the same request is read back.
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
     out = Path(out)
     settings = replace(settings or RefineSettings(), encoder=encoder.card.name if encoder is not None else "none")
     dataset.taxonomy.check_learnable()
-    device = choose_device(device)
     cache = Path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)
     request: dict[str, Any] = {
@@ -117,9 +123,9 @@ def refine_labels(
         "duplicates": dict(duplicates) if duplicates is not None else None,
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
-    store, executor = Store(cache, settings.mel), Processes.of(workers)
     if _is_whole(record):
         return open_run(out)
+    store, executor = Store(cache, settings.mel), executor_for(workers, ray)
     with alone_in(out):
         if _is_whole(record):
             return open_run(out)  # another process has finished it meanwhile
@@ -145,10 +151,11 @@ def _refine(
     """Does what is left of the work, and writes the run."""
     out, request = record.folder, record.request
     (out / DESCRIPTION_FILE).unlink(missing_ok=True)  # a table was lost since: the run is made again
-    record.note(finished=False)
+    computing = Computing.decided(device, settings.folds, executor, record.content.get("computing"))
+    record.note(finished=False, computing=asdict(computing))
     failed: dict[int, str] = {}
     if encoder is not None:
-        where = "cuda" if device == "cuda" else "cpu"
+        where = "cuda" if computing.device == "cuda" else "cpu"
         embeddings = EmbeddingStore(store.folder, encoder.card, encoders=encoder.folder, device=where)
         sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
         with timed(f"embeddings of {encoder.card.name}") as report:
@@ -158,8 +165,10 @@ def _refine(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed,
             out / WORK_FOLDER / _STEMS_FILE,
         )  # fmt: skip
+    with timed("damage and copies") as report:
+        found = findings(features, executor, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
-    refinement = Refinement(features, out, settings, device, executor, config, request["duplicates"])
+    refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
     if settings.method == "paper":
         judged = refinement.judged_as_in_the_paper(known, timed)
@@ -175,10 +184,25 @@ def _refine(
     parts = segments_tables(features, judged.over_time)
     segments = (decided_segments(part, known.decided, dataset.taxonomy) for part in parts)
     out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, device, timed.seconds, judged, features, out_of_fold)
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
+
+
+def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly."""
+    segments, hop_s = features.segments, features.store.settings.hop_s
+    looked, sources = [], features.sources
+    begins = np.searchsorted(segments.stem, np.arange(len(sources) + 1))
+    for row in np.flatnonzero(segments.active_frames).tolist():
+        mine = slice(begins[row], begins[row + 1])
+        starts_s = segments.start[mine][segments.active[mine]] * hop_s
+        stem = features.dataset.stems[features.indices[row]]
+        looked.append(
+            Looked(stem, sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine]))
+        )
+    return quick_findings(looked, features.store, executor, report)
 
 
 class Refinement:
@@ -189,7 +213,7 @@ class Refinement:
         features: Features,
         out: Path,
         settings: RefineSettings,
-        device: str,
+        computing: Computing,
         executor: Executor,
         config: ClassifierConfig,
         duplicates: Mapping[str, str] | None = None,
@@ -197,16 +221,15 @@ class Refinement:
         self.features = features
         self.out = out
         self.settings = settings
-        self.device = device
+        self.computing = computing
         self.executor = executor
-        self.gpus = 0 if device == "cpu" else 1  # that one training uses
         self.config = config
         groups = [(duplicates or {}).get(song, song) for song in features.songs]
         self.fold = assign_folds(groups, features.trainable, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
-        self.rounds = settings.rounds or (1 if self.uses_pretrained else 2)
+        self.rounds = settings.rounds or (1 if self.uses_pretrained else ROUNDS_FROM_DATA)
 
     def encoder_heads(self, embeddings: EmbeddingStore, heads: Heads) -> HeadEvidence:
         """What an encoder hears, from its embeddings; alone where its heads know the classes, for then it errs less."""
@@ -236,15 +259,18 @@ class Refinement:
         """What is found after all rounds.
 
         The scores of all classifiers are evidence; their mean errs less than each. They are out of fold, as long as
-        there are two songs to be divided into folds.
+        there are two songs to be divided into folds. Where nothing but the dataset is evidence, from random weights and
+        without heads, only the last round counts: what was trained on the given labels repeats their mistakes.
         """
         logits = [self.score_with_pretrained(timed)] if self.uses_pretrained else []
+        from_data_only = not logits and heads is None
         alone = heads is not None and heads.alone
         # What heads say alone does not depend on the classifiers, and is known before any is trained.
         scores = self.scores(heads, logits, known) if alone else None
         judged = self.judged(scores, logits, known) if scores is not None else None
         for number in range(1, self.rounds + 1):
-            logits.append(self.round(number, self.targets(judged, known), timed))
+            latest = self.round(number, self.targets(judged, known), timed)
+            logits = [latest] if from_data_only else [*logits, latest]
             scores = self.scores(heads, logits, known) if scores is None or not alone else scores
             judged = self.judged(scores, logits, known)
         assert judged is not None  # there is one round at least
@@ -325,7 +351,7 @@ class Refinement:
         with timed(stage) as progress:
             total = sum(task.steps for task in tasks)
             with polling(lambda: progress(sum(map(steps_done, tasks)), total)):
-                for _ in self.executor.map_unordered(train_classifier, tasks, gpus=self.gpus):
+                for _ in self._map(train_classifier, tasks):
                     pass
 
     def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
@@ -355,16 +381,17 @@ class Refinement:
             ]
             jobs = [self._scoring(folder, mine) for folder, mine in parts]
             progress(0, len(jobs))
-            cpus = 1 if self.gpus else self._threads
-            for done, (index, found) in enumerate(
-                self.executor.map_unordered(apply, jobs, cpus=cpus, gpus=self.gpus), start=1
-            ):
+            for done, (index, found) in enumerate(self._map(apply, jobs), start=1):
                 keep(parts[index][1], found)
                 progress(done, len(jobs))
 
     def _folds_apart(self) -> list[np.ndarray]:
         """For every fold, (stem,) flags of the stems in it."""
         return [self.fold == index for index in self.folds]
+
+    def _map(self, function: Callable[[Item], Result], tasks: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Applies a function that runs a network to tasks."""
+        return self.executor.map_unordered(function, tasks, cpus=self.computing.cpus, gpus=self.computing.gpus)
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
@@ -388,8 +415,9 @@ class Refinement:
             start=start,
             steps=settings.steps or settings.training.steps_for(pool, settings.mixing, start),
             seed=seed,
-            accelerator=self.device,
-            threads=self._threads,
+            accelerator=self.computing.device,
+            precision=self.computing.precision,
+            threads=self.computing.threads,
         )
 
     def _scoring(self, folder: Path, segments: np.ndarray) -> ScoringTask:
@@ -402,18 +430,9 @@ class Refinement:
             start=laid.start[segments],
             length=self.features.length,
             classes=self.config.classes,
-            accelerator=self.device,
-            threads=self._threads,
+            accelerator=self.computing.device,
+            threads=self.computing.threads,
         )
-
-    @property
-    def _threads(self) -> int:
-        """Threads of one training on the CPU: a function of the machine and the folds, never of `workers`.
-
-        One thread each for parallel trainings is both faster than all threads for one, and not slowed by other programs
-        on the same cores.
-        """
-        return max(1, available_cores() // max(2, self.settings.folds))
 
 
 class Timed:

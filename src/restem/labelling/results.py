@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,8 +13,11 @@ import numpy as np
 import polars as pl
 
 from restem._version import __version__
+from restem.auditing.findings import Finding
+from restem.auditing.quick import described
 from restem.dataset.table import Dataset
 from restem.dataset.usage import left_out
+from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
@@ -74,10 +77,11 @@ def segments_tables(features: Features, scores: np.ndarray) -> Iterator[pl.DataF
 def describe_run(
     request: dict[str, Any],
     dataset: Dataset,
-    device: str,
+    computing: Computing,
     stages: dict[str, float],
     judged: Judged,
     features: Features,
+    findings: Sequence[Finding],
     out_of_fold: bool,
 ) -> dict[str, Any]:
     """What `run.json` holds."""
@@ -91,7 +95,8 @@ def describe_run(
         **request,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": request["settings"]["seed"],
-        "device": device,
+        "device": computing.device,
+        "computing": asdict(computing),
         "dataset": {
             **request["dataset"],
             "layout": dataset.layout,
@@ -122,5 +127,6 @@ def describe_run(
         "sure_right": judged.outcome.sure_right,
         "failures": failures,
         "notes": notes,
+        "findings": described(findings),
         "out_of_fold": out_of_fold,
     }

@@ -33,7 +33,7 @@ POOL_QUANTILE = 0.93
 class Segments:
     """The segments of all stems, stem after stem.
 
-    stem: (segment,) index of the stem. start, stop: (segment,) frames. level_db: (segment,) mean level, float32.
+    stem: (segment,) index of the stem. start, stop: (segment,) frames. level_db: (segment,) mean level.
     active: (segment,) flags. gains: (stem,) what brings a stem's active power to 1.
     active_frames: (stem,) how many frames sound; a stem with none is silent.
     """
@@ -61,7 +61,7 @@ class Segments:
 class LaidStem:
     """The segments of one stem; where they begin and end follows from the number of its frames.
 
-    level_db: (segment,) float32. active: (segment,) flags. gain, active_frames: see `Segments`.
+    level_db, active, gain, active_frames: see `Segments`.
     """
 
     frames: int
@@ -105,7 +105,7 @@ def lay_stem(features: StemFeatures, length: int, hop: int) -> LaidStem:
     active = share >= _ACTIVE_SHARE
     if not active.any():
         active = share > 0
-    level_db = power_to_db(_window_means(power, start, stop)).astype(np.float32)
+    level_db = power_to_db(_window_means(power, start, stop))
     gain = 1.0 / float(power[sounding].mean()) if sounding.any() else 0.0
     return LaidStem(len(power), level_db, active, gain, int(sounding.sum()))
 

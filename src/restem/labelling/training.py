@@ -76,7 +76,8 @@ class TrainingTask:
 
     folder: where the classifier is left. held_out: segments of other songs, to watch the loss on, or None.
     start: `pretrained`, from the weights that come with restem, or `scratch`, from random ones. steps: optimiser steps.
-    accelerator: `cpu`, `cuda` or `mps`. threads: torch's on a CPU; the last digits of the result depend on them.
+    accelerator: `cpu`, `cuda` or `mps`; one device of it is used. precision: Lightning's, by default what suits the
+    machine. threads: torch's on a CPU. The last digits of the result depend on these.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class TrainingTask:
     steps: int
     seed: int
     accelerator: str = "cpu"
+    precision: str | None = None
     threads: int = 1
 
     @property
@@ -115,6 +117,7 @@ def train_classifier(task: TrainingTask) -> None:
         average=fitting.average_over(settings.averaged_share * task.steps),
         patience=settings.patience,
         accelerator=task.accelerator,
+        precision=task.precision,
         threads=task.threads,
     )
     validation = _draw(task, task.held_out) if task.held_out is not None else None

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 from markupsafe import Markup
 
+from restem.auditing.audit import Audit
 from restem.files import written_aside
 from restem.review import sections
 from restem.review.cards import MOST_LINES, cards, lines, select
@@ -39,25 +40,25 @@ from restem.verdicts import MEANINGS
 MOST_SONGS = 15  # of the songs table: the stems themselves follow below it
 
 
-def write_report(run: Run, path: Path | None = None, audio: bool = False) -> Path:
+def write_report(run: Run, path: Path | None = None, audio: bool = False, audit: Audit | None = None) -> Path:
     """Writes the report of `run` to `path` (default: `report.html` in the run) and returns where it is.
 
-    audio: put a few seconds of every pictured stem in it. The file appears when it is whole. Raises RunError when the
-    segments of the run cannot be read, or the dataset that is to be heard has changed or gone; DatasetError when `path`
-    lies in the dataset.
+    audio: put a few seconds of every pictured stem in it. audit: of the dataset, to list its findings. The file appears
+    when it is whole. Raises RunError when the segments of the run cannot be read, or the dataset to be heard has
+    changed or gone; DatasetError when `path` lies in the dataset.
     """
     path = path or run.path / REPORT_FILE
     run.check_outside(path)
     if audio:
         run.check_unchanged()
-    page = render(run, audio)
+    page = render(run, audio, audit)
     with written_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
     return path
 
 
-def render(run: Run, audio: bool = False) -> str:
-    """The report as HTML. audio: with previews."""
+def render(run: Run, audio: bool = False, audit: Audit | None = None) -> str:
+    """The report as HTML. audio: with previews. audit: see `write_report`."""
     selection = select(run.labels)
     script = package_data("report.js")
     failed = selection.others.filter(pl.col("verdict") == "failed")
@@ -96,6 +97,7 @@ def render(run: Run, audio: bool = False) -> str:
         unlisted=selection.unlisted,
         notes=dict(list(notes.items())[:MOST_LINES]),
         note_count=len(notes),
+        found=sections.found_in(run, audit),
         reasons={row: failure_reason(run, stem) for row, stem in failed.select("row", "stem").iter_rows()},
     )
 

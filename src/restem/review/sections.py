@@ -10,6 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from restem.auditing.audit import Audit
+from restem.auditing.findings import KINDS, Kind, findings_table
+from restem.auditing.judgements import Judgements, key_of
+from restem.auditing.quick import findings_in
 from restem.review.cards import Line, lines
 from restem.review.rendering import duration
 from restem.runs.findings import Confusion, Exchange, SongFinding, verdict_counts
@@ -120,3 +124,31 @@ def suspects(run: Run, songs: list[SongFinding]) -> dict[str, list[Line]]:
         pl.col("song").is_in([one.song for one in songs]),
     )
     return {str(song): lines(part, run.taxonomy) for (song,), part in stems.partition_by("song", as_dict=True).items()}
+
+
+MOST_FINDINGS = 500  # that are listed; the audit's own report has more
+
+
+@dataclass(frozen=True)
+class Found:
+    """What else is wrong with the stems: how many findings of each kind, the first ones, and where they are from."""
+
+    count: int
+    kinds: list[tuple[Kind, int]]
+    rows: list[dict[str, str]]
+    source: str
+
+
+def found_in(run: Run, audit: Audit | None) -> Found | None:
+    """The findings of an audit of the run's dataset, or those that the refinement kept; None where there are none."""
+    table = findings_table(findings_in(run.description)) if audit is None else audit.findings
+    if table.is_empty():
+        return None
+    standing = {} if audit is None else Judgements(audit.path).standing()
+    rows = []
+    for row in table.head(MOST_FINDINGS).iter_rows(named=True):
+        judged = standing.get(key_of(row))
+        rows.append({**row, "stem": row["stem"] or "mixture", "judged": "" if judged is None else judged.judged})
+    counts = Counter(table["kind"].to_list())
+    source = "By the refinement, in a few stretches of each stem." if audit is None else f"By the audit {audit.path}."
+    return Found(len(table), [(kind, counts[kind]) for kind in KINDS if counts[kind]], rows, source)

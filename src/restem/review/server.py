@@ -20,8 +20,10 @@ from starlette.types import ASGIApp
 
 from restem.audio.reader import probe
 from restem.audio.store import default_cache
+from restem.auditing.audit import Audit
 from restem.errors import AudioError, RestemError, RunError, TaxonomyError, UsageError
 from restem.review.access import AccessGuard
+from restem.review.found import FoundReview
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.runs.ledger import LONGEST_PERSON
@@ -70,11 +72,22 @@ class UndoAsked(_Asked):
     number: Number | None = None
 
 
-def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: str = "") -> ASGIApp:
+class JudgementAsked(_Asked):
+    """What the page of findings sends when a person decides about one: `real`, `ignore`, or nothing to take it back."""
+
+    judged: Annotated[str, Field(max_length=10)]
+    person: Person = ""
+
+
+def make_app(
+    session: ReviewSession, token: str, hosts: frozenset[str], person: str = "", found: FoundReview | None = None
+) -> ASGIApp:
     """The ASGI application, all of whose addresses begin with `/<token>/`.
 
-    hosts: see `AccessGuard`. person: who decides, unless the page names somebody else.
+    hosts: see `AccessGuard`. person: who decides, unless the page names somebody else. found: what else is wrong with
+    the dataset; by default what the run knows.
     """
+    found = found or FoundReview(session, None)
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # Starlette's StaticFiles would take the media types from this machine's settings, and browsers refuse wrong ones.
     pages = {file.name: file.read_bytes() for file in (resources.files("restem.review") / "page").iterdir()}
@@ -107,7 +120,7 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
 
     @api.get("/api/run")
     def run() -> dict[str, Any]:
-        return {**session.describe(), "person": person}
+        return {**session.describe(), "person": person, "findings": len(found.findings)}
 
     @api.get("/api/stems")
     def stems(first: Number = 0, count: Number | None = None, order: Number | None = None) -> JSONResponse:
@@ -145,6 +158,28 @@ def make_app(session: ReviewSession, token: str, hosts: frozenset[str], person: 
             return FileResponse(path, media_type=kind)
         return _wav_response(MadeWav.of(path, number), range, head=request.method == "HEAD")
 
+    @api.get("/findings")
+    def findings_page() -> Response:
+        return Response(pages["findings.html"], media_type="text/html")
+
+    @api.get("/api/findings")
+    def findings() -> JSONResponse:
+        return JSONResponse({**session.describe(), "person_name": person, **found.table()})
+
+    @api.get("/api/findings/{index}")
+    def finding(index: Number) -> JSONResponse:
+        return JSONResponse({"sides": found.sides(index)})
+
+    @api.post("/api/findings/{index}")
+    def judge(index: Number, asked: JudgementAsked) -> dict[str, Any]:
+        return found.judge(index, asked.judged, asked.person.strip() or person)
+
+    @api.api_route("/api/sound/findings/{index}/{side}", methods=["GET", "HEAD"])
+    def finding_sound(
+        index: Number, side: Number, request: Request, range: Annotated[str | None, Header()] = None
+    ) -> Response:
+        return _wav_response(found.sound(index, side), range, head=request.method == "HEAD")
+
     return AccessGuard(api, token, hosts)
 
 
@@ -169,15 +204,18 @@ def serve(
     person: str = "",
     follow_links: bool = False,
     browser: bool = True,
+    audit: Audit | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the review page of `run` until it is interrupted.
 
     cache: the folder of the feature store. port: 0 for any that is free. person: who decides, by default the user.
-    follow_links: also play files outside of the dataset to which links in it lead. browser: open the page in it. say:
-    called with the address. Raises RunError when the run cannot be reviewed, UsageError for a port that cannot be used.
+    follow_links: also play files outside of the dataset to which links in it lead. browser: open the page in it.
+    audit: of the dataset, whose findings are shown too. say: called with the address. Raises RunError when the run
+    cannot be reviewed, UsageError for a port that cannot be used.
     """
     session = ReviewSession(run, cache or default_cache(), follow_links)
+    found = FoundReview(session, audit)
     try:
         run.check_unchanged()
     except RunError as error:
@@ -191,7 +229,7 @@ def serve(
         except OSError as error:
             raise UsageError(f"Port {port} cannot be used ({error.strerror}); choose another `port`.") from error
         own = f"{HOST}:{listening.getsockname()[1]}"
-        app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user())
+        app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user(), found)
         address = f"http://{own}/{token}/"
         say(f"Review {run.path} at {address}\nDecisions are kept in {session.ledger.path}. Ctrl-C ends.")
         if browser:

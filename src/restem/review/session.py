@@ -233,7 +233,11 @@ class ReviewSession:
 
         Raises UnreachableError when the file is missing, or lies outside of the dataset without `follow_links`.
         """
-        path, stream = split_stem_name(self._stem(index)["stem"])
+        return self.file(self._stem(index)["stem"])
+
+    def file(self, stem: str) -> Source:
+        """The same of a stem by its name, which must be one that the run or an audit of its dataset states."""
+        path, stream = split_stem_name(stem)
         file = self.root / path
         resolved = file.resolve()
         if not self.follow_links and not resolved.is_relative_to(self.root):

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restem.audio.pcm import to_channels
-from restem.audio.reader import MP4, AudioInfo, open_audio, probe
+from restem.audio.reader import BLOCK_FRAMES, MP4, AudioInfo, open_audio, probe
+from restem.errors import AudioError
 
 # Of each container its media type, and the codecs in it that Chromium, Firefox and Safari all play.
 _PLAYED: Mapping[str, tuple[str, frozenset[str]]] = {
@@ -45,20 +47,44 @@ def media_type(info: AudioInfo, stream: int | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class MadeWav:
-    """A stem as a 16-bit WAV of one or two channels. frames: samples of a channel."""
+class Part:
+    """A stem as a term of what is heard: with a gain, and `delay` samples later."""
 
     path: Path
     stream: int
+    gain: float = 1.0
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class MadeWav:
+    """A sum of stems of one rate as a 16-bit WAV of one or two channels.
+
+    first: the sample with which it begins. frames: samples of a channel.
+    """
+
+    parts: tuple[Part, ...]
     rate_hz: int
     channels: int
     frames: int
+    first: int = 0
 
     @classmethod
     def of(cls, path: Path, stream: int) -> MadeWav:
-        """Raises AudioError when the stem cannot be read."""
-        info = probe(path, stream)
-        return cls(path, stream, info.rate_hz, min(info.channels, _MOST_CHANNELS), info.frames)
+        """A stem as it is. Raises AudioError when it cannot be read."""
+        return cls.sum_of((Part(path, stream),))
+
+    @classmethod
+    def sum_of(cls, parts: tuple[Part, ...], start_s: float = 0.0, seconds: float | None = None) -> MadeWav:
+        """A sum, as long as the longest stem, or a stretch of it. Raises AudioError when one cannot be read."""
+        infos = [probe(part.path, part.stream) for part in parts]
+        rate_hz = infos[0].rate_hz
+        if any(info.rate_hz != rate_hz for info in infos):
+            raise AudioError(f"{parts[0].path}: the stems differ in rate and cannot be added up; convert them.")
+        first, longest = round(start_s * rate_hz), max(info.frames for info in infos)
+        frames = longest - first if seconds is None else min(round(seconds * rate_hz), longest - first)
+        channels = min(max(info.channels for info in infos), _MOST_CHANNELS)
+        return cls(parts, rate_hz, channels, max(0, frames), first)
 
     @property
     def size(self) -> int:
@@ -87,15 +113,33 @@ class MadeWav:
             return
         begin, end = first // self._step, -(-last // self._step)
         skip, left = first - begin * self._step, last - first
-        with open_audio(self.path, self.stream) as audio:
-            for block in audio.blocks(begin / self.rate_hz, end / self.rate_hz):
-                sound = np.clip(to_channels(block, self.channels), -1.0, 1.0) * 32767
+        with ExitStack() as stack:
+            for block in self._blocks(stack, self.first + begin, self.first + end):
+                sound = np.clip(block, -1.0, 1.0) * 32767
                 part = sound.T.astype("<i2").tobytes()[skip:][:left]
                 skip, left = 0, left - len(part)
                 yield part
-        while left:
-            yield bytes(part := min(left, 1 << 16))
-            left -= part
+
+    def _blocks(self, stack: ExitStack, begin: int, end: int) -> Iterator[np.ndarray]:
+        """(channel, sample) The sum from one sample to another; silence beyond the end of a stem."""
+        running = [(np.float32(part.gain), self._delayed(stack, part, begin, end)) for part in self.parts]
+        waiting = [np.zeros((self.channels, 0), np.float32) for _ in running]
+        for position in range(begin, end, BLOCK_FRAMES):
+            total = np.zeros((self.channels, min(BLOCK_FRAMES, end - position)), np.float32)
+            for index, (gain, blocks) in enumerate(running):
+                while waiting[index].shape[1] < total.shape[1] and (block := next(blocks, None)) is not None:
+                    waiting[index] = np.concatenate([waiting[index], to_channels(block, self.channels)], axis=1)
+                sound, waiting[index] = np.split(waiting[index], [total.shape[1]], axis=1)
+                total[:, : sound.shape[1]] += gain * sound
+            yield total
+
+    def _delayed(self, stack: ExitStack, part: Part, begin: int, end: int) -> Iterator[np.ndarray]:
+        if silent := max(0, min(end, part.delay) - begin):
+            yield np.zeros((self.channels, silent), np.float32)
+        first, last = max(0, begin - part.delay), end - part.delay
+        if last > first:
+            audio = stack.enter_context(open_audio(part.path, part.stream))
+            yield from audio.blocks(first / self.rate_hz, last / self.rate_hz)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -32,7 +32,7 @@ def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], 
     rows = {row["stem"]: row for row in run.labels.iter_rows(named=True) if row["stem"] in splits}
     per_class = Counter(row["refined"] for row in rows.values())
     head = {
-        "license": _identifier(licences),
+        "license": licence_identifier(licences),
         "task_categories": ["audio-to-audio"],
         "tags": ["music", "source-separation", "stems"],
     }
@@ -73,7 +73,7 @@ def summary(run: Run, stems: Container[str]) -> str:
     )
 
 
-def _identifier(licences: Mapping[str, int]) -> str:
+def licence_identifier(licences: Mapping[str, int]) -> str:
     """The one licence as Hugging Face calls it (`CC BY 4.0` -> `cc-by-4.0`), or `other`, or `unknown`."""
     one = next(iter(licences)) if len(licences) == 1 else ""
     if one == NOT_STATED:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -34,6 +35,8 @@ from restem.content import file_sha256
 from restem.dataset.stems_csv import TABLE_FILE
 from restem.dataset.table import STATED, channel_name, split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.file_names import Names, safe_name, song_folders
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
@@ -46,6 +49,8 @@ ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
 
 MANIFEST_FILE = "restem.json"
+
+_CHUNK = 64  # links that are made in one task
 
 Split = Callable[[Path, int, Mapping[str, Path]], None]
 """(file, audio stream, class -> target file): writes an estimate of each class of a stem; they sum to the stem."""
@@ -121,6 +126,9 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Split | None = None,
+    executor: Executor = IN_THIS_PROCESS,
+    cpus: int = 1,
+    gpus: int = 0,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the dataset that `run` refined, with its refined labels, to the new folder `out`.
@@ -128,8 +136,8 @@ def export(
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
-    labels apart, see `Split`. progress: called with the stage, the files done and
-    in all.
+    labels apart, see `Split`. executor: where files are linked, copied and decoded; those that are split each with so
+    many `cpus` and `gpus`. progress: called with the stage, the files done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -155,24 +163,21 @@ def export(
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
         raise DatasetError(f"{run.path}: no stem is left to export as {layout} ({reasons}).")
     with _new_folder(out) as folder:
-        done, report, written, failed = 0, stage(progress, "exporting"), list[_Item](), dict[str, str]()
-        for (source, stream), files in groupby(items, key=lambda item: (item.source, item.stream)):
-            parts = list(files)
-            try:
-                _check_readable(source)
-                if split is not None and parts[0].estimate:
-                    split(source, stream or 0, {"".join(part.labels): folder / part.target for part in parts})
-                elif stream is None:
-                    link_file(source, folder / parts[0].target, link)
-                else:
-                    decode_stream(source, stream, folder / parts[0].target)
-                written += parts
-            except AudioError as error:
-                failed[parts[0].row["stem"]] = str(error)
-            done += len(parts)
-            report(done, len(items))
+        done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
+        stems = [list(files) for _, files in groupby(items, key=lambda item: (item.source, item.stream))]
+        for splitting in (False, True):
+            some = [parts for parts in stems if parts[0].estimate == splitting]
+            jobs = [[(part.source, part.stream, part.target, part.labels) for part in parts] for parts in some]
+            place = partial(_split_to, folder, split) if splitting else partial(_place_in, folder, link)
+            how = {"cpus": cpus, "gpus": gpus} if splitting else {"chunk": _CHUNK}
+            for index, reason in executor.map_unordered(place, jobs, lost=_lost, **how):
+                if reason is not None:
+                    failed[some[index][0].row["stem"]] = reason
+                done += len(some[index])
+                report(done, len(items))
+        written = [item for item in items if item.row["stem"] not in failed]
         if not written:
-            raise DatasetError(f"{run.path}: no stem can be exported; the first: {next(iter(failed.values()))}")
+            raise DatasetError(f"{run.path}: no stem can be exported; the first: {failed[items[0].row['stem']]}")
         licences = count_licences(run, {item.row["stem"] for item in written}, licence)
         summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
         if layout == "table":
@@ -182,6 +187,40 @@ def export(
             _manifest(run, written, summary, link, licence),
         )
     return summary
+
+
+_Job = list[tuple[Path, int | None, str, LabelSet]]
+"""The files of one stem: what each is made of (file, stream), its path relative to OUT, and its labels."""
+
+
+def _place_in(folder: Path, link: Link, job: _Job) -> str | None:
+    """Links, copies or decodes a stem; returns why that failed, or None."""
+    ((source, stream, target, _),) = job
+    try:
+        _check_readable(source)
+        if stream is None:
+            link_file(source, folder / target, link)
+        else:
+            decode_stream(source, stream, folder / target)
+    except AudioError as error:
+        return str(error)
+    return None
+
+
+def _split_to(folder: Path, split: Split | None, job: _Job) -> str | None:
+    """Splits a stem into one file per class; returns why that failed, or None."""
+    source, stream = job[0][:2]
+    assert split is not None
+    try:
+        _check_readable(source)
+        split(source, stream or 0, {"".join(labels): folder / target for _, _, target, labels in job})
+    except AudioError as error:
+        return str(error)
+    return None
+
+
+def _lost(job: _Job, reason: str) -> str:
+    return f"{job[0][0]}: cannot be exported: {reason}."
 
 
 def _check_readable(source: Path) -> None:

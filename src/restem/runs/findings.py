@@ -220,6 +220,7 @@ def summary_of(run: Run) -> dict[str, Any]:
         "verdicts": verdict_counts(run.labels),
         "classes": [asdict(one) for one in class_findings(run.labels, run.taxonomy)],
         "trust": trust(run),
+        "findings": dict(Counter(one["kind"] for one in run.description.get("findings") or ())),
         "out_of_fold": run.out_of_fold,
     }
 

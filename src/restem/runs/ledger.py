@@ -1,8 +1,7 @@
 """People's decisions about a run, in `RUN/decisions.sqlite`: one row per decision, and no row is ever changed.
 
-Undoing a decision adds a row that names the one it undoes. Concurrent writers, from another tab or process, therefore
-lose nothing, and the number of the last row shows whether there is anything new. An acknowledged decision is on the
-disk: SQLite's write-ahead log is flushed at every commit.
+Undoing a decision adds a row that names the one it undoes; see `journal`. The number of the last row shows whether
+there is anything new.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from restem.dataset.stems_csv import read_rows
 from restem.dataset.table import check_relative
 from restem.errors import DatasetError, RunError, TaxonomyError
 from restem.files import written_aside
+from restem.runs.journal import Journal
 from restem.taxonomy import Taxonomy
 
 DECISIONS_FILE = "decisions.sqlite"
@@ -28,7 +27,6 @@ CSV_COLUMNS = ("time", "person", "song", "stem", "old", "new", "unsure", "start_
 LONGEST_PERSON = 100  # characters of a name
 SHORTEST_RANGE_S = 0.01  # that can be heard
 
-_LONGEST_WAIT_S = 20.0  # for other writers
 _TABLE = """
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -80,22 +78,24 @@ class Decision:
         return self.start_s is None
 
 
-class Ledger:
-    """The decisions about the run in the folder `run`. The database is made when the first one is written."""
+class Ledger(Journal):
+    """The decisions about the run in the folder `run`."""
+
+    table = _TABLE
 
     def __init__(self, run: Path) -> None:
-        self.path = run / DECISIONS_FILE
+        super().__init__(run / DECISIONS_FILE)
 
     def standing(self) -> tuple[Decision, ...]:
         """The decisions that were not undone, in the order in which they were made."""
-        rows = self._read(f"{_STANDING} ORDER BY id")
+        rows = self.read(f"{_STANDING} ORDER BY id")
         if not all(map(_is_sound, rows)):
             raise RunError(f"{self.path}: holds a row that is not a decision; bring it back from a copy.")
         return tuple(map(_decision, rows))
 
     def changed_since(self, number: int) -> tuple[int, set[str]]:
         """The number of the last row, and the stems that the rows after `number` are about."""
-        rows = self._read("SELECT id, stem FROM decisions WHERE id > ? ORDER BY id", number)
+        rows = self.read("SELECT id, stem FROM decisions WHERE id > ? ORDER BY id", number)
         return max([number, *(int(str(row[0])) for row in rows)]), {str(row[1]) for row in rows}
 
     def add(self, decisions: Sequence[Decision]) -> list[int]:
@@ -124,48 +124,9 @@ class Ledger:
             undone = _decision(row)
             database.execute(
                 "INSERT INTO decisions (time, person, song, stem, old, new, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (_now(), person, undone.song, undone.stem, undone.new or "", undone.old, undone.number),
+                (now(), person, undone.song, undone.stem, undone.new or "", undone.old, undone.number),
             )
         return undone
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """An exclusive write transaction; it is on the disk when the body has ended."""
-        try:
-            # isolation_level None: transactions begin and end explicitly, not where the sqlite3 module would do it.
-            with closing(sqlite3.connect(self.path, timeout=_LONGEST_WAIT_S, isolation_level=None)) as database:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = FULL")
-                database.execute("BEGIN IMMEDIATE")
-                database.execute(_TABLE)
-                yield database  # on an error the connection is closed and nothing is committed
-                database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-
-    def _read(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        if not self.path.exists():
-            return []
-        try:
-            try:
-                return self._rows(self.path.absolute().as_uri(), query, values)
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
-                    return []  # another process is about to record the first decision
-                if self.path.with_name(f"{DECISIONS_FILE}-wal").exists():
-                    raise
-                # The folder is read-only, so nobody else is writing either.
-                return self._rows(f"{self.path.absolute().as_uri()}?immutable=1", query, values)
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-
-    @staticmethod
-    def _rows(uri: str, query: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
-        with closing(sqlite3.connect(uri, timeout=_LONGEST_WAIT_S, uri=True)) as database:
-            return database.execute(query, values).fetchall()
-
-    def _unusable(self, error: sqlite3.Error) -> RunError:
-        return RunError(f"{self.path}: cannot be used ({error}); make room, or bring it back from a copy.")
 
 
 def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
@@ -231,14 +192,14 @@ def _time(text: str, where: str) -> str:
         if text:
             datetime.fromisoformat(text)
     except ValueError as error:
-        raise DatasetError(f"{where}: {text[:40]!r} is not a time; write it as {_now()}, or leave it out.") from error
+        raise DatasetError(f"{where}: {text[:40]!r} is not a time; write it as {now()}, or leave it out.") from error
     return text
 
 
 def _insert(database: sqlite3.Connection, decision: Decision) -> int:
     values = _values(decision)
     cursor = database.execute(
-        f"INSERT INTO decisions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (values[0] or _now(), *values[1:])
+        f"INSERT INTO decisions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (values[0] or now(), *values[1:])
     )
     return int(cursor.lastrowid or 0)
 
@@ -264,5 +225,6 @@ def _decision(row: tuple[object, ...]) -> Decision:
     return Decision(song, stem, old, new, person, time, start_s, end_s, number)  # type: ignore[arg-type]
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as it is written in a ledger."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

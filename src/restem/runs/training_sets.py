@@ -21,6 +21,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
@@ -35,6 +36,8 @@ from restem.dataset.mixdown import Sound, check_summable, sum_blocks
 from restem.dataset.splits import TEST, TRAIN, VALID
 from restem.dataset.table import split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
+from restem.executing.interface import Executor
+from restem.executing.processes import IN_THIS_PROCESS
 from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
@@ -74,7 +77,13 @@ def is_training_layout(layout: str) -> TypeGuard[TrainingLayout]:
 
 
 def export_training_set(
-    run: Run, out: Path | str, layout: TrainingLayout, *, licence: str = "", progress: Progress | None = None
+    run: Run,
+    out: Path | str,
+    layout: TrainingLayout,
+    *,
+    licence: str = "",
+    executor: Executor = IN_THIS_PROCESS,
+    progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
 
@@ -96,13 +105,18 @@ def export_training_set(
     report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
     try:
         with folder_written_aside(out) as folder:
-            for done, song in enumerate(songs, start=1):
-                try:
-                    files += _write_song(song, run, layout, folder, licence)
+            write = partial(_write_safely, run.taxonomy.classes, layout, folder)
+            jobs = [(song, _licences(run, song, licence)) for song in songs]
+            results: dict[int, list[AudioFile] | str] = {}
+            for index, result in executor.map_unordered(write, jobs, lost=_lost):
+                results[index] = result
+                report(len(results), len(songs))
+            for index, song in enumerate(songs):
+                if isinstance(result := results[index], str):
+                    left_out[f"in songs that cannot be mixed ({result})"] += len(song.sounds)
+                else:
+                    files += result
                     written.append(song)
-                except AudioError as error:
-                    left_out[f"in songs that cannot be mixed ({error})"] += len(song.sounds)
-                report(done, len(songs))
             if not written:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
                 raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
@@ -167,7 +181,29 @@ def _splits(songs: Sequence[str], stated: Mapping[str, str], layout: TrainingLay
     return {song: str(split) for song, split in splits.items()}
 
 
-def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path, licence: str) -> list[AudioFile]:
+_Job = tuple[_Song, Mapping[str, str]]
+"""A song to be written, and the licence of each of its stems."""
+
+
+def _licences(run: Run, song: _Song, licence: str) -> dict[str, str]:
+    return {stem: licence_of(run, stem, licence) for stems in song.stems.values() for stem in stems}
+
+
+def _write_safely(classes: Sequence[str], layout: TrainingLayout, folder: Path, job: _Job) -> list[AudioFile] | str:
+    """What `_write_song` returns, or why nothing could be written."""
+    try:
+        return _write_song(*job, classes, layout, folder)
+    except AudioError as error:
+        return str(error)
+
+
+def _lost(job: _Job, reason: str) -> str:
+    return f"{job[0].name}: {reason}"
+
+
+def _write_song(
+    song: _Song, licence_of_stem: Mapping[str, str], classes: Sequence[str], layout: TrainingLayout, folder: Path
+) -> list[AudioFile]:
     """Writes the files of one song; raises AudioError when its stems cannot be summed or decoded."""
     files: list[AudioFile] = []
     check_summable(song.sounds)
@@ -178,14 +214,14 @@ def _write_song(song: _Song, run: Run, layout: TrainingLayout, folder: Path, lic
         path = folder / song.split / below_split
         path.parent.mkdir(parents=True, exist_ok=True)
         write_blocks(path, _padded(sounds, channels, frames), song.sounds[0].info.rate_hz, channels, "FLOAT")
-        licences = tuple(sorted({licence_of(run, stem, licence) for stem in stems}))
+        licences = tuple(sorted({licence_of_stem[stem] for stem in stems}))
         files.append(AudioFile(f"{song.split}/{below_split}", song.name, song.split, label, licences))
 
     if layout in _BY_CLASS and (song.split != VALID or layout == "audiofolder"):
         for name, sounds in song.classes.items():
             write(name, f"{name}/{song.folder}.wav", sounds, song.stems[name])
         return files
-    for name in run.taxonomy.classes:
+    for name in classes:
         write(name, f"{song.folder}/{name}.wav", song.classes.get(name, ()), song.stems.get(name, ()))
     if layout in ("musdb", "demucs") or (layout.startswith("msst") and song.split != TRAIN):
         write(MIXTURE, f"{song.folder}/{MIXTURE}.wav", song.sounds, chain.from_iterable(song.stems.values()))

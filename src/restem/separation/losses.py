@@ -15,19 +15,28 @@ from torch import Tensor
 # Window lengths of the STFT loss in samples; frames overlap by three quarters.
 _WINDOWS = (2048, 1024, 512, 256)
 
+# An error this much smaller than the mixture counts as none: -60 dB.
+_NO_ERROR = 1e-6
+
 _SILENT = 1e-6  # the energy of what does not sound
 
 
 def set_loss(
-    outputs: Tensor, groups: Tensor, targets: Tensor, loss: str = "l1", quantile: float | None = None
+    outputs: Tensor,
+    groups: Tensor,
+    targets: Tensor,
+    loss: str = "l1",
+    quantile: float | None = None,
+    rate_hz: int = 44100,
 ) -> Tensor:
     """The mean loss over all groups of a batch, a scalar.
 
     outputs: (example, class, channel, sample). groups: (example, slot, class), 1 for the classes of a group; unused
     slots are zero and are ignored. targets: (example, slot, channel, sample). loss: see `LOSSES`.
-    quantile: see `kept_by_quantile`; None keeps everything.
+    quantile: see `kept_by_quantile`; None keeps everything. rate_hz: of the samples, for `log_wmse`.
     """
-    losses = LOSSES[loss](sum_groups(outputs, groups) - targets)
+    error = sum_groups(outputs, groups) - targets
+    losses = log_wmse(error, targets.sum(dim=1, keepdim=True), rate_hz) if loss == LOG_WMSE else LOSSES[loss](error)
     weights = groups.any(dim=2).to(losses.dtype)
     if quantile is not None:
         weights = weights * kept_by_quantile(losses.detach(), groups, quantile)
@@ -61,11 +70,37 @@ def stft(error: Tensor) -> Tensor:
     return (total / len(_WINDOWS)).reshape(error.shape[:-1]).mean(dim=-1)
 
 
+def log_wmse(error: Tensor, mixture: Tensor, rate_hz: int) -> Tensor:
+    """The logarithm of the error's energy in proportion to the mixture's, both weighted as the ear does, (...).
+
+    After the log-WMSE of Nomono (2024), with the A-weighting of IEC 61672 for its filter. Being relative to the mixture
+    instead of the target, it is defined for silent targets, and quiet examples count as much as loud ones.
+    error, mixture: (..., channel, sample), the latter broadcast.
+    """
+    weight = _a_weighting(error.shape[-1], rate_hz, error.device)
+
+    def energy(sound: Tensor) -> Tensor:
+        return (torch.fft.rfft(sound.float(), norm="ortho").abs() * weight).square().mean(dim=(-2, -1))
+
+    return torch.log(energy(error) / (energy(mixture) + 1e-12) + _NO_ERROR)
+
+
+def _a_weighting(samples: int, rate_hz: int, device: torch.device) -> Tensor:
+    """The A-weighting of IEC 61672-1, equation E.6, as a factor for each bin of a Fourier transform."""
+    squares = torch.fft.rfftfreq(samples, 1.0 / rate_hz, dtype=torch.float64).square()
+    high = 12194.217**2
+    found = high * squares.square() / ((squares + 20.598997**2) * (squares + high))
+    return (found / ((squares + 107.65265**2) * (squares + 737.86223**2)).sqrt()).float().to(device)
+
+
+LOG_WMSE = "log-wmse"
+
 LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "l1": l1,
     "stft": stft,
     "l1+stft": lambda error: l1(error) + stft(error),
 }
+"""The losses of an error alone; `log_wmse` also takes the mixture."""
 
 
 def kept_by_quantile(losses: Tensor, groups: Tensor, quantile: float) -> Tensor:

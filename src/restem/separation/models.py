@@ -42,13 +42,15 @@ class Family:
 
     home: `module:class` of the network. fixed: the arguments that follow from the shape. segment_s: the default length
     of the examples it is trained on and of the pieces it is applied to. defaults: of parameters, where restem's differ
-    or the network has none.
+    or the network has none. heads: the name of its list with one module per source; empty where its last layers hold
+    the sources one after another.
     """
 
     home: str
     fixed: Callable[[Shape], dict[str, Any]]
     segment_s: float
     defaults: Parameters = field(default_factory=dict)
+    heads: str = ""
 
 
 def _of_band_split(shape: Shape) -> dict[str, Any]:
@@ -78,8 +80,10 @@ MODELS: Mapping[str, Family] = {
     "band_split": Family("restem.separation.band_split:BandSplit", _of_band_split, 2.0),
     "hdemucs": Family("demucs.hdemucs:HDemucs", _of_demucs, 10.0),
     "htdemucs": Family("demucs.htdemucs:HTDemucs", _of_demucs, 7.8),
-    "bs_roformer": Family("bs_roformer:BSRoformer", _of_roformer, 8.0, {"dim": 256, "depth": 6}),
-    "mel_band_roformer": Family("bs_roformer:MelBandRoformer", _of_mel_roformer, 8.0, {"dim": 256, "depth": 6}),
+    "bs_roformer": Family("bs_roformer:BSRoformer", _of_roformer, 8.0, {"dim": 256, "depth": 6}, "mask_estimators"),
+    "mel_band_roformer": Family(
+        "bs_roformer:MelBandRoformer", _of_mel_roformer, 8.0, {"dim": 256, "depth": 6}, "mask_estimators"
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from restem._version import __version__
 from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from restem.dataset.targets import REST
 from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.files import read_json, write_json, written_aside
 from restem.renaming import current_name
@@ -72,6 +73,11 @@ class SeparatorConfig:
     def taxonomy(self) -> Taxonomy:
         """The classes and their aliases."""
         return Taxonomy(self.classes, self.aliases)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes that it takes apart from the rest; none for a separator without an output for the rest."""
+        return tuple(name for name in self.classes if name != REST) if REST in self.classes else ()
 
     def build(self) -> Separator:
         """Builds a separator with initial weights from torch's random generator; raises as `build_network` does."""

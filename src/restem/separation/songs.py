@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from restem._version import __version__
 from restem.audio.pcm import to_channels
@@ -24,13 +26,15 @@ from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, f
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
-from restem.devices import choose_device
+from restem.devices import choose_device, use_threads
 from restem.errors import AudioError, RestemError, UsageError
+from restem.executing.choosing import executor_for
 from restem.file_names import Names, safe_name
 from restem.files import folder_written_aside, write_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
-from restem.separation.separator import Separator, load_separator
+from restem.separation.checkpoints import opened_separator
+from restem.separation.separator import Separator
 from restem.separation.streaming import check_pieces, separate_blocks
 
 Format = Literal["wav", "flac", "ogg", "mp3"]
@@ -81,6 +85,7 @@ class _Request:
     format: Format
     depth: Depth
     device: str
+    threads: int
 
     @property
     def subtype(self) -> str | None:
@@ -122,6 +127,7 @@ def separate(
     format: Format = "wav",
     depth: Depth = "16",
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> SeparationSummary:
     """Takes songs apart, at their own rate and length, into one file per class.
@@ -132,7 +138,7 @@ def separate(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     songs
         Audio files, or one, of any rate and number of channels. More channels than the separator has are mixed down
         for it; the stems of a song with one channel have one.
@@ -154,6 +160,9 @@ def separate(
         Bits of WAV and FLAC: `16`, `24`, or `float` for WAV.
     device
         `auto`, `cpu`, `cuda` or `mps`.
+    ray
+        None for this process; else a Ray cluster, on which songs are separated side by side: `local`, `auto` or
+        HOST:PORT (docs/scale.md).
     progress
         Called with the stage, the seconds of audio done and in all.
 
@@ -176,7 +185,7 @@ def separate(
     ['bass.wav', 'drums.wav', 'other.wav', 'vocals.wav']
     """
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     classes = separator.config.classes
     if unknown := [name for name in stems if name not in classes]:
         raise UsageError(f"The separator has no stem {unknown[0]!r}; it has {', '.join(classes)}.")
@@ -185,44 +194,50 @@ def separate(
     names = tuple(name for name in classes if not stems or name in stems)
     if residual and RESIDUAL in names:
         raise UsageError(f"The separator has a stem {RESIDUAL!r} of its own; leave out `residual`.")
-    device = choose_device(device)
+    executor = executor_for(1 if ray is None else None, ray)
+    device = executor.choose_device(device)
     request = _Request(
-        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device
-    )
+        separator, separator.fingerprint(), names, residual, overlap, shifts, seed, format, depth, device,
+        torch.get_num_threads(),
+    )  # fmt: skip
     out = Path(out)
     taken = Names()
     paths = [Path(song) for song in ([songs] if isinstance(songs, Path | str) else songs)]
     folders = [out / taken.take(safe_name(path.stem)) for path in paths]
     failed: dict[str, str] = {}
-    lengths = []
-    for path in paths:
+    seconds: dict[int, float] = {}
+    for number, path in enumerate(paths):
         try:
-            lengths.append(probe(path).seconds)
+            seconds[number] = probe(path).seconds
         except AudioError as error:
             failed[str(path)] = str(error)
-            lengths.append(0.0)
-    total, before = sum(lengths), 0.0
+    left, total, before = list(seconds), sum(seconds.values()), 0.0
     reached = stage(progress, "separating")
     reached(0, round(total))
+
+    def within_song(part_s: float) -> None:
+        reached(round(before + part_s), round(total))
+
+    # What runs elsewhere is heard of when it has ended.
+    task = partial(_separate_safely, request, within_song if ray is None else None)
+    results: dict[int, tuple[float, str] | str] = {}
+    cpus, gpus = (request.threads, 0) if device == "cpu" else (1, 1)
+    jobs = [(paths[number], folders[number]) for number in left]
+    for index, result in executor.map_unordered(task, jobs, cpus=cpus, gpus=gpus, lost=_lost):
+        results[left[index]] = result
+        before += seconds[left[index]]
+        within_song(0.0)
     done, clipped, notes = [], [], {}
-    for path, folder, seconds in zip(paths, folders, lengths, strict=True):
-        if str(path) in failed:
+    for number, result in sorted(results.items()):
+        if isinstance(result, str):
+            failed[str(paths[number])] = result
             continue
-
-        def report(part_s: float, before: float = before) -> None:
-            reached(round(before + part_s), round(total))
-
-        try:
-            peak, note = _separate_song(path, folder, request, report)
-            if peak > 1.0 and request.subtype != "FLOAT":
-                clipped.append(folder)
-            if note:
-                notes[str(path)] = note
-            done.append(folder)
-        except (RestemError, OSError) as error:
-            failed[str(path)] = str(error)
-        before += seconds
-        report(0.0, before)
+        peak, note = result
+        if peak > 1.0 and request.subtype != "FLOAT":
+            clipped.append(folders[number])
+        if note:
+            notes[str(paths[number])] = note
+        done.append(folders[number])
     return SeparationSummary(tuple(done), failed, tuple(clipped), notes)
 
 
@@ -241,7 +256,7 @@ def separate_audio(
     Parameters
     ----------
     model
-        A separator, or its folder.
+        A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     audio
         The song, (channel, sample) or (sample,), floats in [-1, 1].
     rate_hz
@@ -273,7 +288,7 @@ def separate_audio(
     """
     check_pieces(overlap, shifts)
     sound = _checked(audio, rate_hz)
-    separator = model if isinstance(model, Separator) else load_separator(model)
+    separator = model if isinstance(model, Separator) else opened_separator(model)
     device = choose_device(device)
     config = separator.config
     channels, frames = min(sound.shape[0], config.channels), sound.shape[1]
@@ -301,6 +316,21 @@ def _checked(audio: np.ndarray, rate_hz: int) -> np.ndarray:
     if (unusable := first_unusable(sound)) is not None:
         raise AudioError(f"`audio` holds {unusable[1]} at the index {unusable[0]}.")
     return sound
+
+
+def _separate_safely(
+    request: _Request, report: Callable[[float], None] | None, job: tuple[Path, Path]
+) -> tuple[float, str] | str:
+    """Makes the folder of a song, see `_separate_song`; or returns why not. job: song and folder."""
+    use_threads(request.device, request.threads)
+    try:
+        return _separate_song(*job, request, report or (lambda _: None))
+    except (RestemError, OSError) as error:
+        return str(error)
+
+
+def _lost(job: tuple[Path, Path], reason: str) -> str:
+    return f"{job[0]}: cannot be separated: {reason}."
 
 
 def _separate_song(song: Path, folder: Path, request: _Request, report: Callable[[float], None]) -> tuple[float, str]:

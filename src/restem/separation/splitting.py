@@ -20,7 +20,7 @@ from restem.audio.pcm import to_channels
 from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
-from restem.devices import choose_device
+from restem.devices import use_threads
 from restem.errors import RestemError
 from restem.runs.export import Split
 from restem.separation.separator import Separator, load_separator
@@ -45,14 +45,13 @@ class Splitter(Separator):
         return divide_by_magnitude(mixture, outputs)
 
 
-def make_split(folder: Path, taxonomy: Taxonomy, device: str = "auto") -> Split:
+def make_split(folder: Path, taxonomy: Taxonomy, device: str = "cpu") -> Split:
     """A function that splits stems with the separator in `folder`, for `restem.runs.export`.
 
     Estimates are written at the separator's rate and with its channels. Raises RestemError when the separator cannot be
     used, or lacks a class of the taxonomy.
     """
     separator = load_separator(folder)
-    device = choose_device(device)
     config = separator.config
     if missing := [name for name in taxonomy.classes if name not in config.classes]:
         raise RestemError(
@@ -60,7 +59,10 @@ def make_split(folder: Path, taxonomy: Taxonomy, device: str = "auto") -> Split:
             "train one on the classes of the run."
         )
 
+    threads = torch.get_num_threads()
+
     def split(path: Path, stream: int, targets: Mapping[str, Path]) -> None:
+        use_threads(device, threads)
         splitter = Splitter(separator, tuple(targets))
         with open_audio(path, stream) as audio, ExitStack() as files:
             heard = (to_channels(block, config.channels) for block in audio.blocks())

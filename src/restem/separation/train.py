@@ -1,6 +1,7 @@
 """Trains a separator on stems with label sets.
 
-OUT/model.safetensors, config.json   the separator, with averaged weights; usable after every epoch
+OUT/model.safetensors, config.json   the separator, with averaged weights, those of the epoch with the smallest loss on
+                                     the songs kept aside, if there are any; usable after every epoch
 OUT/training.json                    the request and the progress of the training
 OUT/log/                             TensorBoard: loss, SDR and audio of the validation songs
 OUT/last.ckpt                        while unfinished: the checkpoint that an interrupted training resumes from
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +24,12 @@ from torch import Tensor
 from restem import fitting
 from restem.audio.pcm import PcmStore
 from restem.audio.store import default_cache
-from restem.auditing.audit import Audit, duplicate_songs
+from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
+from restem.dataset.targets import outputs_of_classes, target_taxonomy, with_rests
 from restem.dataset.usage import check_mixtures
-from restem.devices import choose_device
+from restem.devices import choose_device, precision
 from restem.errors import DatasetError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import Processes
@@ -34,9 +37,12 @@ from restem.files import read_json
 from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.runs.run import Run, opened_data
+from restem.separation.checkpoints import Checkpoint, read_checkpoint
 from restem.separation.models import default_parameters
+from restem.separation.recipes import with_recipe
 from restem.separation.remixing import Remixer, RemixSettings
-from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.separator import WEIGHTS_FILE, Separator, SeparatorConfig, load_separator, save_separator
+from restem.separation.starting import settings_of_checkpoint, take_weights
 from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import TRAINING_FILE
 from restem.separation.training_module import SaveAndReport, SeparatorModule
@@ -49,10 +55,13 @@ from restem.separation.training_stems import (
     training_stems_of_run,
 )
 from restem.taxonomy import Taxonomy
+from restem.weights import load_weights
 from restem.wording import counted
-from restem.working import alone_in
+from restem.working import alone_in, is_first_process
 
 LOGGER = logging.getLogger(__name__)
+
+_WAIT_S = 0.5
 
 
 def train(
@@ -69,6 +78,8 @@ def train(
     threads: int = 1,
     licence: str = "",
     only: bool = False,
+    start: Checkpoint | Path | str | None = None,
+    start_classes: Sequence[str] = (),
     audit: Audit | Path | str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -92,7 +103,7 @@ def train(
     device
         `auto`, `cpu`, `cuda` or `mps`.
     devices
-        How many GPUs, or `auto` for all.
+        How many GPUs of a machine share each batch; `auto` is as many of them as divide it.
     nodes
         How many machines.
     strategy
@@ -105,6 +116,12 @@ def train(
         The licence of the audio, kept with the separator; by default the run's.
     only
         Leave stems of no class out of the mixtures; otherwise they are an error.
+    start
+        Goes on from these weights: the folder of a separator, the name of a pretrained model of the package `demucs`
+        that is in its cache, its file, or a file of weights by name. Model and sizes are those of the former, where it
+        says them. Outputs are taken over by the names of their classes; the others start afresh.
+    start_classes
+        The classes of such weights, in the order of the outputs, where they do not say them.
     audit
         An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on.
         Of a run that was refined with an audit, they are known already.
@@ -134,38 +151,53 @@ def train(
         data.check_mixtures(only)
     else:
         check_mixtures(data, only)
+        if settings.target:
+            data = with_rests(data)
+    if len(data.taxonomy) == 1:
+        (alone,) = data.taxonomy.classes
+        raise UsageError(f"There is nothing to tell {alone} from; use `target='{alone}'`, and name all classes.")
     data.taxonomy.check_learnable()
     out = Path(out)
     device = choose_device(device)
+    count = _devices(device, devices, nodes, settings.batch)
     executor = Processes.of(workers)
     if threads < 1:
         raise UsageError("`threads` must be at least 1.")
     report = progress or (lambda *_: None)
+    start = read_checkpoint(start, start_classes) if isinstance(start, Path | str) else start
+    if start is not None:
+        settings = settings_of_checkpoint(settings, start)
+    settings = with_recipe(settings, sizes=start is None)
     # Defaults are written out, so that a training with other defaults counts as another one.
     settings = replace(
         settings, parameters={**default_parameters(settings.model), **settings.parameters}, segment_s=settings.example_s
     )
     root, taxonomy, origin = _origin(data)
+    outputs = target_taxonomy(taxonomy, settings.target) if settings.target else taxonomy
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
+    licences = (licence, start.config.licence if start is not None and start.config is not None else "")
     store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
-        duplicates = duplicate_songs(audit, data)
-    request = {"settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates}
+        duplicates = opened_audit(audit, data).duplicate_songs()
+    request = {
+        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes,
+        "start": None if start is None else {"place": start.place, "sha256": start.sha256},
+    }  # fmt: skip
     record = WorkRecord(out, TRAINING_FILE, request, "training")
     if record.begin():
         return load_separator(out)
     config = SeparatorConfig(
         model=settings.model,
-        classes=taxonomy.classes,
-        aliases=taxonomy.aliases,
+        classes=outputs.classes,
+        aliases=outputs.aliases,
         channels=settings.channels,
         rate_hz=settings.rate_hz,
         segment_s=settings.example_s,
         parameters=settings.parameters,
         dataset=origin["fingerprint"],
-        licence=licence,
+        licence=", ".join(dict.fromkeys(filter(None, licences))),
     )
     loop = fitting.Loop(
         out,
@@ -177,7 +209,7 @@ def train(
         patience=settings.patience,
         accelerator=device,
         threads=threads,
-        devices=devices,
+        devices=count,
         nodes=nodes,
         strategy=strategy,
         loaders=0 if device == "cpu" else executor.workers,
@@ -186,60 +218,90 @@ def train(
         if record.begin():
             return load_separator(out)  # another process has finished it meanwhile
         stems = (
-            training_stems_of_run(data, settings.unsure) if isinstance(data, Run) else training_stems_of_dataset(data)
+            training_stems_of_run(data, settings.unsure, settings.weigh)
+            if isinstance(data, Run)
+            else training_stems_of_dataset(data)
         )
-        if isinstance(data, Run) and not stems and not settings.unsure:
+        if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
-        stems, failures = _decode(root, stems, store, executor, report)
-        return _train(stems, failures, store, config, settings, loop, record, report)
+        if is_first_process():
+            before = record.content.get("computing", {})
+            found = before["precision"] if before.get("device") == device else precision(device)
+            record.note(computing={"device": device, "precision": found}, decoded=False)
+            stems, failures = _decode(root, stems, store, executor, report)
+            record.note(decoded=True, stems={"failed": failures})
+        else:  # the others begin when the store is filled
+            while not record.read_again().get("decoded"):
+                time.sleep(_WAIT_S)
+            failures = record.content["stems"]["failed"]
+            stems = [stem for stem in stems if stem.name not in failures]
+        loop = replace(loop, precision=record.content["computing"]["precision"])
+        into = outputs_of_classes(taxonomy, settings.target)
+        return _train(stems, into, failures, store, config, settings, start, loop, record, report)
 
 
 def _train(
     stems: list[TrainingStem],
+    into: np.ndarray,
     failures: Mapping[str, str],
     store: PcmStore,
     config: SeparatorConfig,
     settings: TrainSettings,
+    start: Checkpoint | None,
     loop: fitting.Loop,
     record: WorkRecord,
     report: Progress,
 ) -> Separator:
-    """Trains on stems that are in the store, and saves the separator. failures: of other stems, for the record."""
-    present = np.any([stem.labels for stem in stems], axis=0)
+    """Trains on stems that are in the store, and saves the separator.
+
+    into: (class, output) flags, which output each class goes to. failures: of other stems, for the record.
+    """
+    present = np.any([stem.labels for stem in stems], axis=0) @ into
     if present.sum() < 2:
         (name,) = [name for name, there in zip(config.classes, present, strict=True) if there]
+        remedy = "" if settings.target else f"\n`target='{name}'` also learns from files such as instrumental.wav."
         raise DatasetError(
-            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from."
+            f"{record.request['dataset']['root']}: only {name} has stems; there is nothing to tell it from.{remedy}"
         )
     notes = {stem.name: note for stem in stems if (note := store.require(stem.source).note)}
     learned, checked = split_validation(stems, settings.validation, settings.seed, record.request["duplicates"])
     fitting.prepare(loop.accelerator, loop.threads, settings.seed)
-    remixer = _remixer(learned, store, settings)
-    module = SeparatorModule(config.build(), settings)
-    watching = _remixer(checked, store, settings) if checked else None
+    remixer = _remixer(learned, store, settings, into)
+    separator = config.build()
+    if start is not None:
+        taken = take_weights(separator, start)
+        if is_first_process():
+            record.note(taken=dict(taken.of_class))
+            LOGGER.info("from %s: %s", start.place, taken)
+    module = SeparatorModule(separator, settings)
+    watching = _remixer(checked, store, settings, into) if checked else None
     seconds_of_class = {
-        name: float(remixer.places.labels[:, which].sum()) * GRID_S for which, name in enumerate(config.classes)
+        name: seconds * GRID_S for name, seconds in zip(config.classes, remixer.places_per_output(), strict=True)
     }
-    record.note(
-        stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
-        seconds_of_class=seconds_of_class,
-    )
-    LOGGER.info(
-        "learning from %s, %s kept aside; seconds per class: %s",
-        counted(len(learned), "stem"), len(checked),
-        ", ".join(f"{name} {seconds:,.0f}" for name, seconds in seconds_of_class.items()),
-    )  # fmt: skip
+    if is_first_process():
+        record.note(
+            stems={"learned": len(learned), "kept_aside": len(checked), "failed": failures, "notes": notes},
+            seconds_of_class=seconds_of_class,
+        )
+        LOGGER.info(
+            "learning from %s, %s kept aside; seconds per class: %s",
+            counted(len(learned), "stem"), len(checked),
+            ", ".join(f"{name} {seconds:,.0f}" for name, seconds in seconds_of_class.items()),
+        )  # fmt: skip
     saving = fitting.fit(
         module,
         loop,
-        _draw(remixer, settings),
-        _draw(watching, settings) if watching else None,
+        _draw(remixer, loop.share),
+        _draw(watching, loop.share) if watching else None,
         -(-settings.validation_examples // settings.batch),
         [SaveAndReport(loop.folder, record, report)],
     )
     if saving:
         report("training", module.trainer.global_step, module.trainer.global_step)  # it may have ended early
-        save_separator(loop.folder, config, module.separator.network.state_dict())
+        if "kept" in record.content:
+            load_weights(module.separator.network, loop.folder / WEIGHTS_FILE)
+        else:
+            save_separator(loop.folder, config, module.separator.network.state_dict())
         record.finish()
         fitting.finish(loop.folder)
     return module.separator.eval()
@@ -249,6 +311,17 @@ def failures_and_notes(out: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Of a training: the stems it could not use, and why; those used with a note, see `AudioReader.note`."""
     stems = read_json(out / TRAINING_FILE).get("stems", {})
     return stems.get("failed", {}), stems.get("notes", {})
+
+
+def _devices(device: str, asked: int | str, nodes: int, batch: int) -> int:
+    """How many devices of each machine train. Raises UsageError unless each gets as large a share of a batch."""
+    there = torch.cuda.device_count() if device == "cuda" else 1
+    offered = [asked] if isinstance(asked, int) else range(1, there + 1)
+    fitting_counts = [count for count in offered if min(count, nodes) > 0 and batch % (count * nodes) == 0]
+    if not fitting_counts:
+        total = f"{counted(offered[0], 'device')} on each of {counted(nodes, 'machine')}"
+        raise UsageError(f"`batch` must be a multiple of all `devices` that share it, not {batch} for {total}.")
+    return max(fitting_counts)
 
 
 def _origin(data: Dataset | Run) -> tuple[Path, Taxonomy, dict[str, Any]]:
@@ -279,15 +352,15 @@ def _decode(
     return good, {stems[index].name: reason for index, reason in failed.items()}
 
 
-def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings) -> Remixer:
-    places = find_places(stems, store, settings.example_s)
-    mixing = RemixSettings(settings.coherent, settings.gain_db)
-    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed)
+def _remixer(stems: Sequence[TrainingStem], store: PcmStore, settings: TrainSettings, into: np.ndarray) -> Remixer:
+    places = find_places(stems, store, settings.example_s, into)
+    mixing = RemixSettings(settings.coherent, settings.gain_db, settings.weigh)
+    return Remixer(stems, places, store, settings.example_s, mixing, settings.seed, into)
 
 
-def _draw(remixer: Remixer, settings: TrainSettings) -> fitting.Draw:
+def _draw(remixer: Remixer, count: int) -> fitting.Draw:
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
-        examples = remixer.batch(epoch, first, settings.batch)
+        examples = remixer.batch(epoch, first, count)
         return torch.from_numpy(examples.groups), torch.from_numpy(examples.targets)
 
     return draw

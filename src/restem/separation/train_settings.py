@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.errors import UsageError
 from restem.renaming import current_name
-from restem.separation.losses import LOSSES
 from restem.separation.models import EARLIER_NAMES, family
-from restem.separation.options import TrainOptions
+from restem.separation.options import Loss, Recipe, TrainOptions
 from restem.separation.remixing import RemixSettings
 
 _LARGEST_SEED = 2**32 - 1
@@ -43,8 +42,12 @@ class TrainSettings(TrainOptions):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", current_name("model", self.model, EARLIER_NAMES))
-        if self.loss not in LOSSES:
-            raise UsageError(f"There is no loss {self.loss!r}; use one of {', '.join(LOSSES)}.")
+        if isinstance(self.target, str):
+            object.__setattr__(self, "target", (self.target,))
+        if self.loss not in get_args(Loss):
+            raise UsageError(f"There is no loss {self.loss!r}; use one of {', '.join(get_args(Loss))}.")
+        if self.recipe is not None and self.recipe not in get_args(Recipe):
+            raise UsageError(f"There is no recipe {self.recipe!r}; use one of {', '.join(get_args(Recipe))}.")
         if not all(0.0 < quantile <= 1.0 for quantile in self.truncate):
             raise UsageError("`truncate` holds quantiles above 0 and at most 1, as 0.7,0.5,0.3.")
         if not 0.0 <= self.coherent <= 1.0:

@@ -26,7 +26,7 @@ def figures_text(figures: Mapping[str, Any]) -> str:
     if "mean_loss" in figures:
         parts.append(f"loss {figures['mean_loss']:.4g}")
     if "validation_loss" in figures:
-        parts.append(f"on songs kept aside {figures['validation_loss']:.4g}")
+        parts.append(f"{'' if parts else 'loss '}on songs kept aside {figures['validation_loss']:.4g}")
     if "validation_sdr" in figures and "mixture_sdr" in figures:
         gain = figures["validation_sdr"] - figures["mixture_sdr"]
         parts.append(f"SDR {figures['validation_sdr']:.2f} dB ({gain:+.2f} dB over the mixture's)")

@@ -52,7 +52,7 @@ class SeparatorModule(lightning.LightningModule):
         groups, targets = batch
         outputs = self.separator(targets.sum(dim=1))
         quantile = truncation_at(self.settings.truncate, self.share_done)
-        loss = set_loss(outputs.float(), groups, targets, self.settings.loss, quantile)
+        loss = set_loss(outputs.float(), groups, targets, self.settings.loss, quantile, self.settings.rate_hz)
         self.log("loss", loss)
         self.log("mean_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
@@ -72,7 +72,11 @@ class SeparatorModule(lightning.LightningModule):
         groups, targets = batch
         mixture = targets.sum(dim=1)
         outputs = self.separator(mixture).float()
-        self.log("validation_loss", set_loss(outputs, groups, targets, self.settings.loss), sync_dist=True)
+        self.log(
+            "validation_loss",
+            set_loss(outputs, groups, targets, self.settings.loss, None, self.settings.rate_hz),
+            sync_dist=True,
+        )
         self.log("validation_sdr", set_sdr(outputs, groups, targets), sync_dist=True)
         self.log("mixture_sdr", mixture_sdr(targets), sync_dist=True)
         if number == 0 and self.trainer.is_global_zero:
@@ -110,7 +114,11 @@ def one_cycle(share_done: float) -> float:
 
 
 class SaveAndReport(Callback):
-    """Saves the separator after every epoch, and reports the progress of the training."""
+    """Saves the separator after every epoch in which it became better, and reports the progress of the training.
+
+    What is saved are the averaged weights, which are those that were validated. Without validation, every epoch counts
+    as better.
+    """
 
     def __init__(self, out: Path, record: WorkRecord, report: Progress) -> None:
         self.out = out
@@ -136,9 +144,14 @@ class SaveAndReport(Callback):
                 for name, tensor in checkpoint["state_dict"].items()
                 if name.startswith(prefix)
             }
-            save_separator(self.out, pl_module.separator.config, averaged)
             logged = trainer.callback_metrics
             # An SDR is NaN where every stem of the songs kept aside is alone in its mixture: there is nothing to tell.
             figures = {name: float(logged[name]) for name in FIGURES if name in logged and logged[name].isfinite()}
-            self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1), **figures)
+            kept = self.record.content.get("kept")
+            if kept is None or not figures.get("validation_loss", math.inf) >= kept["validation_loss"]:
+                save_separator(self.out, pl_module.separator.config, averaged)
+                of_songs = {name: figures[name] for name in FIGURES[1:] if name in figures}
+                kept = {"steps": trainer.global_step, **of_songs} if "validation_loss" in figures else None
+            news = {} if kept is None else {"kept": kept}
+            self.record.note(steps=trainer.global_step, seconds=round(pl_module.seconds, 1), **figures, **news)
             LOGGER.info("step %s: %s", f"{trainer.global_step:,}", figures_text(figures))

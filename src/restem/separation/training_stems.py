@@ -6,7 +6,8 @@ They come from a dataset, with its given labels, or from a run, with its refined
 A run also has class probabilities, for each stem and over time. With them, a class is in the label set of a place (a
 time at which an example can start) unless it can be ruled out, for the stem or for the place: where `bass+drums` has no
 drums, the stem supervises the bass alone, and where `bass` may have drums, the sum of both. A set with a class too many
-makes the supervision less specific; a set with a class too few makes it wrong.
+makes the supervision less specific; a set with a class too few makes it wrong. Hence the probability that the set of a
+place is right is that of no class beside it: prod(1 - p of the classes that it lacks).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _OTHER_RULED_OUT_BELOW = 0.5
 class TrainingStem:
     """A stem to train on.
 
-    labels: (class,) flags, of the stem as a whole. start_s, stop_s: (segment,), and scores: (segment, class), 0 for
-    classes that the stem cannot hold; None without scores over time.
+    labels: (class,) flags, of the stem as a whole. start_s, stop_s: (segment,), and scores: (segment, class), those of
+    classes that the stem cannot hold at most as high as for the whole stem; None without scores over time. unsure:
+    whether the labels themselves are in doubt.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class TrainingStem:
     stop_s: np.ndarray | None = None
     scores: np.ndarray | None = None
     split: str = ""
+    unsure: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +68,14 @@ class Places:
     """The places, stem and time, at which examples can start.
 
     stem: (place,) index of the training stem. step: (place,) start on the grid, in units of `GRID_S`.
-    labels: (place, class) flags: what may sound in an example that starts there.
+    labels: (place, class) flags: what may sound in an example that starts there. right: (place,) the probability that
+    nothing else sounds in it; 1 where nothing is known.
     """
 
     stem: np.ndarray
     step: np.ndarray
     labels: np.ndarray
+    right: np.ndarray
 
     def __len__(self) -> int:
         return len(self.stem)
@@ -91,32 +96,36 @@ def training_stems_of_dataset(dataset: Dataset) -> list[TrainingStem]:
     ]
 
 
-def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
+def training_stems_of_run(run: Run, unsure: bool = False, weigh: bool = False) -> list[TrainingStem]:
     """The `kept` and `changed` stems of a run, with their refined labels, and scores over time.
 
-    unsure: whether to include `unsure` stems. Raises DatasetError when the dataset of the run is missing.
+    unsure: whether to include `unsure` stems. weigh: include them with their scores over time. Raises DatasetError when
+    the dataset of the run is missing.
     """
     root, splits = run.dataset_root, run.splits
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
     times, scores = _segments_of_run(run)
-    wanted = {"kept", "changed", *(["unsure"] if unsure else [])}
+    wanted = {"kept", "changed", *(["unsure"] if unsure or weigh else [])}
     stems = []
     for row in run.labels.filter(pl.col("verdict").is_in(list(wanted))).iter_rows(named=True):
         labels = np.array(run.taxonomy.to_flags(run.taxonomy.parse(row["refined"])))
         if not labels.any():
             continue
         path, stream = split_stem_name(row["stem"])
+        doubtful = row["verdict"] == "unsure"
         stem = TrainingStem(
-            (root / path, stream or 0), row["song"], row["stem"], labels, split=splits.get(row["song"], "")
-        )
-        # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used.
-        places = run.segments_file.places.get(row["stem"]) if row["verdict"] != "unsure" else None
+            (root / path, stream or 0), row["song"], row["stem"], labels, split=splits.get(row["song"], ""),
+            unsure=doubtful,
+        )  # fmt: skip
+        # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used, unless weighed.
+        places = run.segments_file.places.get(row["stem"]) if weigh or not doubtful else None
         if places is not None:
             mine = places[0] if len(places) == 1 else np.concatenate([np.arange(one.start, one.stop) for one in places])
-            possible = labels | (np.array([row[name] for name in classes]) >= _STEM_RULED_OUT_BELOW)
-            scores[mine] *= possible
+            of_stem = np.array([row[name] for name in classes])
+            possible = labels | (of_stem >= _STEM_RULED_OUT_BELOW)
+            scores[mine] = np.where(possible, scores[mine], np.minimum(scores[mine], of_stem))
             stem = replace(stem, start_s=times[0][mine], stop_s=times[1][mine], scores=scores[mine])
         stems.append(stem)
     return stems
@@ -125,32 +134,37 @@ def training_stems_of_run(run: Run, unsure: bool = False) -> list[TrainingStem]:
 def _segments_of_run(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """All segments of a run as columns, of which training stems hold views.
 
-    Where they start and stop, (2, segment) seconds, and their scores, (segment, class) float32.
+    Where they start and stop, (2, segment) seconds, and their scores, (segment, class).
     """
     classes = list(run.taxonomy.classes)
-    times, scores = [np.zeros((2, 0))], [np.zeros((0, len(classes)), np.float32)]
+    times, scores = [np.zeros((2, 0))], [np.zeros((0, len(classes)))]
     for part in run.segments_in_parts():
         times.append(part.select("start_s", "end_s").to_numpy().T)
-        scores.append(part.select(classes).to_numpy())
+        scores.append(part.select(classes).to_numpy().astype(float))
     return np.concatenate(times, axis=1), np.concatenate(scores)
 
 
-def find_places(stems: Sequence[TrainingStem], store: PcmStore, segment_s: float) -> Places:
+def find_places(
+    stems: Sequence[TrainingStem], store: PcmStore, segment_s: float, outputs: np.ndarray | None = None
+) -> Places:
     """The places of all stems for examples of `segment_s`; the store must hold them.
 
     A stem that is nowhere active for long enough has one place, where it is active longest. A silent stem has none, and
-    a place that may hold every class is left out.
+    a place that may hold something of every output is left out.
+    outputs: (class, output) flags, which output each class goes to; by default its own.
     """
-    indices, steps, labels = [], [], []
+    indices, steps, labels, right = [], [], [], []
     for index, stem in enumerate(stems):
         active = _active_steps(store.require(stem.source).power, segment_s).astype(np.int32)
-        sets = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
-        # A place that may hold every class is a mixture, and no supervision (unless there is only one class).
-        useful = ~sets.all(axis=1) | (sets.shape[1] == 1)
+        sets, sure = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
+        # Where every output may sound it is a mixture, and no supervision (unless there is only one).
+        into = sets if outputs is None else sets @ outputs
+        useful = ~into.all(axis=1) | (into.shape[1] == 1)
         indices.append(np.full(int(useful.sum()), index, np.int32))
         steps.append(active[useful])
         labels.append(sets[useful])
-    return Places(np.concatenate(indices), np.concatenate(steps), np.concatenate(labels))
+        right.append(sure[useful])
+    return Places(*(np.concatenate(parts) for parts in (indices, steps, labels, right)))
 
 
 def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
@@ -168,19 +182,26 @@ def _active_steps(power: np.ndarray, segment_s: float) -> np.ndarray:
     return enough if len(enough) else np.array([int(np.argmax(sounding))])
 
 
-def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> np.ndarray:
-    """The classes that may sound within `length_s` from each of `start_s`, (place, class) flags."""
+def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """The classes that may sound within `length_s` from each of `start_s`, (place, class) flags.
+
+    And (place,) the probability that no other class does.
+    """
     whole = np.tile(stem.labels, (len(start_s), 1))
     if stem.scores is None or stem.start_s is None or stem.stop_s is None:
-        return whole
-    possible = stem.scores >= np.where(stem.labels, _NAMED_RULED_OUT_BELOW, _OTHER_RULED_OUT_BELOW)
+        return whole, np.ones(len(start_s))
+    others = _NAMED_RULED_OUT_BELOW if stem.unsure else _OTHER_RULED_OUT_BELOW
+    ruled_out_below = np.where(stem.labels, _NAMED_RULED_OUT_BELOW, others)
     # Segments are in order, so those that overlap a place are consecutive.
     first = np.searchsorted(stem.stop_s, start_s, "right")
     stop = np.searchsorted(stem.start_s, start_s + length_s, "left")
-    so_far = np.concatenate((np.zeros((1, whole.shape[1]), np.int64), np.cumsum(possible, axis=0)))
-    labels = np.not_equal(so_far[np.maximum(first, stop)], so_far[first])
+    highest = np.zeros(whole.shape)
+    for place, (one, other) in enumerate(zip(first, stop, strict=True)):
+        highest[place] = stem.scores[one:other].max(axis=0, initial=0.0)
+    labels = highest >= ruled_out_below
     # The stem is active there, so some class sounds; without one that is possible, the stem's own labels are used.
-    return np.where(labels.any(axis=1, keepdims=True), labels, whole)
+    labels = np.where(labels.any(axis=1, keepdims=True), labels, whole)
+    return labels, np.where(labels, 1.0, 1.0 - highest).prod(axis=1)
 
 
 def split_validation(

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from restem.dataset.reading.interface import Item
+from restem.dataset.reading.rests import rest_of_song
 from restem.dataset.reading.track_names import not_a_stem
 from restem.dataset.splits import take_split
 from restem.dataset.table import UNKNOWN_CLASS, Skipped, Stem, nfc
@@ -61,10 +62,10 @@ def read_flat(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
         song, track = names[file.path]
         split, folders = take_split(file.folders)
         name = taxonomy.classify(track)
+        song = nfc("/".join((*folders, song)))
         if reason := not_a_stem(track):
-            yield Skipped(file.path, reason)
+            yield rest_of_song(track, song, file.path, split, taxonomy) or Skipped(file.path, reason)
         elif name is None:
             yield Skipped(file.path, f"{track}: {UNKNOWN_CLASS}")
         else:
-            song = nfc("/".join((*folders, song)))
             yield Stem(song, file.path, frozenset({name}), split=split, instrument=nfc(track))

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from restem.dataset.reading.interface import NOT_LISTED, Item, stem_or_reason
 from restem.dataset.reading.metadata import files_below, folder_of
+from restem.dataset.reading.rests import rest_of_song
 from restem.dataset.splits import FOLDERS, take_split
 from restem.dataset.stems_csv import existing_file, header_of, read_rows
 from restem.dataset.table import Skipped, check_relative
@@ -39,8 +40,9 @@ def read_msst_csv(path: Path, root: Path, taxonomy: Taxonomy) -> Iterator[Item]:
         split, folders = take_split(PurePosixPath(name).parts[:-1])
         if folders and folders[-1] == row["instrum"]:
             folders = folders[:-1]
-        yield stem_or_reason(
-            taxonomy, "/".join((*folders, PurePosixPath(name).stem)), name, [row["instrum"]], split=split
+        song = "/".join((*folders, PurePosixPath(name).stem))
+        yield rest_of_song(row["instrum"], song, name, split, taxonomy) or stem_or_reason(
+            taxonomy, song, name, [row["instrum"]], split=split
         )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from restem.dataset.reading.containers import STREAMS_OF_A_SONG, read_container
 from restem.dataset.reading.flat import in_flat_folders
 from restem.dataset.reading.interface import MIXTURE, Item
+from restem.dataset.reading.rests import rest_of_song
 from restem.dataset.reading.track_names import (
     hears_everything,
     not_a_stem,
@@ -101,6 +102,8 @@ def read_song_folders(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
             yield Skipped(file.path, "lies outside of any song folder")
         elif len(folders) == 1:
             loose[file.folders].append(file)
+        elif rest := rest_of_song(folders[-1], "/".join(_song_of(folders[:-1])), file.path, split, taxonomy):
+            yield rest
         else:
             yield Skipped(
                 file.path, not_a_stem(track_name(file.base)) or f"the folder {folders[-1]!r} is {UNKNOWN_CLASS}"
@@ -120,6 +123,8 @@ def read_classes(found: Found, taxonomy: Taxonomy) -> Iterator[Item]:
             yield Stem(song, file.path, frozenset({name}), split=split, instrument=folders[0])
         elif not folders:
             yield Skipped(file.path, "lies outside of any class folder")
+        elif rest := rest_of_song(folders[0], "/".join((*folders[1:], file.base)), file.path, split, taxonomy):
+            yield rest
         else:
             yield Skipped(file.path, f"the folder {folders[0]!r} is {UNKNOWN_CLASS}")
 
@@ -134,7 +139,8 @@ def _read_tracks(files: list[AudioFile], song: str, split: str, taxonomy: Taxono
         labels = labels or taxonomy.classify(shorter)
         unknown = not labels and hears_everything(shorter)
         if reason or not (labels or unknown):
-            yield Skipped(file.path, reason or UNKNOWN_CLASS)
+            rest = rest_of_song(shorter, song, file.path, split, taxonomy)
+            yield rest or Skipped(file.path, reason or UNKNOWN_CLASS)
         else:
             given = frozenset({labels} if labels else ())
             yield Stem(nfc(song), file.path, given, split=split, instrument=name, unknown=unknown)

@@ -22,6 +22,7 @@ _MIXTURES = {"mixture", "mix", "master", "main", "mixdown", "premaster", "bounce
 _RESTS = {
     "instrumental", "instrumentals", "accompaniment", "karaoke", "playback", "backingtrack", "minusone", "residual",
 }  # fmt: skip
+_WITHOUT_VOCALS = {"instrumental", "instrumentals", "accompaniment"}  # the others may hold backing vocals
 _RETURNS = {"return", "returns", "rtn", "reverb", "verb", "delay", "dly", "aux", "send", "bus", "buss"}
 _ALWAYS_RETURNS = {"return", "returns", "rtn"}
 _CLICKS = {"click", "clicktrack", "metronome", "guide", "cue", "countin", "tempo"}
@@ -86,6 +87,14 @@ def without_shared_beginning(names: Sequence[str]) -> list[str]:
 def hears_everything(name: str) -> bool:
     """Whether the track `name` is that of microphones before the whole band, so that nobody knows what it holds."""
     return not _WHOLE_ROOM.isdisjoint(words_of(name)) and family_of(name, weak=False) is None
+
+
+def lacking(name: str) -> str | None:
+    """What a mixture lacks of its song by its name: `Instrumental` -> vocals, `no_drums` -> drum; None for others."""
+    words = words_of(name)
+    if match := _WITHOUT.fullmatch("".join(words)):
+        return match[2]
+    return "vocals" if not_a_stem(name) == REST_OF_MIXTURE and _WITHOUT_VOCALS.intersection(words) else None
 
 
 def not_a_stem(name: str) -> str | None:

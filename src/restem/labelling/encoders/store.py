@@ -22,12 +22,9 @@ from restem.audio.reader import open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.stored import Rows, StoredArray
 from restem.errors import RestemError
-from restem.executing.interface import Executor
-from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.encoders.interface import Encoder, EncoderCard
 from restem.labelling.encoders.registry import encoders_folder, load_encoder
 from restem.labelling.encoders.stretches import EmbeddingSettings, choose, cut, windows_per_segment
-from restem.progress import Report
 
 _FORMAT = "restem embeddings 2"
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -73,18 +70,13 @@ class EmbeddingStore(EntryStore[StemEmbeddings]):
         self.settings = settings or EmbeddingSettings()
         self.encoders = encoders or encoders_folder()
         self.device = device
+        self.gpus = 0 if device == "cpu" else 1
         super().__init__(folder, _FORMAT, dict(card.identity), asdict(self.settings))
 
     @property
     def windows(self) -> int:
         """How many windows the encoder hears of each segment."""
         return windows_per_segment(self.settings, self.card.rate_hz, self.card.window_samples)
-
-    def fill(
-        self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
-    ) -> dict[int, str]:
-        """See `EntryStore.fill`; on a GPU in this process, because processes would load the encoder once each."""
-        return super().fill(sources, executor if self.device == "cpu" else IN_THIS_PROCESS, report)
 
     def _read(self, _: Source, entry: Path, header: Mapping[str, Any]) -> StemEmbeddings:
         count, size = int(header["segments"]), self.card.embedding_size

@@ -22,6 +22,9 @@ export const stems = (first, count, order) =>
 export const changes = (since) => ask(`api/changes?since=${since}`);
 export const decide = (decision) => tell("api/decisions", decision);
 export const undo = (what) => tell("api/undo", what);
+export const findings = () => ask("api/findings");
+export const finding = (index) => ask(`api/findings/${index}`);
+export const judge = (index, judgement) => tell(`api/findings/${index}`, judgement);
 export const soundOf = (index) => `api/sound/${index}`;
 
 // The last few stems that were asked for, so that going on and back is instant, and memory stays flat.

@@ -34,6 +34,7 @@ const mine = []; // numbers of the decisions made on this page, to undo
 async function start() {
   about = await api.run();
   get("dataset").textContent = about.name;
+  get("to-findings").hidden = !about.findings;
   document.title = `${about.name} · restem review`;
   get("person").value = localStorage.getItem("restem-person") ?? about.person;
   get("person").addEventListener("change", () => localStorage.setItem("restem-person", get("person").value));
