@@ -213,12 +213,12 @@ def report(
     from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    run = opened_run(run)
-    opened = None if audit is None else opened_audit(audit, run)
-    written = write_report(run, as_path(out) if out is not None else None, audio=audio, audit=opened)
-    if out is None and isinstance(run.address, Address):
-        upload([(written, run.address / REPORT_FILE)])
-        return run.address / REPORT_FILE
+    opened = opened_run(run)
+    audited = None if audit is None else opened_audit(audit, opened)
+    written = write_report(opened, as_path(out) if out is not None else None, audio=audio, audit=audited)
+    if out is None and isinstance(opened.address, Address):
+        upload([(written, opened.address / REPORT_FILE)])
+        return opened.address / REPORT_FILE
     return written
 
 
