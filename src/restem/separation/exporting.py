@@ -178,7 +178,8 @@ class _BandSplitCore(nn.Module):
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor]:
         """spectrum: (1, channel, part, frame, bin). Returns the spectra, (1, class, channel, part, frame, bin)."""
-        return (self.network.divide(spectrum),)
+        masks = self.network.masks(spectrum.square().sum(dim=2).sqrt())
+        return (masks.unsqueeze(3) * spectrum.unsqueeze(1),)
 
 
 class _DemucsCore(nn.Module):
