@@ -60,7 +60,9 @@ def estimated(command: list[str]) -> float:
 
 def taken(command: list[str]) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "restem", *command], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "restem", *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return time.perf_counter() - start
 
 

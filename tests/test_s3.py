@@ -112,8 +112,9 @@ def test_s3_equals_a_disk(local: restem.Run, stored: restem.Run, requests: Reque
     for name in ("labels.csv", "segments.parquet", "classifier/model.safetensors"):
         assert (run.place / name).read_bytes() == (local.path / name).read_bytes(), name
     stems = len(local.labels)
-    # Every stem is read once, and compared with the listing; every entry is put once, and stays here as well.
-    assert requests.count("GET", "/bucket/songs/") == requests.count("HEAD", "/bucket/songs/") == stems
+    # Every stem is read once for its features and once for damage, and compared with the listing. Every entry is put
+    # once, and stays here as well.
+    assert requests.count("GET", "/bucket/songs/") == requests.count("HEAD", "/bucket/songs/") == 2 * stems
     assert requests.count("PUT", "/bucket/cache/") == stems and requests.count("GET", "/bucket/cache/") == 0
     puts = [path for method, path in requests.seen if method == "PUT" and path.startswith("/bucket/run/")]
     assert puts[-1] == "/bucket/run/run.json" and len(puts) == len(set(puts))
@@ -124,6 +125,19 @@ def test_s3_equals_a_disk(local: restem.Run, stored: restem.Run, requests: Reque
     assert found.findings.equals(restem.audit(local.dataset_root, tmp_path / "audit", workers=2).findings)
     exported = restem.export("s3://bucket/run", "s3://bucket/out", link="copy")
     assert restem.open_dataset(exported.path).songs == local.dataset.songs
+    for stem in local.dataset.stems:
+        assert (exported.path / stem.path).read_bytes() == local.dataset.file(stem).read_bytes()
+
+
+def test_s3_from_a_ray_cluster(local: restem.Run, stored: restem.Run, monkeypatch, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    out = "s3://bucket/by-ray"
+    run = restem.refine(stored.dataset_root, out, cache="s3://bucket/ray-cache", ray="local", **REFINED)
+    for name in ("labels.csv", "segments.parquet", "classifier/model.safetensors"):
+        assert (run.place / name).read_bytes() == (local.path / name).read_bytes(), name
+    exported = restem.export(run, "s3://bucket/ray-out", link="copy", ray="local")
     for stem in local.dataset.stems:
         assert (exported.path / stem.path).read_bytes() == local.dataset.file(stem).read_bytes()
 

@@ -131,18 +131,14 @@ class _Signal:
 
 def audit_song(job: SongJob) -> SongAudit:
     """Audits one song, and writes the fingerprints of its stems to `job.out`. A stem that cannot be read is listed."""
-    audit, codes = heard_song(job)
+    with keeping():  # some are read again
+        audit, codes = heard_song(job)
     write_codes(job.out, codes)
     return audit
 
 
 def heard_song(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
     """What is found in one song, and the fingerprints of its stems; nothing is written."""
-    with keeping():  # some are read again
-        return _heard(job)
-
-
-def _heard(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:

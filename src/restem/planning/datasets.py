@@ -89,6 +89,7 @@ def plan_export(
     device: str = "auto",
 ) -> Plan:
     """What `restem export` would do with a run; the arguments are those of `restem.export`."""
+    starting = Stage("starting", starting_s(1))
     rows = run.labels.filter(~run.labels["verdict"].is_in(WITHOUT_SOUND))
     names = [split_stem_name(stem) for stem in rows["stem"]]
     sources: list[Source] = [(run.dataset_root / path, stream or 0) for path, stream in names]
@@ -100,8 +101,8 @@ def plan_export(
         passes = 2 if layout in ("musdb", "demucs") else 1
         size = size_text(passes * rate.bytes * seconds.sum())
         stage = Stage("exporting", passes * rate.seconds * float(seconds.sum()), counted(len(sources), "stem"))
-        return Plan(reads, [f"at most {size}, to {out}"], [stage], [rate.text("decoding and writing")])
-    stages, rates, writes = [], [], [f"{counted(len(sources), 'stem')} to {out}, as {link}s"]
+        return Plan(reads, [f"at most {size}, to {out}"], [starting, stage], [rate.text("decoding and writing")])
+    stages, rates, writes = [starting], [], [f"{counted(len(sources), 'stem')} to {out}, as {link}s"]
     if link == "copy":
         rate = rate_of(lambda index: float(len(sources[index][0].read_bytes())), range(len(sources)), seconds)
         writes = [f"about {size_text(rate.bytes * seconds.sum())}, to {out}"]

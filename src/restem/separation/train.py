@@ -225,6 +225,8 @@ def train(
         )
         if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.place}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
+        if not stems:
+            raise DatasetError(f"{root}: there is nothing to learn from: no stem has a label.")
         if is_first_process():
             before = record.content.get("computing", {})
             found = before["precision"] if before.get("device") == device else precision(device)
@@ -348,8 +350,7 @@ def _decode(
     failed = store.fill([stem.source for stem in stems], executor, stage(report, "decoding"))
     good = [stem for index, stem in enumerate(stems) if index not in failed]
     if not good:
-        reason = next(iter(failed.values()), "no stem has a label.")
-        raise DatasetError(f"{root}: there is nothing to learn from: {reason}")
+        raise DatasetError(f"{root}: there is nothing to learn from: {next(iter(failed.values()))}")
     return good, {stems[index].name: reason for index, reason in failed.items()}
 
 
