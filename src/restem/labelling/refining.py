@@ -173,8 +173,8 @@ def _refine(
 
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
-    out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
+    folds = dict(zip(features.songs, refinement.fold.tolist(), strict=True))
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, folds)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside, write_json
 from restem.separation.band_split import BandSplit
@@ -155,7 +156,7 @@ def export_model(separator: Separator | Path | str, out: Path | str, *, format: 
         raise UsageError(f"There is no format {format!r}; use one of {', '.join(MODEL_FILES)}.")
     if not isinstance(separator, Separator):
         separator = load_separator(separator)
-    out = Path(out)
+    out = as_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RestemError(f"{out}: is there already; choose another folder.")
     separator = copy.deepcopy(separator).cpu().eval()
