@@ -284,9 +284,7 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     monkeypatch.setattr(refining, "score_segments", watched)
     for at_once in (1000, 8):
         monkeypatch.setattr(refining, "_SEGMENTS_AT_ONCE", at_once)
-        refinement = refining.Refinement(
-            features, tmp_path / "run", QUICK, Computing("cpu", "32-true", 1), IN_THIS_PROCESS, config
-        )
+        refinement = refining.Refinement(features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config)
         found.append(refinement.score_with_pretrained(refining.Timed(None)))
     np.testing.assert_array_equal(found[1], found[0])
     assert found[0][features.segments.active].any(axis=1).all()
