@@ -53,6 +53,7 @@ bench: $(READY_FOR_CLUSTER)
 	$(BIN)/python benchmarks/separating.py
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/bleed_removal.py
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/estimates.py
 

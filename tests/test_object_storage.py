@@ -298,7 +298,7 @@ def test_decisions_stay_on_this_machine(stored: restem.Run, space: str, tmp_path
     assert len(restem.open_run(out).decisions) == 1
     # Nobody loses them when the run is replaced.
     put(out / "run.json", (out / "run.json").read_bytes() + b" ")
-    with pytest.raises(RunError, match=r"--export-decisions FILE`, and delete"):
+    with pytest.raises(RunError, match=r"--export-decisions FILE`\), and delete"):
         restem.open_run(out)
     assert restem.export_decisions(run.path, tmp_path / "decisions.csv") == 1
 
@@ -422,6 +422,8 @@ def test_commands_take_addresses(stored: restem.Run, space: str, capsys, tmp_pat
     songs = str(stored.dataset_root)
     assert run_command(["scan", songs, "--csv", f"{space}/scan.csv", "--workers", "1"]) == 0
     assert songs in capsys.readouterr().out and "scan.csv" in names(space)
+    assert run_command(["refine", songs, "--out", f"{space}/planned", "--workers", "1", "--dry-run"]) == 0
+    assert f"{space}/planned" in capsys.readouterr().out and names(f"{space}/planned") == set()
     assert run_command(["report", str(stored.place)]) == 0
     assert f"The report is in {stored.place}/report.html." in capsys.readouterr().out
     assert run_command(["export", str(stored.place), f"{space}/out", "--link", "copy"]) == 0

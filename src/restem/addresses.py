@@ -157,6 +157,11 @@ class Address(PosixPath):
         names = [PurePosixPath(one).name for one in found if one.rstrip("/") != key.rstrip("/")]
         yield from (self / name for name in names if not wrong_key(name))
 
+    def rglob(self, pattern: str, **_: Any) -> Generator[Address, None, None]:  # type: ignore[override]
+        """All objects below whose names match, but those whose names lead elsewhere."""
+        names = [name for name in list_objects(self) if not wrong_key(name) and PurePosixPath(name).match(pattern)]
+        yield from map(self.joinpath, names)
+
     def read_bytes(self) -> bytes:
         with told_of(self):
             system, key = self.opened()

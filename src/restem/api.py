@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from restem.addresses import Address, as_path, upload
@@ -286,6 +287,7 @@ def audit(
     out: Path | str,
     *,
     mixtures: Path | str | None = None,
+    run: Run | Path | str | None = None,
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
@@ -302,6 +304,9 @@ def audit(
         The folder of the audit: `findings.csv`, `bleed.csv`, `mixtures.csv`, `audit.json` and `report.html`.
     mixtures
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
+    run
+        A run of the same dataset, or its folder: stems in which no class is heard are `foreign` too, and duplicates in
+        different folds are leaks.
     workers
         Processes; by default one for each available core. The result does not depend on them.
     ray
@@ -319,7 +324,7 @@ def audit(
     DatasetError
         When there is no dataset or no mixture, or `out` lies in the dataset.
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the run is of another dataset.
 
     Examples
     --------
@@ -334,8 +339,8 @@ def audit(
     dataset.check_outside(out)
     with put_when_done(out, RECORD_FILE, "audit") as folder:
         found = audit_dataset(
-            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures), workers=workers, ray=ray,
-            progress=progress,
+            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures),
+            run=None if run is None else opened_run(run), workers=workers, ray=ray, progress=progress,
         )  # fmt: skip
         found = replace(found, address=out if isinstance(out, Address) else None)
         if not (found.path / REPORT_FILE).exists():
@@ -419,7 +424,7 @@ def evaluate(
         dataset = opened_dataset(dataset, "evaluate")
         check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
-        return evaluate_estimates(dataset, Path(str(estimates)), out, executor=executor, progress=progress)
+        return evaluate_estimates(dataset, as_path(str(estimates)), out, executor=executor, progress=progress)
     import torch
 
     from restem.devices import use_threads
@@ -470,7 +475,10 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Path | str | None = None,
+    remove_bleed: bool = False,
+    audit: Audit | Path | str | None = None,
     device: str = "auto",
+    workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -494,8 +502,14 @@ def export(
         The licence of the audio, for the manifest; by default the run's.
     split
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
+    remove_bleed
+        Take the bleed out of stems that `audit` found, where it is sure; they are written anew and marked as processed.
+    audit
+        An audit of the run's dataset, or its folder.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    workers
+        Processes that take bleed out; by default one for each available core.
     ray
         None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
@@ -509,7 +523,7 @@ def export(
     Raises
     ------
     UsageError
-        For an unknown layout or link.
+        For an unknown layout or link, or bleed that is to be taken out without an audit or of stems that are split.
     DatasetError
         When the source dataset or a stem of it is missing, `out` holds something or lies in the source, nothing is left
         to export, or a link cannot be made.
@@ -527,21 +541,37 @@ def export(
     from restem.runs.training_sets import export_training_set, is_training_layout
 
     run = opened_run(run)
-    if is_training_layout(layout):
+    if remove_bleed != (audit is not None):
+        raise UsageError("`remove_bleed` and `audit` go together: bleed is taken out where an audit found it.")
+    if split is not None and (remove_bleed or is_training_layout(layout)):
+        what = "`remove_bleed`" if remove_bleed else f"the layout {layout!r}"
+        raise UsageError(f"`split` does not go with {what}; split into `songs`, and go on with these.")
+    executor = executor_for(1 if ray is None else None, ray)
+    with TemporaryDirectory(prefix="restem-") as folder:
+        processed = None
+        if audit is not None:
+            from restem.auditing.audit import opened_audit
+            from restem.auditing.removal import remove_bleed_of
+            from restem.executing.processes import Processes
+
+            # Here, and not on a cluster, whose machines do not share this folder.
+            here = Processes.of(workers)
+            processed = remove_bleed_of(opened_audit(audit, run), run, Path(folder), here, progress)
+            executor = here if ray is not None else executor
+        if is_training_layout(layout):
+            return export_training_set(
+                run, out, layout, licence=licence, processed=processed, executor=executor, progress=progress
+            )
+        splitter, cpus, gpus = None, 1, 0
         if split is not None:
-            raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        executor = executor_for(1 if ray is None else None, ray)
-        return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
-    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
-    if split is not None:
-        import torch
+            import torch
 
-        from restem.separation.splitting import make_split
+            from restem.separation.splitting import make_split
 
-        device = executor.choose_device(device)
-        splitter = make_split(as_path(split), run.taxonomy, device)
-        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
-    return export_run(
-        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
-        cpus=cpus, gpus=gpus, progress=progress,
-    )  # fmt: skip
+            device = executor.choose_device(device)
+            splitter = make_split(as_path(split), run.taxonomy, device)
+            cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
+        return export_run(
+            run, out, layout=layout, link=link, licence=licence, split=splitter, processed=processed,  # type: ignore[arg-type]
+            executor=executor, cpus=cpus, gpus=gpus, progress=progress,
+        )  # fmt: skip

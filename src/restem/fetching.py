@@ -20,11 +20,12 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from restem.addresses import Address, Stored, download, list_objects, told_of, upload, wrong_key
+from restem.dry_running import work_begins
 from restem.errors import RestemError, RunError, UsageError
 from restem.file_names import safe_name
 from restem.files import folder_written_aside, read_json, scratch_folder, write_json
 
-_DECISIONS, _REPORT = "decisions.sqlite", "report.html"
+_DECISIONS, _REPORT = ("decisions.sqlite", "judgements.sqlite"), "report.html"
 
 _kept: ContextVar[tuple[ExitStack, dict[str, Path]] | None] = ContextVar("kept", default=None)
 
@@ -160,6 +161,7 @@ def fetched_folder(address: Address, last: str, needed: str) -> Path:
     _check_undecided(address, copy)
     if wrong := next((name for name in objects if wrong_key(name)), None):
         raise RunError(f"{address}: holds an object {wrong!r}, which restem has not put there; delete it.")
+    work_begins()
     shutil.rmtree(copy, ignore_errors=True)
     try:
         with folder_written_aside(copy) as folder:
@@ -172,11 +174,12 @@ def fetched_folder(address: Address, last: str, needed: str) -> Path:
 
 def _check_undecided(address: Address, copy: Path) -> None:
     """Raises RunError when deleting the copy would lose decisions."""
-    if (copy / _DECISIONS).exists():
-        raise RunError(
-            f"{address}: holds something else than when decisions were made about it; export them with "
-            f"`restem review {copy} --export-decisions FILE`, and delete {copy.parent}."
-        )
+    for name in _DECISIONS:
+        if (copy / name).exists():
+            raise RunError(
+                f"{address}: holds something else than when people decided about it; keep {copy / name} (of a run, "
+                f"`restem review {copy} --export-decisions FILE`), and delete {copy.parent}."
+            )
 
 
 @contextmanager
@@ -199,6 +202,7 @@ def put_when_done(out: Path, last: str, what: str) -> Iterator[Path]:
     elif _record(copy) is not None:
         # It was put there, and has been deleted there since.
         _check_undecided(out, copy)
+        work_begins()
         shutil.rmtree(copy.parent)
     try:
         with named(out, copy):
@@ -219,7 +223,7 @@ def put_when_done(out: Path, last: str, what: str) -> Iterator[Path]:
 def _finished(folder: Path) -> list[tuple[str, Path]]:
     """The files of finished work, by name: not locks, which begin with a dot, and not decisions."""
     files = [(path.relative_to(folder).as_posix(), path) for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [(name, path) for name, path in files if not name.startswith((".", _DECISIONS))]
+    return [(name, path) for name, path in files if not name.startswith((".", *_DECISIONS))]
 
 
 @contextmanager

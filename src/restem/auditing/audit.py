@@ -20,7 +20,9 @@ from restem._version import __version__
 from restem.addresses import Address, as_path
 from restem.audio.reader import EXTENSIONS, open_audio
 from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
+from restem.auditing.evidence import across_folds, check_same, of_no_class
 from restem.auditing.findings import (
+    BLEED_OVER_TIME_SCHEMA,
     BLEED_SCHEMA,
     COPIES_SCHEMA,
     FINDINGS_SCHEMA,
@@ -48,6 +50,7 @@ from restem.runs.run import Run
 from restem.wording import counted
 from restem.working import alone_in
 
+OVER_TIME_FILE = "bleed_over_time.csv"
 RECORD_FILE = "audit.json"
 WORK_FOLDER = ".work"
 FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE, COPIES_FILE = "findings.csv", "bleed.csv", "mixtures.csv", "copies.csv"
@@ -69,6 +72,9 @@ class Audit:
         One row per finding: `song,stem,kind,value,unit,start_s,end_s,with_song,with_stem,message`.
     bleed
         One row per pair of stems of a song with bleed: `song,stem,from_stem,bleed_db,delay_samples`.
+    bleed_over_time
+        One row per such pair and stretch of 1.5 s in which it can be told:
+        `song,stem,from_stem,start_s,end_s,bleed_db`.
     mixtures
         One row per song: `song,verdict,residual_db,gains`.
     hours
@@ -96,6 +102,7 @@ class Audit:
     path: Path
     findings: pl.DataFrame
     bleed: pl.DataFrame
+    bleed_over_time: pl.DataFrame
     mixtures: pl.DataFrame
     hours: float
     failed: Mapping[str, str]
@@ -191,6 +198,7 @@ def open_audit(path: Path | str) -> Audit:
             path,
             _read(path / FINDINGS_FILE, FINDINGS_SCHEMA),
             _read(path / BLEED_FILE, BLEED_SCHEMA),
+            _read(path / OVER_TIME_FILE, BLEED_OVER_TIME_SCHEMA),
             _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
             float(content.content.get("hours", 0.0)),
             content.content.get("failed", {}),
@@ -220,16 +228,20 @@ def audit_dataset(
     out: Path,
     *,
     mixtures: Path | None = None,
+    run: Run | None = None,
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits a dataset; see `restem.audit`."""
     dataset.check_outside(out)
+    if run is not None:
+        check_same(run, dataset)
     given = None if mixtures is None else _given_mixtures(dataset, mixtures)
     request = {
         "format": _FORMAT, "dataset": str(dataset.root), "fingerprint": dataset.fingerprint(),
         "mixtures": None if given is None else sorted(given),
+        "run": None if run is None else str(run.description.get("finished")),
     }  # fmt: skip
     record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
     if record.begin():
@@ -238,17 +250,18 @@ def audit_dataset(
     with alone_in(out):
         if record.begin():
             return open_audit(out)  # another process has finished it meanwhile
-        return _audit(dataset, record, given, executor, progress)
+        return _audit(dataset, record, given, run, executor, progress)
 
 
 def _audit(
     dataset: Dataset,
     record: WorkRecord,
     given: Mapping[str, tuple[Path, int]] | None,
+    run: Run | None,
     executor: Executor,
     progress: Progress | None,
 ) -> Audit:
-    """Does what is left of the work, and writes the tables. given: mixtures from elsewhere."""
+    """Does what is left of the work, and writes the tables. given: mixtures from elsewhere. run: of the dataset."""
     out = record.folder
     record.note(restem=__version__)
     mixtures = _own_mixtures(dataset) if given is None else given
@@ -260,12 +273,16 @@ def _audit(
     out_of_phase = {one.stem for one in findings if one.kind == "out_of_phase"}
     copies = _copies(dataset, stems, codes, out_of_phase, executor, progress)
     findings += [_duplicate(stems[copy.first], stems[copy.second], copy) for copy in copies]
+    if run is not None:
+        findings = across_folds(run, findings + of_no_class(run, findings))
     place = {stem.name: number for number, stem in enumerate(dataset.stems)}
     song_place = {song: number for number, song in enumerate(dataset.songs)}
     findings.sort(key=lambda one: (song_place[one.song], place.get(one.stem, -1), KINDS.index(one.kind)))
     _write(out / FINDINGS_FILE, findings_table(findings))
     bleed = [row for song in songs for row in song.bleed]
     _write(out / BLEED_FILE, pl.DataFrame(bleed, schema=dict(BLEED_SCHEMA), orient="row"))
+    over_time = [row for song in songs for row in song.bleed_over_time]
+    _write(out / OVER_TIME_FILE, pl.DataFrame(over_time, schema=dict(BLEED_OVER_TIME_SCHEMA), orient="row"))
     verdicts = [(song.song, *song.mixture) for song in songs]
     _write(out / MIXTURES_FILE, pl.DataFrame(verdicts, schema=dict(MIXTURES_SCHEMA), orient="row"))
     places = [

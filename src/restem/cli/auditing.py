@@ -26,6 +26,12 @@ def audit(
         Path | None,
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
+    run: Annotated[
+        Path | None,
+        Parameter(
+            help="A run of the dataset: stems in which it heard no class, and copies in different folds, are named."
+        ),
+    ] = None,
     workers: Workers = None,
     ray: Ray = None,
     as_json: Figures = None,
@@ -43,7 +49,7 @@ def audit(
         opened.check_outside(as_json)
 
     def work(progress: Progress | None = None) -> Audit:
-        return audit_dataset(opened, out, mixtures=mixtures, workers=workers, ray=ray, progress=progress)
+        return audit_dataset(opened, out, mixtures=mixtures, run=run, workers=workers, ray=ray, progress=progress)
 
     if dry_run:
         from restem.planning.datasets import plan_audit

@@ -443,8 +443,13 @@ def export(
         Path | None,
         Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
     ] = None,
+    remove_bleed: Annotated[
+        bool, Parameter(negative="", help="Take out the bleed that the audit found, where it is sure.")
+    ] = _EXPORT["remove_bleed"],
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, for --remove-bleed.")] = None,
     moved: Moved = None,
     device: Device = "auto",
+    workers: Workers = None,
     ray: Ray = None,
     as_json: Figures = None,
     dry_run: DryRun = False,
@@ -461,8 +466,8 @@ def export(
 
     def work(progress: Progress | None = None) -> ExportSummary:
         return export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device, ray=ray,
-            progress=progress,
+            opened, out, layout=layout, link=link, licence=licence, split=split, remove_bleed=remove_bleed,
+                audit=audit, device=device, workers=workers, ray=ray, progress=progress,
         )  # fmt: skip
 
     if dry_run:

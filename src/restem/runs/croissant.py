@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restem.addresses import Address, list_objects
 from restem.content import file_sha256
 
 CROISSANT_FILE = "croissant.json"
@@ -61,8 +60,7 @@ def croissant(
 
     licences: all that apply, as they are stated. Raises OSError when a file cannot be read.
     """
-    there = map(folder.joinpath, list_objects(folder)) if isinstance(folder, Address) else folder.rglob("*")
-    files = sorted(path for path in there if path.suffix in _FORMATS and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _FORMATS)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",

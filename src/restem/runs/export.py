@@ -7,8 +7,8 @@
 
 Where songs have a split, `songs` and `classes` lie below a folder for it.
 
-In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered; only a stem that is one
-stream of a `.stem.mp4` has to be decoded, to WAV.
+In every layout OUT/restem.json records the origin. Audio is linked or copied, never altered unless that is asked for;
+only a stem that is one stream of a `.stem.mp4` has to be decoded, to WAV.
 
 `songs` and `classes` allow one class per file, so stems with several labels, without a label, or `unsure` are left out.
 Stems with several labels can be split by a separator instead: each becomes one file per class, and the files sum to the
@@ -44,8 +44,10 @@ from restem.files import folder_written_aside, write_json, written_aside
 from restem.progress import Progress, stage
 from restem.runs.card import count_licences, licence_warning
 from restem.runs.links import LINKS, Link, decode_stream, link_file
+from restem.runs.processed import ProcessedStems
 from restem.runs.run import CLASSIFIER_FOLDER, Run, open_run
 from restem.taxonomy import UNKNOWN, LabelSet
+from restem.wording import counted
 
 ExportLayout = Literal["table", "songs", "classes"]
 EXPORT_LAYOUTS: tuple[ExportLayout, ...] = get_args(ExportLayout)
@@ -76,6 +78,8 @@ class ExportSummary:
         Stems that could not be exported, because their file has gone or cannot be read, each with the reason.
     warning
         What to say where stems for non-commercial use are mixed with others; else empty.
+    processed
+        How many of the stems are not as they were recorded, since bleed was taken out of them.
     """
 
     path: Path
@@ -84,6 +88,7 @@ class ExportSummary:
     left_out: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
+    processed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain numbers and strings, ready for JSON."""
@@ -93,15 +98,18 @@ class ExportSummary:
             "written": self.written,
             "left_out": dict(self.left_out),
             "failed": dict(self.failed),
+            "processed": self.processed,
         }
 
     def __str__(self) -> str:
-        """One to three lines for the terminal."""
+        """A few lines for the terminal."""
         stems = "stem is" if self.written == 1 else "stems are"
         lines = f"{self.written} {stems} in {self.path} (layout {self.layout})."
         if self.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             lines += f"\nLeft out: {sum(self.left_out.values())} ({reasons})."
+        if self.processed:
+            lines += f"\nBleed was taken out of {counted(self.processed, 'stem')}; {MANIFEST_FILE} names them."
         return f"{lines}\n{self.warning}" if self.warning else lines
 
 
@@ -109,7 +117,8 @@ class ExportSummary:
 class _Item:
     """A file to be exported: the row of its stem, its labels, and where it goes, relative to OUT.
 
-    estimate: whether it is a separator's estimate of one class of the stem, not the stem itself.
+    estimate: whether it is a separator's estimate of one class of the stem, not the stem itself. processed: what was
+    done to its sound, if anything.
     """
 
     row: Mapping[str, Any]
@@ -118,6 +127,7 @@ class _Item:
     stream: int | None
     target: str
     estimate: bool = False
+    processed: Mapping[str, Any] | None = None
 
 
 def export(
@@ -128,6 +138,7 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Split | None = None,
+    processed: ProcessedStems | None = None,
     executor: Executor = IN_THIS_PROCESS,
     cpus: int = 1,
     gpus: int = 0,
@@ -138,8 +149,9 @@ def export(
     Failed and silent stems are left out; in the layout `table`, unsure ones are there with their given labels and
     `unsure` in the column `verdict`. link: `symlink`, `hard` or `copy`; what is written to a hard link changes the
     original, too. licence: of the audio, for the manifest; by default the run's. split: what takes stems with several
-    labels apart, see `Split`. executor: where files are linked, copied and decoded; those that are split each with so
-    many `cpus` and `gpus`. progress: called with the stage, the files done and in all.
+    labels apart, see `Split`. processed: what is copied in the place of stems. executor: where files are linked, copied
+    and decoded; those that are split each with so many `cpus` and `gpus`. progress: called with the stage, the files
+    done and in all.
 
     `out` appears when it is complete. Nothing is written to the source.
     A stem whose file has gone or cannot be read is reported in `ExportSummary.failed`, and the others are exported.
@@ -159,7 +171,7 @@ def export(
     run.check_outside(out)
     run.check_unchanged()
 
-    items, left_out = _choose(run, root, layout, splitting=split is not None)
+    items, left_out = _choose(run, root, layout, split is not None, processed or {})
     summary = ExportSummary(out, layout, len(items), dict(left_out.most_common()))
     if isinstance(out, Address) or isinstance(root, Address):
         _check_copied(link, items)
@@ -170,10 +182,12 @@ def export(
     done, report, failed = 0, stage(progress, "exporting"), dict[str, str]()
     with new_folder(out) as folder:
         stems = [list(files) for _, files in groupby(items, key=lambda item: (item.source, item.stream))]
-        for splitting in (False, True):
-            some = [parts for parts in stems if parts[0].estimate == splitting]
+        for splitting, changed in ((False, False), (False, True), (True, False)):
+            kind = splitting, changed
+            some = [parts for parts in stems if (parts[0].estimate, parts[0].processed is not None) == kind]
             jobs = [[(part.source, part.stream, part.target, part.labels) for part in parts] for parts in some]
-            place = partial(_split_to, folder, split) if splitting else partial(_place_in, folder, link)
+            linked = partial(_place_in, folder, "copy" if changed else link)
+            place = partial(_split_to, folder, split) if splitting else linked
             how = {"cpus": cpus, "gpus": gpus} if splitting else {"chunk": _CHUNK}
             for index, reason in executor.map_unordered(place, jobs, lost=_lost, **how):
                 if reason is not None:
@@ -184,7 +198,10 @@ def export(
         if not written:
             raise DatasetError(f"{run.place}: no stem can be exported; the first: {failed[items[0].row['stem']]}")
         licences = count_licences(run, {item.row["stem"] for item in written}, licence)
-        summary = replace(summary, written=len(written), failed=failed, warning=licence_warning(licences))
+        summary = replace(
+            summary, written=len(written), failed=failed, warning=licence_warning(licences),
+            processed=sum(item.processed is not None for item in written),
+        )  # fmt: skip
         if layout == "table":
             with written_aside(folder / TABLE_FILE) as aside:
                 _stems_table(run, written).write_csv(aside, float_precision=6)
@@ -248,7 +265,9 @@ def _check_readable(source: Path) -> None:
         raise AudioError(f"{source}: cannot be read ({error.strerror}); change its permissions.") from error
 
 
-def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tuple[list[_Item], Counter[str]]:
+def _choose(
+    run: Run, root: Path, layout: ExportLayout, splitting: bool, processed: ProcessedStems
+) -> tuple[list[_Item], Counter[str]]:
     """The files to be exported, grouped by stem, and the number of stems left out for each reason."""
     left_out: Counter[str] = Counter()
     items: list[_Item] = []
@@ -265,6 +284,9 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
         if stream is not None:
             part_name = str(stream) if stream >= 0 else channel_name(stream)
             base, extension = f"{base.removesuffix('.stem')}-{part_name}", ".wav"
+        source, note = root / path, None
+        if (new := processed.get(row["stem"])) is not None:
+            source, note, stream, extension = new.file, new.note, None, new.file.suffix
         song, in_split = folders[row["song"]], splits_of_songs.get(row["song"], "")
         # A song that is called like one of another split has the split in its name.
         in_split = f"{safe_name(in_split)}/" if in_split else ""
@@ -279,7 +301,7 @@ def _choose(run: Run, root: Path, layout: ExportLayout, splitting: bool) -> tupl
                 "classes": f"{in_split}{class_name}/{safe_name(below_split + '__' + own)}",
             }[layout]
             target = _take(names, layout, name, ".wav" if splits else extension)
-            items.append(_Item(row, part, root / path, stream, target, estimate=splits))
+            items.append(_Item(row, part, source, stream, target, estimate=splits, processed=note))
     return items, left_out
 
 
@@ -314,6 +336,7 @@ def _stems_table(run: Run, items: list[_Item]) -> pl.DataFrame:
         {"path": item.target, "labels": _labels_text(run, item), **{name: item.row[name] for name in kept}}
         | {name: one.get(name, "") for name in stated}
         | ({"estimate": "yes" if item.estimate else ""} if any(item.estimate for item in items) else {})
+        | ({"processed": "yes" if item.processed else ""} if any(item.processed for item in items) else {})
         for item, one in zip(items, facts, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -337,6 +360,7 @@ def _manifest(run: Run, items: list[_Item], summary: ExportSummary, link: Link, 
             {
                 "path": item.target,
                 **({"estimate": run.taxonomy.format(item.labels)} if item.estimate else {}),
+                **({"processed": dict(item.processed)} if item.processed else {}),
                 **{name: item.row[name] for name in ("song", "stem", "given", "refined", "verdict", "quality")},
                 "scores": {name: item.row[name] for name in run.taxonomy.classes},
                 **run.stated.get(item.row["stem"], {}),

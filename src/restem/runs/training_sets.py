@@ -46,6 +46,7 @@ from restem.progress import Progress, stage
 from restem.runs.card import NOT_STATED, card_text, count_licences, licence_of, licence_warning, summary, title
 from restem.runs.croissant import CROISSANT_FILE, AudioFile, croissant
 from restem.runs.export import MANIFEST_FILE, ExportSummary, check_free, new_folder
+from restem.runs.processed import ProcessedStems
 from restem.runs.run import Run
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -84,11 +85,13 @@ def export_training_set(
     layout: TrainingLayout,
     *,
     licence: str = "",
+    processed: ProcessedStems | None = None,
     executor: Executor = IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
 
+    processed: what is written in the place of stems.
     Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
     missing, `out` holds something or lies in the dataset, or nothing is left to export.
     """
@@ -104,7 +107,8 @@ def export_training_set(
         raise UsageError(
             f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
         )
-    songs, left_out = _songs(run, layout)
+    processed = processed or {}
+    songs, left_out = _songs(run, layout, processed)
     report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
     with new_folder(out) as folder:
         write = partial(_write_safely, run.taxonomy.classes, layout, folder)
@@ -123,18 +127,19 @@ def export_training_set(
             reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise DatasetError(f"{run.place}: no song is left to export as {layout} ({reasons}).")
         _write_lists(files, layout, folder, out)
-        write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
+        write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out, processed))
         stems = {name: song.split for song in written for names in song.stems.values() for name in names}
         licences = count_licences(run, stems, licence)
+        changed = len(set(stems) & set(processed))
         with written_aside(folder / CARD_FILE) as aside:
-            aside.write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
+            aside.write_text(card_text(run, stems, left_out, licences, changed), encoding="utf-8")
         warning = licence_warning(licences)
-        described = f"{summary(run, stems)} {warning}".strip()
+        described = f"{summary(run, stems, changed)} {warning}".strip()
         write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
-    return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning)
+    return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning, processed=changed)
 
 
-def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]:
+def _songs(run: Run, layout: TrainingLayout, processed: ProcessedStems) -> tuple[list[_Song], Counter[str]]:
     """The songs to be written, and why stems are left out."""
     left_out: Counter[str] = Counter()
     chosen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -153,7 +158,7 @@ def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]
         classes: dict[str, list[Sound]] = {}
         try:
             for name, members in stems.items():
-                classes[name] = [_sound(run, stem) for stem in members]
+                classes[name] = [_sound(run, stem, processed) for stem in members]
         except AudioError as error:
             left_out[f"in songs that cannot be mixed ({error})"] += sum(map(len, stems.values()))
             continue
@@ -161,7 +166,9 @@ def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]
     return songs, left_out
 
 
-def _sound(run: Run, stem: str) -> Sound:
+def _sound(run: Run, stem: str, processed: ProcessedStems) -> Sound:
+    if stem in processed:
+        return Sound(processed[stem].file, None, probe(processed[stem].file))
     path, stream = split_stem_name(stem)
     return Sound(run.dataset_root / path, stream, probe(run.dataset_root / path, stream or 0))
 
@@ -269,8 +276,20 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _manifest(
-    run: Run, songs: Sequence[_Song], layout: str, licence: str, left_out: Mapping[str, int]
+    run: Run,
+    songs: Sequence[_Song],
+    layout: str,
+    licence: str,
+    left_out: Mapping[str, int],
+    processed: ProcessedStems,
 ) -> dict[str, Any]:
+    notes = {
+        stem: dict(processed[stem].note)
+        for song in songs
+        for names in song.stems.values()
+        for stem in names
+        if stem in processed
+    }
     return {
         "restem": __version__,
         "licence": licence or str(run.description.get("licence", "")),
@@ -281,4 +300,5 @@ def _manifest(
         "classes": list(run.taxonomy.classes),
         "left_out": dict(left_out),
         "songs": {song.name: {"split": song.split, "folder": song.folder, "stems": dict(song.stems)} for song in songs},
+        **({"processed": notes} if notes else {}),
     }

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside, write_json
 from restem.separation.band_split import BandSplit
@@ -115,7 +116,8 @@ class Interface:
 _STEPS = (
     "Cut the song, at rate_hz, into pieces of `samples` samples that overlap; extend the last one with silence.",
     "Pad a piece as `padding` says. Frame i begins at sample i * hop of that and has n_fft samples.",
-    "spectrum[channel, part, frame, bin] = scale * rfft(window * frame), the first `bins` bins; parts: real and imag.",
+    "spectrum[channel, part, frame, bin] = scale * rfft(window * frame), the first `bins` bins; part 0 is the real "
+    "part, part 1 the imaginary one.",
     "Call the network with its inputs, float32, each with a first axis of length 1; `mixture` is the piece itself.",
     "Inverse, for each class and channel of `spectra`: `zero_frames` frames of zeros before and after, zeros in the "
     "bins from `bins` on, window * irfft(frame) / scale, added up where the frames lie.",
@@ -154,7 +156,7 @@ def export_model(separator: Separator | Path | str, out: Path | str, *, format: 
         raise UsageError(f"There is no format {format!r}; use one of {', '.join(MODEL_FILES)}.")
     if not isinstance(separator, Separator):
         separator = load_separator(separator)
-    out = Path(out)
+    out = as_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RestemError(f"{out}: is there already; choose another folder.")
     separator = copy.deepcopy(separator).cpu().eval()
@@ -177,7 +179,8 @@ class _BandSplitCore(nn.Module):
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor]:
         """spectrum: (1, channel, part, frame, bin). Returns the spectra, (1, class, channel, part, frame, bin)."""
-        return (self.network.divide(spectrum),)
+        masks = self.network.masks(spectrum.square().sum(dim=2).sqrt())
+        return (masks.unsqueeze(3) * spectrum.unsqueeze(1),)
 
 
 class _DemucsCore(nn.Module):
