@@ -237,7 +237,9 @@ def test_from_the_data_alone_only_the_last_round_is_evidence(
     settings = replace(QUICK, start="scratch", rounds=2)
     store = Store(tmp_path / "cache")
     features = load_features(open_dataset(finished.dataset_root), store, settings.mixing.segment_s, settings.hop_s)
-    refinement = Refinement(features, tmp_path, settings, "cpu", Processes(1), settings.classifier(tuple(CLASSES)))
+    refinement = Refinement(
+        features, tmp_path, settings, Computing("cpu", "32-true", 1), Processes(1), settings.classifier(tuple(CLASSES))
+    )
     known = known_labels(features, None)
     given = features.given[features.segments.stem]
     says = {1: np.where(given, 9.0, -9.0), 2: np.roll(np.where(given, 3.0, -3.0), 1, axis=1)}
@@ -273,7 +275,6 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
     config = QUICK.classifier(dataset.taxonomy.classes)
     monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
-    computing = Computing("cpu", "32-true", 1)
     found, tasks = [], []
     score = refining.score_segments
 
