@@ -26,7 +26,7 @@ test: $(READY)
 	-@$(ENCODER)
 	$(BIN)/pytest $(ARGS)
 
-# The tests on a Ray cluster of this machine, on loopback.
+# The tests on a Ray cluster and on a server of S3, both on this machine, on loopback.
 test-cluster: $(READY_FOR_CLUSTER)
 	$(BIN)/pytest -m cluster $(ARGS)
 
@@ -53,7 +53,9 @@ bench: $(READY_FOR_CLUSTER)
 	$(BIN)/python benchmarks/separating.py
 	$(BIN)/python benchmarks/sdr.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/bleed_removal.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/estimates.py
 
 # Builds the documentation into site/, and fails on a link that leads nowhere. Open site/index.html; the search needs a
 # server: .venv/bin/python -m http.server --directory site

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ def song_folders(songs: int, aside: Path, *, quick: bool = False) -> list[Path]:
         return sorted(render_band(aside / "band", songs=songs, seconds=QUICK_SONG_SECONDS).iterdir())
     folders = sorted(folder for folder in (DATA / "band").glob("*") if folder.is_dir())[:songs]
     return folders or sorted(render_band(aside / "band", songs=songs).iterdir())
+
+
+def split_songs(songs: Sequence[Path], work: Path) -> None:
+    """Copies songs to `work`: three of four to `clean`, to train on, the others to `unheard`, to be measured on."""
+    for number, song in enumerate(songs):
+        folder = work / ("unheard" if number % 4 == 3 else "clean") / song.name
+        if not folder.exists():
+            shutil.copytree(song, folder)
 
 
 def publish(

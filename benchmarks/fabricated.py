@@ -72,7 +72,7 @@ def in_memory(stems: int) -> Features:
         {},
         {},
         tuple(range(stems)),
-        StoredStems(str(store.folder), store.settings, np.arange(stems).astype(f"S{KEY_DIGITS}"), frames),
+        StoredStems(store, np.arange(stems).astype(f"S{KEY_DIGITS}"), frames),
         frames * HOP_S,
         np.eye(classes, dtype=bool)[np.arange(stems) % classes],
         joined_segments([one] * stems, SEGMENT_FRAMES, 1),

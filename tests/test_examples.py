@@ -11,8 +11,17 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # What the cell tagged `parameters` sets, made small; its names must be these.
 SMALL = {
+    "label-archive.ipynb": {"songs": 2, "seconds": 3.0, "workers": 1, "steps": 2},
+    "paper-table.ipynb": {"songs": 2, "test_songs": 1, "seconds": 3.0, "workers": 1, "steps": 2},
     "whole-road.ipynb": {"songs": 2, "seconds": 3.0, "workers": 1, "steps": 3, "separator_steps": 2},
 }
+MADE = {
+    "label-archive.ipynb": ("run/report.html", "dataset/README.md", "verdicts.png"),
+    "paper-table.ipynb": ("paper/report.html", "run/report.html", "table.png"),
+    "whole-road.ipynb": ("run/report.html", "result/songs.csv"),
+}
+SLOW = {"paper-table.ipynb": pytest.mark.slow}
+LARGEST_PICTURE = 300_000  # bytes
 
 
 def code_cells(notebook: Path) -> Iterator[tuple[str, bool]]:
@@ -29,7 +38,7 @@ def test_every_notebook_is_tested() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.ipynb")) == sorted(SMALL)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in SMALL])
 def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not through Jupyter: the cells hold plain Python, and so need nothing else.
     pytest.importorskip("matplotlib").use("agg")
@@ -41,4 +50,5 @@ def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         if sets_parameters:
             assert set(SMALL[name]) == {key for key in names if not key.startswith("__")}
             names.update(SMALL[name])
-    assert (tmp_path / "run" / "report.html").exists() and (tmp_path / "result" / "songs.csv").exists()
+    assert [made for made in MADE[name] if not (tmp_path / made).exists()] == []
+    assert all(picture.stat().st_size < LARGEST_PICTURE for picture in tmp_path.glob("*.png"))

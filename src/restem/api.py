@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from restem.addresses import Address, as_path, upload
 from restem.changing import with_changes
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import Dataset
 from restem.dataset.targets import REST, with_targets
 from restem.dataset.usage import check_mixtures
 from restem.errors import RestemError, UsageError
-from restem.runs.run import REPORT_FILE, Run, opened_run
+from restem.fetching import put_when_done
+from restem.runs.run import DESCRIPTION_FILE, REPORT_FILE, Run, opened_run
 from restem.taxonomy import Taxonomy
 from restem.wording import extra_command
 
@@ -57,7 +60,7 @@ def refine(
     dataset
         A dataset, or its path; of one at a path, the splits `test` and `omitted` are left out.
     out
-        The folder of the run.
+        The folder of the run, on a disk or at an address, as `s3://bucket/run`.
     settings
         Everything the result depends on besides the dataset, by default `RefineSettings()`. With its `encoder="auto"`
         the result also depends on which encoders are installed; the run says which one was used.
@@ -106,18 +109,23 @@ def refine(
     from restem.labelling.refining import refine_labels
     from restem.labelling.settings import RefineSettings
     from restem.pretraining.heads import encoder_with_heads
+    from restem.review.report import write_report
 
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
     duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
-    run = refine_labels(
-        stems, out, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence, decided=decided,
-        encoder=encoder, duplicates=duplicates, progress=progress,
-    )  # fmt: skip
-    if not (run.path / REPORT_FILE).exists():
-        report(run)
+    out = as_path(out)
+    stems.check_outside(out)
+    with put_when_done(out, DESCRIPTION_FILE, "run") as folder:
+        run = refine_labels(
+            stems, folder, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
+            decided=decided, encoder=encoder, duplicates=duplicates, progress=progress,
+        )  # fmt: skip
+        run = replace(run, address=out if isinstance(out, Address) else None)
+        if not (run.path / REPORT_FILE).exists():
+            write_report(run)
     return run
 
 
@@ -162,7 +170,7 @@ def score(
         raise UsageError("Give either a truth, a CSV song,stem,given,true, or a run with `decisions`.")
     if decisions is not None:
         return score_against_decisions(opened_run(run), opened_run(decisions))
-    return score_against_truth(opened_run(run), Path(str(truth)))
+    return score_against_truth(opened_run(run), as_path(str(truth)))
 
 
 def report(
@@ -206,9 +214,13 @@ def report(
     from restem.auditing.audit import opened_audit
     from restem.review.report import write_report
 
-    run = opened_run(run)
-    opened = None if audit is None else opened_audit(audit, run)
-    return write_report(run, Path(out) if out is not None else None, audio=audio, audit=opened)
+    opened = opened_run(run)
+    audited = None if audit is None else opened_audit(audit, opened)
+    written = write_report(opened, as_path(out) if out is not None else None, audio=audio, audit=audited)
+    if out is None and isinstance(opened.address, Address):
+        upload([(written, opened.address / REPORT_FILE)])
+        return opened.address / REPORT_FILE
+    return written
 
 
 def serve_review(
@@ -263,7 +275,7 @@ def serve_review(
 
     run = opened_run(run)
     opened = None if audit is None else opened_audit(audit, run)
-    cache = Path(cache) if cache is not None else None
+    cache = as_path(cache) if cache is not None else None
     serve(
         run, cache=cache, port=port, person=person, follow_links=follow_links, browser=browser,
         audit=opened, say=say,
@@ -275,6 +287,7 @@ def audit(
     out: Path | str,
     *,
     mixtures: Path | str | None = None,
+    run: Run | Path | str | None = None,
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
@@ -291,6 +304,9 @@ def audit(
         The folder of the audit: `findings.csv`, `bleed.csv`, `mixtures.csv`, `audit.json` and `report.html`.
     mixtures
         A folder with `<song>.<ext>` or `<song>/mixture.<ext>`; by default the mixtures that lie beside the stems.
+    run
+        A run of the same dataset, or its folder: stems in which no class is heard are `foreign` too, and duplicates in
+        different folds are leaks.
     workers
         Processes; by default one for each available core. The result does not depend on them.
     ray
@@ -308,7 +324,7 @@ def audit(
     DatasetError
         When there is no dataset or no mixture, or `out` lies in the dataset.
     RunError
-        When `out` holds something else.
+        When `out` holds something else, or the run is of another dataset.
 
     Examples
     --------
@@ -316,15 +332,19 @@ def audit(
     >>> audit.mixtures["verdict"].to_list()
     ['none', 'none']
     """
-    from restem.auditing.audit import audit_dataset
+    from restem.auditing.audit import RECORD_FILE, audit_dataset
     from restem.review.audit_report import write_audit_report
 
-    found = audit_dataset(
-        opened_dataset(dataset), Path(out), mixtures=None if mixtures is None else Path(mixtures), workers=workers,
-        ray=ray, progress=progress,
-    )  # fmt: skip
-    if not (found.path / REPORT_FILE).exists():
-        write_audit_report(found)
+    dataset, out = opened_dataset(dataset), as_path(out)
+    dataset.check_outside(out)
+    with put_when_done(out, RECORD_FILE, "audit") as folder:
+        found = audit_dataset(
+            dataset, folder, mixtures=None if mixtures is None else as_path(mixtures),
+            run=None if run is None else opened_run(run), workers=workers, ray=ray, progress=progress,
+        )  # fmt: skip
+        found = replace(found, address=out if isinstance(out, Address) else None)
+        if not (found.path / REPORT_FILE).exists():
+            write_audit_report(found)
     return found
 
 
@@ -351,8 +371,8 @@ def evaluate(
     Parameters
     ----------
     dataset
-        A dataset, or its path; of one at a path that has a split `test`, only that is used. The sum of a song's stems
-        is what is taken apart.
+        A dataset, or its path; of one at a path that has a split `test`, only that is used, and its classes are the
+        separator's. The sum of a song's stems is what is taken apart.
     model
         A separator, its folder, or a pretrained model of the package `demucs`: its name, if its cache has it, or file.
     estimates
@@ -398,13 +418,13 @@ def evaluate(
 
     if (model is None) == (estimates is None):
         raise UsageError("Give either `model`, a separator, or `estimates`, a folder of them.")
-    dataset = opened_dataset(dataset, "evaluate")
-    check_mixtures(dataset, only)
     targets = (target,) if isinstance(target, str) else tuple(target)
     executor = executor_for(1 if ray is None else None, ray)
-    if estimates is not None:
+    if model is None:
+        dataset = opened_dataset(dataset, "evaluate")
+        check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
-        return evaluate_estimates(dataset, estimates, out, executor=executor, progress=progress)
+        return evaluate_estimates(dataset, Path(str(estimates)), out, executor=executor, progress=progress)
     import torch
 
     from restem.devices import use_threads
@@ -414,8 +434,11 @@ def evaluate(
     from restem.separation.streaming import check_pieces
 
     check_pieces(overlap, shifts)
-    separator = model if isinstance(model, Separator) else opened_separator(Path(str(model)))
+    separator = model if isinstance(model, Separator) else opened_separator(as_path(str(model)))
     targets = targets or separator.config.targets
+    # What is to be told from the rest is told from stems of any class.
+    dataset = opened_dataset(dataset, "evaluate", None if targets else separator.config.taxonomy)
+    check_mixtures(dataset, only)
     if targets and REST not in dataset.taxonomy.classes:
         dataset = with_targets(dataset, targets)
     if set(separator.config.classes) == set(dataset.taxonomy.classes):
@@ -452,7 +475,10 @@ def export(
     link: Link = "symlink",
     licence: str = "",
     split: Path | str | None = None,
+    remove_bleed: bool = False,
+    audit: Audit | Path | str | None = None,
     device: str = "auto",
+    workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
 ) -> ExportSummary:
@@ -476,8 +502,14 @@ def export(
         The licence of the audio, for the manifest; by default the run's.
     split
         The folder of a separator: it takes stems with several labels apart, into estimates that add up to the stem.
+    remove_bleed
+        Take the bleed out of stems that `audit` found, where it is sure; they are written anew and marked as processed.
+    audit
+        An audit of the run's dataset, or its folder.
     device
         Where the separator runs: `auto`, `cpu`, `cuda` or `mps`.
+    workers
+        Processes that take bleed out; by default one for each available core.
     ray
         None for this process; else a Ray cluster: `local`, `auto` or HOST:PORT (docs/scale.md).
     progress
@@ -491,7 +523,7 @@ def export(
     Raises
     ------
     UsageError
-        For an unknown layout or link.
+        For an unknown layout or link, or bleed that is to be taken out without an audit or of stems that are split.
     DatasetError
         When the source dataset or a stem of it is missing, `out` holds something or lies in the source, nothing is left
         to export, or a link cannot be made.
@@ -509,21 +541,37 @@ def export(
     from restem.runs.training_sets import export_training_set, is_training_layout
 
     run = opened_run(run)
-    if is_training_layout(layout):
+    if remove_bleed != (audit is not None):
+        raise UsageError("`remove_bleed` and `audit` go together: bleed is taken out where an audit found it.")
+    if split is not None and (remove_bleed or is_training_layout(layout)):
+        what = "`remove_bleed`" if remove_bleed else f"the layout {layout!r}"
+        raise UsageError(f"`split` does not go with {what}; split into `songs`, and go on with these.")
+    executor = executor_for(1 if ray is None else None, ray)
+    with TemporaryDirectory(prefix="restem-") as folder:
+        processed = None
+        if audit is not None:
+            from restem.auditing.audit import opened_audit
+            from restem.auditing.removal import remove_bleed_of
+            from restem.executing.processes import Processes
+
+            # Here, and not on a cluster, whose machines do not share this folder.
+            here = Processes.of(workers)
+            processed = remove_bleed_of(opened_audit(audit, run), run, Path(folder), here, progress)
+            executor = here if ray is not None else executor
+        if is_training_layout(layout):
+            return export_training_set(
+                run, out, layout, licence=licence, processed=processed, executor=executor, progress=progress
+            )
+        splitter, cpus, gpus = None, 1, 0
         if split is not None:
-            raise UsageError(f"`split` does not go with the layout {layout!r}; split into `songs`, and train on these.")
-        executor = executor_for(1 if ray is None else None, ray)
-        return export_training_set(run, out, layout, licence=licence, executor=executor, progress=progress)
-    executor, splitter, cpus, gpus = executor_for(1 if ray is None else None, ray), None, 1, 0
-    if split is not None:
-        import torch
+            import torch
 
-        from restem.separation.splitting import make_split
+            from restem.separation.splitting import make_split
 
-        device = executor.choose_device(device)
-        splitter = make_split(Path(split), run.taxonomy, device)
-        cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
-    return export_run(
-        run, out, layout=layout, link=link, licence=licence, split=splitter, executor=executor,  # type: ignore[arg-type]
-        cpus=cpus, gpus=gpus, progress=progress,
-    )  # fmt: skip
+            device = executor.choose_device(device)
+            splitter = make_split(as_path(split), run.taxonomy, device)
+            cpus, gpus = (torch.get_num_threads(), 0) if device == "cpu" else (1, 1)
+        return export_run(
+            run, out, layout=layout, link=link, licence=licence, split=splitter, processed=processed,  # type: ignore[arg-type]
+            executor=executor, cpus=cpus, gpus=gpus, progress=progress,
+        )  # fmt: skip

@@ -12,6 +12,9 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from restem.addresses import Address
+from restem.fetching import fetched
+
 # Files up to the first size are hashed whole. Of longer ones the head, the tail and blocks between them are, which
 # takes as long for an hour of audio as for a minute.
 _WHOLE_BYTES = 1 << 20
@@ -23,8 +26,12 @@ _BLOCKS = 16
 def sample_digest(path: Path) -> str:
     """A hash of a file's size, head and tail, and of blocks evenly spaced between them; of a small file, of all of it.
 
-    Raises OSError when the file cannot be read, or is not an ordinary file.
+    Of an object in storage, of its size and version, as listed. Raises OSError when the file cannot be read, or is not
+    an ordinary file.
     """
+    if isinstance(path, Address):
+        size, version = path.stored()
+        return hashlib.sha256(f"{size}\n{version}".encode()).hexdigest()
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.sha256(str(size).encode() + b"\n")
@@ -42,20 +49,27 @@ def sample_digest(path: Path) -> str:
 
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a whole file; raises OSError as `sample_digest` does."""
-    with _opened(path) as file:
+    with fetched(path) as copy, _opened(copy) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_identity(path: Path) -> list[int | str]:
     """What no two different contents share: device, inode, size, times of change in ns, and the `sample_digest`.
 
-    A file whose folder was moved on its disk keeps its identity, a copy has another one. Raises OSError as
-    `sample_digest` does.
+    A file whose folder was moved on its disk keeps its identity, a copy has another one. Of an object in storage: its
+    address, size and version. Raises OSError as `sample_digest` does.
     """
+    if isinstance(path, Address):
+        return [str(path), *path.stored()]
     status = path.stat()
     return [
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, sample_digest(path)
     ]  # fmt: skip
+
+
+def last_written(path: Path) -> str:
+    """When a file was last written to, in ns; of an object in storage, its version. Raises OSError as `stat` does."""
+    return path.stored().version if isinstance(path, Address) else str(path.stat().st_mtime_ns)
 
 
 def check_ordinary(path: Path) -> None:

@@ -8,10 +8,14 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from restem.addresses import Address, upload
+from restem.dry_running import work_begins
 
 try:
     import fcntl
@@ -23,9 +27,16 @@ except ImportError:  # on Windows, where what a killed owner left stays
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` to write to, and renames it to `path` at the end; on an error it is removed.
 
-    The folder of `path` is made if it is missing. See `_aside` for concurrent writers of one file. Raises
-    FileNotFoundError when the body writes nothing.
+    The folder of `path` is made if it is missing. At an address, the file is put there at the end. See `_aside` for
+    concurrent writers of one file. Raises FileNotFoundError when the body writes nothing.
     """
+    work_begins()
+    if isinstance(path, Address):
+        with tempfile.TemporaryDirectory() as folder:
+            aside = Path(folder) / "file"
+            yield aside
+            upload([(aside, path)])
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _aside(path, _make_unwritten) as aside:
         try:
@@ -43,6 +54,7 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
 
     `path` must not exist, or be an empty folder, when the body ends; else OSError. See `_aside` for concurrent writers.
     """
+    work_begins()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _aside(path, Path.mkdir) as aside:
         try:
@@ -52,6 +64,16 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
             aside.rename(path)
         finally:
             # Removes links, never what they lead to.
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` to fill, which is removed at the end; see `_aside`."""
+    with _aside(path, Path.mkdir) as aside:
+        try:
+            yield aside
+        finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 

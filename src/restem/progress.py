@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from restem.dry_running import work_begins
+
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, the units of work done in it, and their total."""
 
@@ -19,6 +21,7 @@ _POLL_S = 0.5
 
 def stage(progress: Progress | None, name: str) -> Report:
     """Begins the stage `name`: a function that reports its progress, and does nothing if `progress` is None."""
+    work_begins()
     _LOGGER.info("%s", name)
     return lambda done, total: None if progress is None else progress(name, done, total)
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
 
+from restem.addresses import as_path
 from restem.content import check_ordinary
 from restem.errors import TaxonomyError, UsageError
 from restem.instruments import FAMILIES, family_of, words_of
@@ -252,7 +252,7 @@ def read_taxonomy(text_or_path: str) -> Taxonomy:
         return Taxonomy(tuple(part.strip().lower() for part in text_or_path.split(",") if part.strip()))
     from restem.plain_yaml import parse_yaml
 
-    path = Path(text_or_path)
+    path = as_path(text_or_path)
     try:
         check_ordinary(path)
         content = parse_yaml(path.read_text(encoding="utf-8"))

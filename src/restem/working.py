@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from restem.dry_running import work_begins
 from restem.errors import RunError
 from restem.files import lock
 
@@ -33,6 +34,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
     Raises RunError when another process, or another thread of this one, works in it.
     """
+    work_begins()
     if not is_first_process():
         yield  # the first process of this training has the lock
         return

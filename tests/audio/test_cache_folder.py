@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from restem.audio.store import default_cache
+from restem.audio.cache_folder import default_cache
 from restem.errors import UsageError
 
 

@@ -20,9 +20,10 @@ from hypothesis.extra import numpy as arrays
 
 from restem.audio import entries as entries_module
 from restem.audio import store as store_module
+from restem.audio.cache_folder import default_cache
 from restem.audio.entries import Source
 from restem.audio.mel import MelSettings, mel_power
-from restem.audio.store import Store, default_cache, from_bfloat16, gather_power, to_bfloat16
+from restem.audio.store import Store, from_bfloat16, gather_power, to_bfloat16
 from restem.audio.stored import StoredArray
 from restem.errors import AudioError, RestemError
 from restem.executing.processes import Processes

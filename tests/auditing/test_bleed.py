@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from restem.auditing.bleed import MIN_BLEED_DB, MIN_SURENESS, Bleed, find_bleed
+from restem.auditing.bleed import MIN_BLEED_DB, MIN_SURENESS, Bleed, find_bleed, levels_over_time
 
 Play = Callable[..., np.ndarray]
 
@@ -33,3 +33,14 @@ def test_level_and_delay(level_db: float, delay: int, play_notes: Play) -> None:
 def test_independent_and_silent_stems_have_no_bleed(play_notes: Play) -> None:
     stems = [play_notes(seed, 14.0, RATE_HZ) for seed in (1, 2, 3)]
     assert sure([*stems, np.zeros_like(stems[0])]) == []
+
+
+def test_bleed_over_time(play_notes: Play) -> None:
+    stems = [play_notes(seed, 26.0, RATE_HZ) for seed in (1, 2, 3)]
+    late = np.arange(len(stems[0])) >= 3 * BLOCK
+    stems[0] = stems[0] + 0.1 * late * stems[2]
+    excerpts = np.stack([stem[: 6 * BLOCK].reshape(6, BLOCK) for stem in stems]).astype(np.float32)
+    levels = levels_over_time(excerpts, Bleed(0, 2, -20.0, 0, 20.0), RATE_HZ)
+    assert None not in levels
+    assert max(levels[:3]) < -50.0
+    assert levels[3:] == pytest.approx([-20.0] * 3, abs=0.5)

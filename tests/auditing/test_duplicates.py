@@ -45,6 +45,15 @@ def test_a_copy_is_found(change: str, play_notes: Play) -> None:
     assert alike[0].offset * HOP_S == pytest.approx(offset_s, abs=HOP_S)
 
 
+def test_a_stem_with_a_second_of_sound_is_a_copy_only_of_one_that_holds_nothing_else(play_notes: Play) -> None:
+    sound = np.zeros(10 * RATE_HZ)
+    sound[2 * RATE_HZ : 3 * RATE_HZ] = play_notes(1, 1.0, RATE_HZ)
+    (found,) = find_copies([fingerprint(sound), fingerprint(0.3 * sound[RATE_HZ:])])
+    assert found.offset * HOP_S == pytest.approx(-1.0, abs=HOP_S)
+    more = sound + np.concatenate([np.zeros(4 * RATE_HZ), play_notes(2, 6.0, RATE_HZ)])
+    assert find_copies([fingerprint(sound), fingerprint(more)]) == []
+
+
 def test_short_hits_are_enough(play_notes: Play) -> None:
     """Drums of which every hit is active for 150 ms."""
     rng = np.random.default_rng(5)

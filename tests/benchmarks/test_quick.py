@@ -35,7 +35,7 @@ def state(root: Path) -> dict[str, tuple[int, int]]:
 def test_scripts_are_found() -> None:
     names = {path.stem for path in scripts()}
     assert {"ablations", "labels", "separation", "waiting"} <= names
-    assert not names & {"common", "browser", "label_methods", "label_situations"}
+    assert not names & {"common", "browser", "label_methods", "label_situations", "separation_figures"}
 
 
 @pytest.mark.slow

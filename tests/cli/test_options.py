@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 OF_THE_COMMAND_LINE = {
     "layout", "metadata", "splits", "taxonomy", "csv", "draft", "as_json", "against", "paths", "export_decisions",
     "import_decisions", "moved", "apply", "known_errors", "export_labels", "import_labels",
+    "label_format", "dry_run",
 }  # fmt: skip
 SETTINGS = {"refine": restem.RefineSettings, "train": restem.TrainSettings}
 

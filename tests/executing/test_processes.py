@@ -102,6 +102,16 @@ def test_only_items_whose_workers_die_are_lost(chunk: int) -> None:
     assert found == {n: n * n for n in range(20) if n not in lost}
 
 
+def test_paths_are_relative_to_where_the_caller_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for workers that were started elsewhere."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+        monkeypatch.chdir(tmp_path / name)
+        found = Processes(2).map_unordered(Path.read_text, [Path("file"), Path("file")])
+        assert sorted(found) == [(0, name), (1, name)]
+
+
 def test_few_files_may_be_open(tmp_path: Path, write_songs: Callable[..., Path], run_python: Callable) -> None:
     """More stems than files that a process may have open: nothing is kept open for a stem or a task."""
     program = """

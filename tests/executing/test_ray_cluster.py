@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from restem._version import __version__
+from restem.cli.main import run_command
 from restem.errors import RestemError, UsageError
 from restem.executing import ray_cluster
 from restem.executing.choosing import executor_for
@@ -24,6 +26,13 @@ def test_without_an_address_it_is_this_machine() -> None:
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(UsageError, match=r"`ray` is `local`, `auto` or HOST:PORT"):
         executor_for(None, address)
+
+
+def test_the_command_line_says_it_as_an_option(
+    write_songs: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["scan", str(write_songs(tmp_path / "songs", songs=1)), "--ray", "locally"]) == 2
+    assert "--ray is `local`, `auto` or HOST:PORT, not 'locally'" in capsys.readouterr().err
 
 
 def test_no_workers() -> None:

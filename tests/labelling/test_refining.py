@@ -108,7 +108,7 @@ class TestRunFolder:
         assert description["dataset"]["layout"] == "songs" and description["dataset"]["stems"] == 12
         assert {"restem", "python", "torch", "numpy"} <= set(description["versions"])
         assert set(description["stages"]) == {
-            "features", "pretrained: scoring", "pretrained: embedding",
+            "features", "damage and copies", "pretrained: scoring", "pretrained: embedding",
             "round 1 of 1: training", "round 1 of 1: scoring", "final classifier"
         }  # fmt: skip
         assert all(seconds >= 0 for seconds in description["stages"].values())

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import restem
-from restem.errors import DatasetError
+from restem.errors import DatasetError, UsageError
 from restem.runs.run import Run, labels_schema, open_run, write_run
 from restem.runs.tables import segments_schema
 from restem.taxonomy import Taxonomy
@@ -35,6 +35,26 @@ def test_stretches_of_each_class(tmp_path: Path, run: Run) -> None:
         "0.000000\t10.000000\tbass\n1.000000\t6.000000\tdrums\n7.000000\t10.000000\tdrums\n"
     )
     assert restem.import_label_tracks(run, tmp_path / "labels") == 0
+
+
+def test_jams_files_are_valid(tmp_path: Path, run: Run) -> None:
+    jams = pytest.importorskip("jams")
+    assert restem.export_label_tracks(run, tmp_path / "labels", "jams") == 1
+    loaded = jams.load(str(tmp_path / "labels/one/bass é.wav.jams"), validate=True, strict=True)
+    (annotation,) = loaded.search(namespace="segment_open")
+    assert annotation.validate(strict=True) and loaded.file_metadata.duration == 10.0
+    intervals, values = annotation.to_interval_values()
+    assert intervals.tolist() == [[0, 10], [1, 6], [7, 10]] and values == ["bass", "drums", "drums"]
+    assert [one.confidence for one in annotation.data] == [1.0, 0.8, 0.6]
+
+
+def test_a_table_of_all_stretches(tmp_path: Path, run: Run) -> None:
+    assert restem.export_label_tracks(run, tmp_path / "labels", "csv") == 1
+    rows = pl.read_csv(tmp_path / "labels/segments.csv").rows()
+    stem = ("one", "one/bass é.wav")
+    assert rows == [(*stem, "bass", 0.0, 10.0, 1.0), (*stem, "drums", 1.0, 6.0, 0.8), (*stem, "drums", 7.0, 10.0, 0.6)]
+    with pytest.raises(UsageError, match="audacity, jams, csv"):
+        restem.export_label_tracks(run, tmp_path / "labels", "midi")
 
 
 def test_what_a_person_adds_is_decided(tmp_path: Path, run: Run) -> None:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 import torch
 from torch import Tensor, nn
 
+from restem.api import evaluate
+from restem.cli.main import run_command
 from restem.errors import AudioError, RestemError, UsageError
-from restem.separation.separator import Separator, SeparatorConfig
-from restem.separation.songs import separate, separate_audio
+from restem.separation.separator import Separator, SeparatorConfig, save_separator
+from restem.separation.songs import audio_files, separate, separate_audio
 
 RATE_HZ = 8000
 
@@ -67,6 +71,28 @@ def test_a_song_that_lacks_its_end_ends_there(model: Separator, tmp_path: Path, 
         assert "its last" in summary.notes[str(song)]
     lengths = {soundfile.info(path).frames for path in summary.done[0].glob("*.wav")}
     assert len(lengths) == 1 and 0.5 * 1.3 * RATE_HZ < lengths.pop() < 0.9 * 1.3 * RATE_HZ
+
+
+def test_songs_are_found_in_folders_and_by_patterns(tmp_path: Path, tree: Callable) -> None:
+    flat = tree(tmp_path / "flat", ["b.mp3", "a.wav", "notes.txt", "deeper/c.wav"])
+    songs = tree(tmp_path / "songs", ["test/B/mixture.wav", "test/B/vocals.wav", "test/A/Mix.flac", "test/A/bass.wav"])
+    assert audio_files([flat]) == [flat / "a.wav", flat / "b.mp3"]
+    assert audio_files([songs, flat / "*.mp3"]) == [
+        songs / "test/A/Mix.flac", songs / "test/B/mixture.wav", flat / "b.mp3",
+    ]  # fmt: skip
+    assert audio_files([tmp_path / "none.wav"]) == [tmp_path / "none.wav"]  # which `separate` reports
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", flat / "*.ogg"):
+        with pytest.raises(RestemError, match="holds no song"):
+            audio_files([nothing])
+
+
+def test_a_mixture_is_called_as_its_song(model: Separator, tmp_path: Path) -> None:
+    for song in ("A", "B"):
+        (tmp_path / "songs" / song).mkdir(parents=True)
+        write(tmp_path / "songs" / song / "mixture.wav")
+    summary = separate(model, tmp_path / "songs", tmp_path / "out", device="cpu")
+    assert summary.failed == {} and [one.name for one in summary.done] == ["A", "B"]
 
 
 def test_residual_is_what_is_left(model: Separator, tmp_path: Path) -> None:
@@ -188,3 +214,22 @@ class TestAudioInMemory:
             separate_audio(model, np.zeros(100), 0, device="cpu")
         with pytest.raises(UsageError, match="overlap"):
             separate_audio(model, np.zeros(100), RATE_HZ, overlap=1.0, device="cpu")
+
+
+def test_what_a_separator_of_other_classes_makes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = SeparatorConfig("band_split", ("flute", "drums"), rate_hz=RATE_HZ, segment_s=0.5, parameters={"width": 8})
+    save_separator(Path("model"), config, config.build().network.state_dict())
+    Path("songs/A").mkdir(parents=True)
+    parts = [write(Path("songs/A") / f"{name}.wav", level=level) for name, level in (("flute", 0.1), ("drums", 0.3))]
+    soundfile.write("songs/A/mixture.wav", sum(soundfile.read(part)[0] for part in parts), RATE_HZ, subtype="FLOAT")
+    # The classes are the separator's, and the estimates lie where they are looked for.
+    assert run_command(["evaluate", "model", "songs", "--out", "result", "--device", "cpu"]) == 0
+    assert run_command(["separate", "model", "songs", "--out", "made", "--depth", "float", "--device", "cpu"]) == 0
+    classes = ["--classes", "flute,drums"]
+    assert run_command(["evaluate", "--estimates", "made", "songs", "--out", "again", *classes]) == 0
+    found = [pl.read_csv(Path(out) / "songs.csv").sort("class") for out in ("result", "again")]
+    assert found[0]["class"].to_list() == ["drums", "flute"]
+    assert np.allclose(found[0]["sdr"], found[1]["sdr"], atol=0.01)
+    result = evaluate("songs", model="model", device="cpu").songs.sort("class")
+    assert np.allclose(result["sdr"], found[0]["sdr"], atol=1e-4)

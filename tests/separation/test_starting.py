@@ -201,6 +201,26 @@ class TestDemucs:
         torch.save({**packed(network), "state": {"__quantized": True, "packed": torch.zeros(1)}}, tmp_path / "q.th")
         with pytest.raises(RestemError, match="quantized"):
             read_checkpoint(tmp_path / "q.th")
+        torch.save({**packed(network), "args": (), "kwargs": {"sources": 4}}, tmp_path / "s.th")
+        with pytest.raises(RestemError, match="does not say what network"):
+            read_checkpoint(tmp_path / "s.th")
+        demucs = pytest.importorskip("demucs.demucs")
+        torch.save({**packed(network), "klass": demucs.Demucs}, tmp_path / "d.th")
+        with pytest.raises(RestemError, match="is a Demucs of demucs; restem has HTDemucs and HDemucs"):
+            read_checkpoint(tmp_path / "d.th")
+
+    def test_a_file_builds_no_network(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pickle may ask for a network of any size while it is read."""
+        htdemucs = pytest.importorskip("demucs.htdemucs")
+
+        class Large:
+            def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+                return htdemucs.HTDemucs, (list(SOURCES),)
+
+        torch.save({"state": Large()}, tmp_path / "large.th")
+        monkeypatch.setattr(htdemucs.HTDemucs, "__init__", lambda *_: pytest.fail("a network was built"))
+        with pytest.raises(RestemError, match=r"large\.th"):
+            read_checkpoint(tmp_path / "large.th")
 
 
 class TestMsst:

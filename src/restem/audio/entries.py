@@ -4,6 +4,8 @@ An entry is one file, `<key><suffix>`: a JSON header padded to 4096 bytes, then 
 identity of the stem's file (`content.file_identity` and the audio stream) and of the store's settings, not of its path:
 a dataset may be moved or reached by another path, and a changed file is computed again. An entry appears under its name
 only when it is complete, so a kill at any moment leaves no damaged entry; deleting entries is always safe.
+
+A store at an address is shared by several machines: each entry is put there once, and read from a copy on this one.
 """
 
 from __future__ import annotations
@@ -12,11 +14,16 @@ import errno
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
+from restem.addresses import Address, download, list_objects, upload
+from restem.audio.cache_folder import default_cache
 from restem.content import file_identity
 from restem.errors import AudioError, RestemError
 from restem.executing.interface import Executor
@@ -32,11 +39,13 @@ Source = tuple[Path, int]
 
 Entry = TypeVar("Entry")
 
+_AT_ONCE = 16  # entries that are copied from an address
+
 _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
 
 class EntryStore(ABC, Generic[Entry]):
-    """A store in one folder, for one set of settings.
+    """A store in one folder, on a disk or at an address, for one set of settings.
 
     what: everything an entry depends on besides the stem, as JSON values, including the version of its format.
     """
@@ -49,6 +58,9 @@ class EntryStore(ABC, Generic[Entry]):
 
     def __init__(self, folder: Path, *what: Any) -> None:
         self.folder = folder
+        self._here = folder
+        if isinstance(folder, Address):
+            self._here = default_cache() / "of-addresses" / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
         self._what = what
 
     @abstractmethod
@@ -60,12 +72,22 @@ class EntryStore(ABC, Generic[Entry]):
         """Writes the data of a stem's entry and returns its header. Raises AudioError when it cannot be decoded."""
 
     def entry(self, source: Source) -> Path:
-        """The path of a stem's entry, which need not exist. Raises AudioError when the stem's file cannot be read."""
+        """The path of a stem's entry on this machine, which need not exist.
+
+        Raises AudioError when the stem's file cannot be read.
+        """
         return self.path(self.key(source))
 
     def path(self, key: str) -> Path:
-        """Where the entry with a key is."""
-        return self.folder / key[:2] / f"{key}{self.suffix}"
+        """Where the entry with a key is on this machine."""
+        return self._here / key[:2] / f"{key}{self.suffix}"
+
+    def brought(self, key: str) -> Path:
+        """The same, for an entry that may still have to be copied from an address."""
+        entry = self.path(key)
+        if isinstance(self.folder, Address) and not entry.exists():
+            self._bring([entry])
+        return entry
 
     def key(self, source: Source) -> str:
         """What names a stem's entry. Raises as `entry` does."""
@@ -86,6 +108,8 @@ class EntryStore(ABC, Generic[Entry]):
         return self._load(source, self.entry(source))
 
     def _load(self, source: Source, entry: Path) -> Entry | None:
+        if not entry.exists():
+            self._bring([entry])  # if it lies at an address
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(HEADER_BYTES))
@@ -127,8 +151,27 @@ class EntryStore(ABC, Generic[Entry]):
                 header = self._write(source, file)
                 file.seek(0)
                 file.write(json.dumps(header).encode().ljust(HEADER_BYTES))
+                file.close()
+                if isinstance(self.folder, Address):
+                    upload([(aside, self.folder / entry.relative_to(self._here).as_posix())])
         except OSError as error:
             raise RestemError(f"{entry.parent}: cannot be written ({error.strerror}); {_remedy(error)}.") from error
+
+    def is_missing(self, source: Source) -> bool:
+        """Whether a stem's entry has yet to be computed; False for a stem whose file cannot be read."""
+        try:
+            return self.load(source) is None
+        except AudioError:
+            return False
+
+    def try_out(self, source: Source) -> int:
+        """Computes a stem's entry without keeping it, to see how long that takes; returns how many bytes it has.
+
+        Raises AudioError when the stem cannot be decoded.
+        """
+        file = BytesIO()
+        self._write(source, file)
+        return len(file.getvalue())
 
     def fill(
         self, sources: list[Source], executor: Executor = IN_THIS_PROCESS, report: Report | None = None
@@ -139,9 +182,10 @@ class EntryStore(ABC, Generic[Entry]):
         """
         failures: dict[int, str] = {}
         missing: list[int] = []
+        shared = set(list_objects(self.folder)) if isinstance(self.folder, Address) else set()
         for index, source in enumerate(sources):
             try:
-                if self.load(source) is None:
+                if not self._is_there(source, shared):
                     missing.append(index)
             except AudioError as error:
                 failures[index] = str(error)
@@ -153,7 +197,29 @@ class EntryStore(ABC, Generic[Entry]):
             done += 1
             if report is not None:
                 report(done, len(sources))
+        if isinstance(self.folder, Address):
+            entries = {self.entry(source) for index, source in enumerate(sources) if index not in failures}
+            self._bring(sorted(entry for entry in entries if not entry.exists()))
         return failures
+
+    def _is_there(self, source: Source, shared: Collection[str]) -> bool:
+        """Whether a stem's entry need not be computed. shared: what a store at an address holds."""
+        if isinstance(self.folder, Address):
+            return self.entry(source).relative_to(self._here).as_posix() in shared
+        return self.load(source) is not None
+
+    def _bring(self, entries: Sequence[Path]) -> None:
+        """Copies those of the entries to this machine that a store at an address holds."""
+        if not isinstance(self.folder, Address):
+            return
+        address = self.folder
+
+        def bring(entry: Path) -> None:
+            with suppress(FileNotFoundError), written_aside(entry) as aside:
+                download([(address / entry.relative_to(self._here).as_posix(), aside)])
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # it waits for answers, most of the time
+            list(pool.map(bring, entries))
 
 
 def _remedy(error: OSError) -> str:

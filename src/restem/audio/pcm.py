@@ -17,17 +17,20 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from restem.addresses import Address
 from restem.audio.entries import HEADER_BYTES, EntryStore, Source
 from restem.audio.level import LevelMeter
 from restem.audio.reader import AudioReader, open_audio
 from restem.audio.resample import resample_blocks
 from restem.audio.stored import Rows, StoredArray
 from restem.errors import AudioError
+from restem.fetching import keeping
 
 _FORMAT = "restem pcm 3"
 
 # Copies are int16; stems whose peak exceeds full scale are scaled down.
 _FULL_SCALE = 32767.0
+_SCALE_OF_PCM_16 = 1.0 / 32768.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +96,22 @@ class PcmStore(EntryStore[Pcm]):
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         # Two passes, since the scale has to be known before the first sample is written.
+        with keeping():
+            return self._write_kept(source, file)
+
+    def _write_kept(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:
         meter = LevelMeter(self.rate_hz)
         with open_audio(*source) as audio:
             info = audio.info
             # One channel of a file (a stream below 0) does not lie there alone.
             alone = source[1] >= 0 and not info.mended
-            lies_ready = info.container == "WAV" and info.rate_hz == self.rate_hz and alone
+            ready = info.container == "WAV" and info.rate_hz == self.rate_hz and alone
+            lies_ready = ready and not isinstance(source[0], Address)
             for block in self._blocks(audio):
                 meter.add(block)
         power, scale = meter.power.astype(np.float32), max(1.0, meter.peak) / _FULL_SCALE
+        if ready and info.codec == "PCM_16":
+            scale = _SCALE_OF_PCM_16  # the same samples as read in place
         file.write(power.tobytes())
         if not lies_ready:
             with open_audio(*source) as again:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 
+from restem.addresses import Address, as_path
 from restem.audio.examined import lacking, lacks_little, truncated
 from restem.audio.ogg import last_page_start
 from restem.audio.structure import MendedFile, examine
 from restem.content import is_special
 from restem.errors import AudioError, RestemError
+from restem.fetching import fetched, named
 
 SOUNDFILE_EXTENSIONS = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
@@ -98,7 +101,7 @@ def open_audio(path: Path | str, stream: int = 0) -> AudioReader:
     stream: the audio stream of an MP4; or -1, -2, ... for the first, second, ... channel of a file alone.
     Raises AudioError when the file is missing, unreadable, empty, truncated or not audio.
     """
-    return AudioReader(Path(path), stream)
+    return AudioReader(as_path(path), stream)
 
 
 def probe(path: Path | str, stream: int = 0) -> AudioInfo:
@@ -110,11 +113,26 @@ def probe(path: Path | str, stream: int = 0) -> AudioInfo:
 class AudioReader:
     """Reads one audio stream of one file; a context manager.
 
-    Iterating over `blocks` reads forward from a start time; only one block is held in memory.
+    Iterating over `blocks` reads forward from a start time; only one block is held in memory. What lies at an address
+    is read from a copy, which is there until the reader is closed.
     """
 
     def __init__(self, path: Path, stream: int = 0) -> None:
-        self.path = path
+        self.path = self._copy = path
+        self._fetched = ExitStack()
+        if isinstance(path, Address):
+            try:
+                self._copy = self._fetched.enter_context(fetched(path))
+            except OSError as error:
+                raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
+        try:
+            with named(path, self._copy):
+                self._open(self._copy, stream)
+        except BaseException:
+            self._fetched.close()
+            raise
+
+    def _open(self, path: Path, stream: int) -> None:
         if is_special(path):
             # To open a pipe would wait for ever for its other end.
             raise AudioError(f"{path}: is not an ordinary file; give an audio file.")
@@ -152,6 +170,7 @@ class AudioReader:
 
     def close(self) -> None:
         self._source.close()
+        self._fetched.close()
 
     @property
     def note(self) -> str:
@@ -174,6 +193,10 @@ class AudioReader:
         Raises AudioError for samples that are not finite or louder than `LOUDEST`, and when the file lacks a large part
         of the length that its header states.
         """
+        with named(self.path, self._copy):
+            yield from self._blocks(start_s, stop_s, block_frames)
+
+    def _blocks(self, start_s: float, stop_s: float | None, block_frames: int) -> Iterator[np.ndarray]:
         rate_hz = self.info.rate_hz
         first = min(max(0, round(start_s * rate_hz)), self.info.frames)
         last = self.info.frames if stop_s is None else min(round(stop_s * rate_hz), self.info.frames)

@@ -14,31 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from restem.audio.entries import HEADER_BYTES, KEY_DIGITS, EntryStore, Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
 from restem.audio.stored import Rows, StoredArray
-from restem.errors import UsageError
 
 _FORMAT = "restem mel 2"
-
-
-def default_cache() -> Path:
-    """Where features are kept unless told otherwise: `restem` in the user's cache folder.
-
-    That is `$XDG_CACHE_HOME/restem` or `~/.cache/restem` on Linux, and what is usual on other systems.
-    Raises UsageError where there is no home folder.
-    """
-    try:
-        folder = user_cache_path("restem", appauthor=False)
-    except RuntimeError:  # of Path.expanduser
-        folder = Path()
-    # Without a home, platformdirs leaves the `~` in the path.
-    if not folder.is_absolute():
-        raise UsageError("There is no home folder for the cache; name a folder with `cache`.")
-    return folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +70,7 @@ class Store(EntryStore[StemFeatures]):
         """The features of stems, which must be there."""
         found = [(key, len(entry)) for key, entry in map(self.ensure, sources)]
         keys, frames = zip(*found, strict=True)
-        return StoredStems(str(self.folder), self.settings, np.array(keys, f"S{KEY_DIGITS}"), np.array(frames))
+        return StoredStems(self, np.array(keys, f"S{KEY_DIGITS}"), np.array(frames))
 
     def _read(self, _: Source, entry: Path, header: Mapping[str, Any]) -> StemFeatures:
         shape = (header["frames"], self.settings.bands)
@@ -123,12 +105,11 @@ class Store(EntryStore[StemFeatures]):
 class StoredStems:
     """The features of many stems, in a form that can be sent to a worker process: a sequence of their `Rows`.
 
-    Nothing is opened before it is read; an error is raised then if it has gone. folder: of the store. settings: of
-    the store. keys: (stem,) what names their entries, in ASCII. frames: (stem,) how many each has.
+    Nothing is opened before it is read; an error is raised then if it has gone. keys: (stem,) what names their entries
+    in the store, in ASCII. frames: (stem,) how many each has.
     """
 
-    folder: str
-    settings: MelSettings
+    store: Store
     keys: np.ndarray
     frames: np.ndarray
 
@@ -137,9 +118,13 @@ class StoredStems:
 
     def __getitem__(self, index: int) -> StoredArray:
         """The rows of a stem, (frame, band) bfloat16 bits."""
-        key = self.keys[index].decode()
-        name = f"{self.folder}/{key[:2]}/{key}{Store.suffix}"
-        return StoredArray(name, np.uint16, HEADER_BYTES, (int(self.frames[index]), self.settings.bands))
+        shape = (int(self.frames[index]), self.settings.bands)
+        return StoredArray(self.store.brought(self.keys[index].decode()), np.uint16, HEADER_BYTES, shape)
+
+    @property
+    def settings(self) -> MelSettings:
+        """Those of the store."""
+        return self.store.settings
 
     def of(self, chosen: np.ndarray) -> StoredStems:
         """Some of them: their indices, or flags (stem,)."""

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from restem.fetching import fetched
+
 _LONGEST_NAMES = 1 << 20  # bytes of JSON; real ones have a few hundred
 # What encoders call a stream that has no name.
 _NO_NAME = re.compile(
@@ -27,6 +29,11 @@ _NO_NAME = re.compile(
 
 def stream_names(path: Path) -> list[str] | None:
     """The name of each audio stream in the file's order, empty where it has none; None for a file that is no MP4."""
+    with fetched(path) as copy:
+        return _names_in(copy)
+
+
+def _names_in(path: Path) -> list[str] | None:
     import av
 
     try:

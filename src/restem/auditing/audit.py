@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import polars as pl
 import soxr
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.audio.reader import EXTENSIONS, open_audio
 from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
+from restem.auditing.evidence import across_folds, check_same, of_no_class
 from restem.auditing.findings import (
+    BLEED_OVER_TIME_SCHEMA,
     BLEED_SCHEMA,
     COPIES_SCHEMA,
     FINDINGS_SCHEMA,
@@ -38,6 +41,7 @@ from restem.dataset.table import Dataset, Stem
 from restem.errors import DatasetError, RunError
 from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor
+from restem.fetching import copy_of, fetched_folder, named
 from restem.files import written_aside
 from restem.notebook import html_table
 from restem.progress import Progress, stage
@@ -46,6 +50,7 @@ from restem.runs.run import Run
 from restem.wording import counted
 from restem.working import alone_in
 
+OVER_TIME_FILE = "bleed_over_time.csv"
 RECORD_FILE = "audit.json"
 WORK_FOLDER = ".work"
 FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE, COPIES_FILE = "findings.csv", "bleed.csv", "mixtures.csv", "copies.csv"
@@ -62,11 +67,14 @@ class Audit:
     Attributes
     ----------
     path
-        Its folder.
+        Its folder; of one at an address, its copy on this machine.
     findings
         One row per finding: `song,stem,kind,value,unit,start_s,end_s,with_song,with_stem,message`.
     bleed
         One row per pair of stems of a song with bleed: `song,stem,from_stem,bleed_db,delay_samples`.
+    bleed_over_time
+        One row per such pair and stretch of 1.5 s in which it can be told:
+        `song,stem,from_stem,start_s,end_s,bleed_db`.
     mixtures
         One row per song: `song,verdict,residual_db,gains`.
     hours
@@ -81,6 +89,8 @@ class Audit:
         One row per duplicate or leak: where the shared stretch begins in both stems.
     mixture_files
         Song -> the file of its mixture and the audio stream in it.
+    address
+        Where the audit is, if that is an address.
 
     Examples
     --------
@@ -92,6 +102,7 @@ class Audit:
     path: Path
     findings: pl.DataFrame
     bleed: pl.DataFrame
+    bleed_over_time: pl.DataFrame
     mixtures: pl.DataFrame
     hours: float
     failed: Mapping[str, str]
@@ -99,6 +110,12 @@ class Audit:
     dataset_root: Path
     copies: pl.DataFrame
     mixture_files: Mapping[str, tuple[Path, int]]
+    address: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where people look for the audit: its address, or else its folder."""
+        return self.address or self.path
 
     @property
     def standing(self) -> pl.DataFrame:
@@ -113,7 +130,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """What `restem audit` prints, as plain numbers and strings, ready for JSON."""
         return {
-            "audit": str(self.path),
+            "audit": str(self.place),
             "hours": self.hours,
             "songs": len(self.mixtures),
             "findings": self.counts(),
@@ -144,7 +161,7 @@ class Audit:
         return {song: standing_for(song) for song in sorted(songs)}
 
     def __repr__(self) -> str:
-        return f"Audit({self.path.name!r}, {counted(len(self.findings), 'finding')})"
+        return f"Audit({self.place.name!r}, {counted(len(self.findings), 'finding')})"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), ("kind", "findings"), list(self.counts().items()))
@@ -168,7 +185,11 @@ def open_audit(path: Path | str) -> Audit:
     RunError
         When the folder holds no finished audit, or its tables cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
+    if isinstance(path, Address):
+        needed = "holds no finished audit; make one with `restem audit DATASET --out`"
+        with named(path, copy_of(path)):
+            return replace(open_audit(fetched_folder(path, RECORD_FILE, needed)), address=path)
     try:
         content = WorkRecord(path, RECORD_FILE, {}, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
         if not (path / RECORD_FILE).exists() or not content.begin():
@@ -177,13 +198,14 @@ def open_audit(path: Path | str) -> Audit:
             path,
             _read(path / FINDINGS_FILE, FINDINGS_SCHEMA),
             _read(path / BLEED_FILE, BLEED_SCHEMA),
+            _read(path / OVER_TIME_FILE, BLEED_OVER_TIME_SCHEMA),
             _read(path / MIXTURES_FILE, MIXTURES_SCHEMA),
             float(content.content.get("hours", 0.0)),
             content.content.get("failed", {}),
             str(content.content.get("fingerprint")),
-            Path(str(content.content.get("dataset"))),
+            as_path(str(content.content.get("dataset"))),
             _read(path / COPIES_FILE, COPIES_SCHEMA),
-            {song: (Path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
+            {song: (as_path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
         )
     except (OSError, KeyError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
@@ -197,7 +219,7 @@ def opened_audit(audit: Audit | Path | str, data: Dataset | Run) -> Audit:
     chosen = isinstance(data, Run) or any(item.reason.startswith("of the split") for item in dataset.skipped)
     same = chosen and opened.dataset_root.resolve() == dataset.root.resolve()
     if not same and opened.fingerprint != dataset.fingerprint():
-        raise RunError(f"{opened.path}: is an audit of another dataset, or of {dataset.root} before it changed.")
+        raise RunError(f"{opened.place}: is an audit of another dataset, or of {dataset.root} before it changed.")
     return opened
 
 
@@ -206,16 +228,20 @@ def audit_dataset(
     out: Path,
     *,
     mixtures: Path | None = None,
+    run: Run | None = None,
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits a dataset; see `restem.audit`."""
     dataset.check_outside(out)
+    if run is not None:
+        check_same(run, dataset)
     given = None if mixtures is None else _given_mixtures(dataset, mixtures)
     request = {
         "format": _FORMAT, "dataset": str(dataset.root), "fingerprint": dataset.fingerprint(),
         "mixtures": None if given is None else sorted(given),
+        "run": None if run is None else str(run.description.get("finished")),
     }  # fmt: skip
     record = WorkRecord(out, RECORD_FILE, request, "audit", f"{WORK_FOLDER}/{RECORD_FILE}")
     if record.begin():
@@ -224,17 +250,18 @@ def audit_dataset(
     with alone_in(out):
         if record.begin():
             return open_audit(out)  # another process has finished it meanwhile
-        return _audit(dataset, record, given, executor, progress)
+        return _audit(dataset, record, given, run, executor, progress)
 
 
 def _audit(
     dataset: Dataset,
     record: WorkRecord,
     given: Mapping[str, tuple[Path, int]] | None,
+    run: Run | None,
     executor: Executor,
     progress: Progress | None,
 ) -> Audit:
-    """Does what is left of the work, and writes the tables. given: mixtures from elsewhere."""
+    """Does what is left of the work, and writes the tables. given: mixtures from elsewhere. run: of the dataset."""
     out = record.folder
     record.note(restem=__version__)
     mixtures = _own_mixtures(dataset) if given is None else given
@@ -246,12 +273,16 @@ def _audit(
     out_of_phase = {one.stem for one in findings if one.kind == "out_of_phase"}
     copies = _copies(dataset, stems, codes, out_of_phase, executor, progress)
     findings += [_duplicate(stems[copy.first], stems[copy.second], copy) for copy in copies]
+    if run is not None:
+        findings = across_folds(run, findings + of_no_class(run, findings))
     place = {stem.name: number for number, stem in enumerate(dataset.stems)}
     song_place = {song: number for number, song in enumerate(dataset.songs)}
     findings.sort(key=lambda one: (song_place[one.song], place.get(one.stem, -1), KINDS.index(one.kind)))
     _write(out / FINDINGS_FILE, findings_table(findings))
     bleed = [row for song in songs for row in song.bleed]
     _write(out / BLEED_FILE, pl.DataFrame(bleed, schema=dict(BLEED_SCHEMA), orient="row"))
+    over_time = [row for song in songs for row in song.bleed_over_time]
+    _write(out / OVER_TIME_FILE, pl.DataFrame(over_time, schema=dict(BLEED_OVER_TIME_SCHEMA), orient="row"))
     verdicts = [(song.song, *song.mixture) for song in songs]
     _write(out / MIXTURES_FILE, pl.DataFrame(verdicts, schema=dict(MIXTURES_SCHEMA), orient="row"))
     places = [

@@ -27,6 +27,7 @@ _BAND_HZ = (80.0, 12000.0)
 # The thresholds are tried by `benchmarks/audit.py`.
 _LOUD_DB = 30.0  # below the loud cells of the other stem in the same bin
 _SCALE_QUANTILE = 0.1  # of the ratios
+_SCALE_CELLS = 20_000  # of which it is taken
 _REACH_S = 0.05
 MIN_SURENESS = 9.0
 MIN_BLEED_DB, MAX_BLEED_DB = -45.0, -3.0  # what is as loud as its source is no bleed but a copy
@@ -54,16 +55,13 @@ def find_bleed(excerpts: np.ndarray, rate_hz: int) -> list[Bleed]:
 
     excerpts: (stem, block, sample) stretches of all stems, in mono, at the same times.
     """
-    low, high = (round(edge * _FRAME / rate_hz) for edge in (_BAND_HZ[0], min(_BAND_HZ[1], 0.45 * rate_hz)))
+    low, high = _band(rate_hz)
     spectra = np.stack([_spectrum(signal)[:, low:high] for signal in excerpts])
     power = np.abs(spectra) ** 2
     loudest = power.max(axis=0)
     found = []
     for source, own in enumerate(power):
-        usual = np.quantile(own, 0.95, axis=0)
-        # Where another stem is louder, what is heard in this one may itself be bleed.
-        heard = (own > np.maximum(usual * 10 ** (-_LOUD_DB / 10), own.max() * 1e-8)) & (own >= loudest)
-        frame, at = np.nonzero(heard)
+        frame, at = _loud_cells(own, loudest)
         if len(at) < _MIN_CELLS:
             continue
         below = spectra[source][frame, at]
@@ -79,6 +77,46 @@ def find_bleed(excerpts: np.ndarray, rate_hz: int) -> list[Bleed]:
                 ratio = ratio * np.exp(2j * np.pi * (at + low) * delay / _FRAME)
             found.append(Bleed(target, source, _gain_db(ratio), delay, sureness))
     return found
+
+
+def levels_over_time(excerpts: np.ndarray, one: Bleed, rate_hz: int) -> list[float | None]:
+    """How loud bleed is in each block, in dB; None where its source is too quiet to tell, -200 where there is none.
+
+    excerpts: as in `find_bleed`.
+    """
+    levels: list[float | None] = []
+    for block in range(excerpts.shape[1]):
+        some = ratios(excerpts[:, block : block + 1], one.target, one.source, one.delay, rate_hz)
+        levels.append(_gain_db(some) if len(some) else None)
+    return levels
+
+
+def ratios(excerpts: np.ndarray, target: int, source: int, delay: int, rate_hz: int) -> np.ndarray:
+    """(cell,) what stem `target`, begun `delay` later, holds of stem `source` in the cells in which that one is loud.
+
+    excerpts: as in `find_bleed`. Empty where there are too few such cells.
+    """
+    low, high = _band(rate_hz)
+    spectra = [_spectrum(signal)[:, low:high] for signal in excerpts]
+    power = np.abs(np.stack(spectra)) ** 2
+    frame, at = _loud_cells(power[source], power.max(axis=0))
+    if len(at) < _MIN_CELLS:
+        return np.zeros(0, complex)
+    return np.asarray(_spectrum(excerpts[target], delay)[:, low:high][frame, at] / spectra[source][frame, at])
+
+
+def _band(rate_hz: int) -> tuple[int, int]:
+    """The bins that are looked at."""
+    return round(_BAND_HZ[0] * _FRAME / rate_hz), round(min(_BAND_HZ[1], 0.45 * rate_hz) * _FRAME / rate_hz)
+
+
+def _loud_cells(own: np.ndarray, loudest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The frames and bins in which a stem is loud, and louder than the others. own, loudest: (frame, bin) powers."""
+    usual = np.quantile(own, 0.95, axis=0)
+    # Where another stem is louder, what is heard in this one may itself be bleed.
+    heard = (own > np.maximum(usual * 10 ** (-_LOUD_DB / 10), own.max() * 1e-8)) & (own >= loudest)
+    frame, at = np.nonzero(heard)
+    return frame, at
 
 
 def _spectrum(blocks: np.ndarray, delay: int = 0) -> np.ndarray:
@@ -116,14 +154,21 @@ def _peak(ratio: np.ndarray, at: np.ndarray, reach: int) -> tuple[int, float]:
 
 
 def _gain_db(ratio: np.ndarray) -> float:
-    """The centre of the ratios of cells, which is real and positive, in dB; -200 where it is not positive."""
+    """The centre of the ratios of cells in dB; -200 where it is not positive."""
+    gain = centre(ratio)
+    return float(power_to_db(gain**2)) if gain > 0 else -200.0
+
+
+def centre(ratio: np.ndarray) -> float:
+    """The centre of the ratios of cells, which is real: the gain of what they have in common."""
     gain, away = 0.0, np.abs(ratio) ** 2
     for _ in range(_ROUNDS):
         weight = 1.0 / (away + _scale(away))
         gain = float(np.sum(weight * ratio.real) / np.sum(weight))
         away = np.abs(ratio - gain) ** 2
-    return float(power_to_db(gain**2)) if gain > 0 else -200.0
+    return gain
 
 
 def _scale(size: np.ndarray) -> float:
-    return max(float(np.quantile(size, _SCALE_QUANTILE)), 1e-9)
+    some = size[:: -(-len(size) // _SCALE_CELLS)]
+    return max(float(np.quantile(some, _SCALE_QUANTILE)), 1e-9)

@@ -44,10 +44,9 @@ class DamageMeter:
     def add(self, block: np.ndarray) -> None:
         """block: (channel, sample)."""
         self._lengths.append(block.shape[1])
-        exact = np.ascontiguousarray(block, np.float64)
-        products = exact @ exact.T / block.shape[1]
+        products = (block @ block.T).astype(np.float64) / block.shape[1]
         self._powers.append(np.diagonal(products))
-        self._means.append(exact.mean(axis=1))
+        self._means.append(block.mean(axis=1).astype(np.float64))
         self._products.append(float(products[0, 1]) if self._channels == 2 else 0.0)
         self._peak = max(self._peak, float(block.max()), -float(block.min()))
         self._find_clips(block)

@@ -27,9 +27,10 @@ _NEUTRAL_ERROR = 0.55
 MIN_SCORE = 5.0
 
 # What the sound of two stretches must reach (see `likeness`), and how long they must be: shorter ones are hits and
-# notes of one sampled instrument.
+# notes of one sampled instrument, unless both stems hold hardly anything else.
 MIN_LIKENESS = 0.6
 MIN_STRETCH_S = 2.0
+_WHOLE_SHARE = 0.8
 LIKENESS_S = 12.0
 """So much sound is compared."""
 
@@ -103,18 +104,19 @@ def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) 
     stop = int(np.argmax(total - lowest))
     score = float(total[stop] - lowest[stop])
     begin = stop - int(np.argmin(total[stop::-1]))  # where the sound begins, not the silence before it
-    if score < MIN_SCORE or (stop - begin) * HOP_S < MIN_STRETCH_S:
-        return None
     inside = both[begin:stop]
     compared = int(np.count_nonzero(inside))
+    sounds = sorted((int(np.count_nonzero(first)), int(np.count_nonzero(second))))
+    long_enough = (stop - begin) * HOP_S >= MIN_STRETCH_S or compared >= _WHOLE_SHARE * sounds[1]
+    if score < MIN_SCORE or not long_enough:
+        return None
     sounding = np.concatenate([[0], np.cumsum(inside)])
     window = min(len(inside), round(LIKENESS_S / HOP_S))
     densest = int(np.argmax(sounding[window:] - sounding[: len(sounding) - window]))
-    fewer = min(int(np.count_nonzero(first)), int(np.count_nonzero(second)))
     found_error = float(error[begin:stop][inside].mean())
     return Copy(
         number, other, offset, start + begin, stop - begin, start + begin + densest, score, found_error, compared,
-        compared / max(1, fewer),
+        compared / max(1, sounds[0]),
     )  # fmt: skip
 
 

@@ -78,6 +78,14 @@ MIXTURES_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "residual_db": pl.Float64,
     "gains": pl.String,
 }
+BLEED_OVER_TIME_SCHEMA: Mapping[str, type[pl.DataType]] = {
+    "song": pl.String,
+    "stem": pl.String,
+    "from_stem": pl.String,
+    "start_s": pl.Float64,
+    "end_s": pl.Float64,
+    "bleed_db": pl.Float64,
+}
 COPIES_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "stem": pl.String,
     "with_stem": pl.String,

@@ -45,7 +45,7 @@ class Looked:
 def quick_findings(looked: Sequence[Looked], store: Store, executor: Executor, report: Report) -> list[Finding]:
     """What is wrong with these stems, in their order. store: holds their features."""
     found: list[list[Finding]] = [[] for _ in looked]
-    for done, (index, findings) in enumerate(executor.map_unordered(_look, looked, chunk=_CHUNK), start=1):
+    for done, (index, findings) in enumerate(executor.map_unordered(look, looked, chunk=_CHUNK), start=1):
         found[index] += findings
         report(done, len(looked))
     place = {one.stem.name: index for index, one in enumerate(looked)}
@@ -76,7 +76,7 @@ def count_kinds(findings: Sequence[Finding]) -> dict[Kind, int]:
     return {kind: found[kind] for kind in KINDS if found[kind]}
 
 
-def _look(one: Looked) -> list[Finding]:
+def look(one: Looked) -> list[Finding]:
     """What the samples of a few stretches of a stem show."""
     chosen = np.unique(np.linspace(0, len(one.starts_s) - 1, min(_STRETCHES, len(one.starts_s))).astype(int))
     with open_audio(*one.source) as audio:

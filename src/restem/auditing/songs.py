@@ -16,17 +16,21 @@ import soxr
 
 from restem.audio.level import power_to_db
 from restem.audio.reader import BLOCK_FRAMES, AudioReader, open_audio
-from restem.auditing.bleed import MAX_BLEED_DB, MIN_BLEED_DB, MIN_SURENESS, find_bleed
+from restem.auditing.bleed import MAX_BLEED_DB, MIN_BLEED_DB, MIN_SURENESS, find_bleed, levels_over_time
 from restem.auditing.damage import DamageMeter, short_stems
 from restem.auditing.findings import Finding
 from restem.auditing.fingerprints import RATE_HZ, fingerprint, heard
 from restem.auditing.mixtures import InnerProducts, MixtureFit, fit_mixture
 from restem.auditing.spectra import spectral_findings
 from restem.errors import AudioError
+from restem.fetching import keeping
 from restem.files import read_json, written_aside
 from restem.wording import counted
 
 _EXCERPT_BLOCKS = 16
+
+# Bleed that is so much quieter than usual in a block is not heard in it.
+_GONE_DB = 12.0
 
 # In a song, stems that are this much quieter than it are not compared.
 _QUIET_DB = -80.0
@@ -49,12 +53,13 @@ class SongJob:
 class SongAudit:
     """What was found in one song. mixture: verdict, residual in dB and gains as JSON. failed: stem -> why.
 
-    bleed: rows of `bleed.csv`. seconds: the duration of each stem.
+    bleed, bleed_over_time: rows of `bleed.csv` and `bleed_over_time.csv`. seconds: the duration of each stem.
     """
 
     song: str
     findings: list[Finding] = field(default_factory=list)
     bleed: list[tuple[str, str, str, float, int]] = field(default_factory=list)
+    bleed_over_time: list[tuple[str, str, str, float, float, float]] = field(default_factory=list)
     mixture: tuple[str, float | None, str] = ("none", None, "")
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -64,7 +69,8 @@ class SongAudit:
         """The audit that `as_json` wrote."""
         content = read_json(path)
         content["findings"] = [Finding(**one) for one in content["findings"]]
-        content["bleed"] = [tuple(row) for row in content["bleed"]]
+        for name in ("bleed", "bleed_over_time"):
+            content[name] = [tuple(row) for row in content[name]]
         content["mixture"] = tuple(content["mixture"])
         return cls(**content)
 
@@ -80,6 +86,7 @@ class _Signal:
         self.info = audio.info
         self.meter = DamageMeter(audio.info.rate_hz, audio.info.channels)
         self.blocks: list[np.ndarray] = []
+        self.places: list[int] = []
         self._audio = audio.blocks()
         self._out_of_phase = out_of_phase
         self._track: list[np.ndarray] = []
@@ -101,11 +108,12 @@ class _Signal:
         self._track.append(self._resampler.resample_chunk(self._mono))
         return block
 
-    def keep(self) -> None:
-        """Keeps the block that was read last in mono, zeros where the stem has ended."""
+    def keep(self, number: int) -> None:
+        """Keeps the block that was read last, the one of this number, in mono; zeros where the stem has ended."""
         kept = np.zeros(BLOCK_FRAMES, np.float32)
         kept[: len(self._mono)] = self._mono
         self.blocks.append(kept)
+        self.places.append(number)
 
     @property
     def track(self) -> np.ndarray:
@@ -123,6 +131,14 @@ class _Signal:
 
 def audit_song(job: SongJob) -> SongAudit:
     """Audits one song, and writes the fingerprints of its stems to `job.out`. A stem that cannot be read is listed."""
+    with keeping():  # some are read again
+        audit, codes = heard_song(job)
+    write_codes(job.out, codes)
+    return audit
+
+
+def heard_song(job: SongJob) -> tuple[SongAudit, list[np.ndarray]]:
+    """What is found in one song, and the fingerprints of its stems; nothing is written."""
     audit = SongAudit(job.song)
     wanted = [(name, file, stream) for name, file, stream in job.stems]
     if job.mixture is not None:
@@ -163,8 +179,7 @@ def audit_song(job: SongJob) -> SongAudit:
     elif mixture is not None and complete:
         message = "the mixture and the stems differ in rate or channels, and were not compared"
         audit.findings.append(Finding(job.song, "", "mixture", 0.0, "dB", message))
-    write_codes(job.out, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems])
-    return audit
+    return audit, [codes.get(name, np.zeros(0, np.uint32)) for name, _, _ in job.stems]
 
 
 def unread_song(job: SongJob, reason: str) -> SongAudit:
@@ -219,7 +234,7 @@ def _read(
                 products.add(_stacked(blocks, channels))
             if number in kept:
                 for signal in signals:
-                    signal.keep()
+                    signal.keep(number)
             number += 1
     except AudioError as error:
         return (name, str(error)), [], None
@@ -261,20 +276,40 @@ def _audit_bleed(audit: SongAudit, stems: list[_Signal]) -> None:
     if len(stems) < 2:
         return
     excerpts = np.stack([np.stack(stem.blocks) for stem in stems])
-    for one in find_bleed(excerpts, stems[0].info.rate_hz):
+    rate_hz = stems[0].info.rate_hz
+    for one in find_bleed(excerpts, rate_hz):
         if one.sureness < MIN_SURENESS or not MIN_BLEED_DB <= one.gain_db <= MAX_BLEED_DB:
             continue
         target, source = stems[one.target], stems[one.source]
         audit.bleed.append((audit.song, target.name, source.name, one.gain_db, one.delay))
+        start_s, end_s = _bleed_over_time(audit, target, source, levels_over_time(excerpts, one, rate_hz), one.gain_db)
         late_ms = 1000.0 * one.delay / target.info.rate_hz
         when = f", {abs(late_ms):.1f} ms {'later' if late_ms > 0 else 'earlier'}" if one.delay else ""
         message = f"{source.name} is heard in it at {one.gain_db:.1f} dB{when}"
         audit.findings.append(
             Finding(
-                audit.song, target.name, "bleed", one.gain_db, "dB", message,
-                with_song=audit.song, with_stem=source.name,
+                audit.song, target.name, "bleed", one.gain_db, "dB", message, start_s, end_s,
+                audit.song, source.name,
             )
         )  # fmt: skip
+
+
+def _bleed_over_time(
+    audit: SongAudit, target: _Signal, source: _Signal, levels_db: list[float | None], usual_db: float
+) -> tuple[float | None, float | None]:
+    """Adds rows about bleed over time; returns when it is heard, None for wherever its source is loud."""
+    rate_hz = target.info.rate_hz
+    told = [
+        (number, level_db) for number, level_db in zip(target.places, levels_db, strict=True) if level_db is not None
+    ]
+    for number, level_db in told:
+        start_s = number * BLOCK_FRAMES / rate_hz
+        row = audit.song, target.name, source.name, start_s, start_s + BLOCK_FRAMES / rate_hz, level_db
+        audit.bleed_over_time.append(row)
+    heard = [number for number, level_db in told if level_db > usual_db - _GONE_DB]
+    if not heard or len(heard) == len(told):
+        return None, None
+    return heard[0] * BLOCK_FRAMES / rate_hz, min((heard[-1] + 1) * BLOCK_FRAMES / rate_hz, target.seconds)
 
 
 def _audit_mixture(audit: SongAudit, stems: list[_Signal], mixture: _Signal, products: np.ndarray) -> None:

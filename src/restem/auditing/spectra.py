@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from restem.audio.level import power_to_db
@@ -99,9 +100,9 @@ def _foreign_reason(blocks: np.ndarray, steady: Steady, level_db: float) -> str:
         return "steady noise, and nothing else"
     if steady.hum > _FOREIGN_SHARE * steady.total > 0:
         return f"hum at {steady.mains_hz:.0f} Hz, and nothing else"
-    squares = np.sort(np.square(blocks, dtype=np.float64).ravel())
-    loud = squares[-max(1, round(_CLICK_SAMPLES * len(squares))) :]
-    if loud.sum() > _CLICK_SHARE * squares.sum():
+    squares = np.square(blocks).ravel()
+    loudest = len(squares) - max(1, round(_CLICK_SAMPLES * len(squares)))
+    if float(np.partition(squares, loudest)[loudest:].sum()) > _CLICK_SHARE * float(squares.sum()):
         return "clicks, and nothing else"
     return ""
 
@@ -173,13 +174,14 @@ def bandwidth_hz(spectrum: np.ndarray, rate_hz: int) -> float | None:
     smooth_db = power_to_db(uniform_filter1d(spectrum.astype(np.float64), max(1, round(150.0 / width))))
     gap, span = round(_EDGE_WIDTH_HZ / 2 / width), round(800.0 / width)
     highest = min(_EDGE_HZ[1], 0.44 * rate_hz)
-    best_db, best = 0.0, None
-    peak_db = float(smooth_db.max())
-    for centre in range(round(_EDGE_HZ[0] / width), round(highest / width)):
-        above = smooth_db[centre + gap :]
-        below = smooth_db[max(0, centre - gap - span) : centre - gap]
-        drop_db = float(below.min() - above.max())
-        # Far below the loudest bin, an edge is that of the quantiser.
-        if drop_db > best_db and below.min() > peak_db - 80.0:
-            best_db, best = drop_db, centre
-    return best * width if best is not None and best_db >= _EDGE_DB else None
+    centres = np.arange(round(_EDGE_HZ[0] / width), round(highest / width))
+    if not len(centres):
+        return None
+    # Of each centre the loudest bin above it, and the quietest one of the span below it.
+    above_db = np.maximum.accumulate(smooth_db[::-1])[::-1][centres + gap]
+    below_db = sliding_window_view(smooth_db, span).min(axis=1)[np.maximum(0, centres - gap - span)]
+    drops_db = below_db - above_db
+    # Far below the loudest bin, an edge is that of the quantiser.
+    drops_db[below_db <= float(smooth_db.max()) - 80.0] = 0.0
+    best = int(np.argmax(drops_db))
+    return float(centres[best] * width) if drops_db[best] >= _EDGE_DB else None

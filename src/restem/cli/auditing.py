@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, Figures, LayoutOption, Ray, Workers
-from restem.cli.shared import open_stems, progress_bars, say, terminal, write_figures
+from restem.cli.options import DEFAULT_CLASSES, Classes, DatasetPath, DryRun, Figures, LayoutOption, Ray, Workers
+from restem.cli.shared import open_stems, progress_bars, say, say_plan, terminal, write_figures
+
+if TYPE_CHECKING:
+    from restem.auditing.audit import Audit
+    from restem.progress import Progress
 
 
 def audit(
@@ -22,9 +26,16 @@ def audit(
         Path | None,
         Parameter(help="A folder with SONG.wav or SONG/mixture.wav; by default the mixtures beside the stems."),
     ] = None,
+    run: Annotated[
+        Path | None,
+        Parameter(
+            help="A run of the dataset: stems in which it heard no class, and copies in different folds, are named."
+        ),
+    ] = None,
     workers: Workers = None,
     ray: Ray = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Find what else is wrong with a dataset: duplicates, mixtures that do not add up, bleed, damage.
 
@@ -36,8 +47,17 @@ def audit(
     opened = open_stems(dataset, layout, taxonomy)
     if as_json is not None:
         opened.check_outside(as_json)
+
+    def work(progress: Progress | None = None) -> Audit:
+        return audit_dataset(opened, out, mixtures=mixtures, run=run, workers=workers, ray=ray, progress=progress)
+
+    if dry_run:
+        from restem.planning.datasets import plan_audit
+
+        say_plan(work, lambda: plan_audit(opened, out, workers=workers))
+        return
     with progress_bars() as progress:
-        found = audit_dataset(opened, out, mixtures=mixtures, workers=workers, ray=ray, progress=progress)
+        found = work(progress)
     write_figures(as_json, found.as_dict())
     print_audit(found, terminal())
-    say(f"\nThe findings are in {found.path / 'findings.csv'}, the report in {found.path / 'report.html'}.")
+    say(f"\nThe findings are in {found.place / 'findings.csv'}, the report in {found.place / 'report.html'}.")

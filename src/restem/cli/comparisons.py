@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from restem.demo.demo import DemoResult
     from restem.evaluation.errata import ErrataScore
     from restem.evaluation.labels import LabelScore
+    from restem.evaluation.ranges import RangeScore
     from restem.evaluation.separation import Evaluation
     from restem.review.remaining import Remaining
 
@@ -30,6 +31,8 @@ def print_score(score: LabelScore, console: Console) -> None:
     console.print(_agreement_table(score))
     console.print(_class_score_table(score))
     console.print(_finding_table(score))
+    if score.over_time is not None:
+        print_range_score(score.over_time, console)
     verdicts = ", ".join(f"{share:.1%} {name}" for name, share in score.verdicts.items() if share)
     print_line(console, f"\nVerdicts: {verdicts}")
     if score.other_given:
@@ -39,6 +42,16 @@ def print_score(score: LabelScore, console: Console) -> None:
             "is it the truth of this dataset?",
             "yellow",
         )
+
+
+def print_range_score(score: RangeScore, console: Console) -> None:
+    """Prints in a line how well what was found over time agrees with decisions about time ranges."""
+    print_line(
+        console,
+        f"\nOver {counted(score.ranges, 'decided time range')}, {score.seconds:,.1f} s: label accuracy "
+        f"{score.given_accuracy:.3f} given, {score.found_accuracy:.3f} by the scores over time "
+        f"({counted(score.segments, 'segment')}).",
+    )
 
 
 def print_remaining(left: Remaining, console: Console) -> None:

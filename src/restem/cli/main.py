@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from restem._version import __version__
 from restem.cli import auditing, encoders, publishing, relabelling, separation
+from restem.cli.options import with_addresses
 from restem.cli.shared import complain
 from restem.cli.spelling import as_options, command_of
 from restem.errors import RestemError, UsageError
@@ -24,6 +25,7 @@ app = App(
     version=__version__,
     help_epilogue="Every command takes --help. Add --debug to see where an error comes from.",
     suppress_keyboard_interrupt=False,  # it is answered below
+    default_parameter=Parameter(converter=with_addresses),
 )
 for _command in (
     relabelling.demo, relabelling.scan, auditing.audit, relabelling.errata, relabelling.corrupt, relabelling.refine,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter, Token, convert
 
+from restem.addresses import as_path
 from restem.errors import UsageError
 from restem.labelling.options import RefineOptions, Start
 from restem.renaming import current_name
@@ -58,11 +59,27 @@ Licence = Annotated[
 ]
 Cache = Annotated[Path | None, Parameter(help="The folder for features; by default in the user's cache folder.")]
 Figures = Annotated[Path | None, Parameter(name="--json", help="Also write the numbers to this file.")]
+DryRun = Annotated[
+    bool,
+    Parameter(
+        negative="", help="Say what would be read and written, and how long it would take, and write nothing at all."
+    ),
+]
 Seed = Annotated[int, Parameter(help="Random seed.")]
 Overlap = Annotated[float, Parameter(help="Share of a piece that the next one repeats; songs are separated in pieces.")]
 Shifts = Annotated[int, Parameter(help="Average over so many random shifts: better, and as many times as slow.")]
 
 DEFAULT_CLASSES = ",".join(CLASSES)
+
+
+def with_addresses(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Converts an option as cyclopts does, but for addresses in object storage, which it would take for paths."""
+    found = convert(kind, tokens)
+    if isinstance(found, Path):
+        return as_path(tokens[0].value)
+    if isinstance(found, tuple | list) and all(isinstance(one, Path) for one in found):
+        return type(found)(as_path(token.value) for token in tokens)
+    return found
 
 
 def parsed_by(parse: Callable[[str], Converted]) -> Callable[[Any, Sequence[Token]], Converted]:

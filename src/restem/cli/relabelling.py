@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ from restem.cli.options import (
     Classes,
     DatasetPath,
     Device,
+    DryRun,
     Figures,
     LayoutOption,
     Licence,
@@ -28,9 +29,23 @@ from restem.cli.options import (
     Workers,
     parse_names,
 )
-from restem.cli.shared import open_run_at, open_stems, open_stems_aloud, progress_bars, say, terminal, write_figures
+from restem.cli.shared import (
+    open_run_at,
+    open_stems,
+    open_stems_aloud,
+    progress_bars,
+    say,
+    say_plan,
+    terminal,
+    write_figures,
+)
 from restem.errors import RestemError, UsageError
 from restem.wording import counted
+
+if TYPE_CHECKING:
+    from restem.progress import Progress
+    from restem.runs.export import ExportSummary
+    from restem.runs.run import Run
 
 _CORRUPT = defaults_of("restem.dataset.corrupt", "corrupt")
 _EXPORT = defaults_of("restem.api", "export")
@@ -185,6 +200,7 @@ def corrupt(
     only: Only = _CORRUPT["only"],
     workers: Workers = None,
     ray: Ray = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make a noisy copy of a clean dataset, with its truth in OUT/truth.csv.
 
@@ -195,11 +211,20 @@ def corrupt(
     from restem.dataset.corrupt import failures_and_notes
 
     opened = open_stems_aloud(dataset, layout, taxonomy, metadata)
-    with progress_bars() as progress:
-        corrupt_dataset(
+
+    def work(progress: Progress | None = None) -> Path:
+        return corrupt_dataset(
             opened, out, kind=kind, rate=rate, level_db=level_db, seed=seed, format=format, workers=workers,
             ray=ray, among=parse_names(among), only=only, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.datasets import plan_corrupt
+
+        say_plan(work, lambda: plan_corrupt(opened, out, format=format, workers=workers))
+        return
+    with progress_bars() as progress:
+        work(progress)
     say(f"The noisy copy is in {out}, its truth in {out / 'truth.csv'}.")
     failed, notes = failures_and_notes(out)
     print_notes(notes, terminal())
@@ -230,6 +255,7 @@ def refine(
         Path | None, Parameter(help="An audit of the dataset: songs that share a recording stay in one fold.")
     ] = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Find what is in every stem, correct the labels, and leave a run: tables, classifier and report.
 
@@ -248,14 +274,23 @@ def refine(
     opened = open_stems_aloud(dataset, layout, taxonomy, metadata, splits, "learn")
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress:
-        run = refine_dataset(
+
+    def work(progress: Progress | None = None) -> Run:
+        return refine_dataset(
             opened, out, chosen, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
             decisions=decisions, audit=audit, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.refining import plan_refine
+
+        say_plan(work, lambda: plan_refine(opened, out, chosen, cache=cache, device=device, workers=workers))
+        return
+    with progress_bars() as progress:
+        run = work(progress)
     write_figures(as_json, summary_of(run))
     print_summary(run, terminal())
-    say(f"\nThe labels are in {run.path / 'labels.csv'}, the report in {run.path / 'report.html'}.")
+    say(f"\nThe labels are in {run.place / 'labels.csv'}, the report in {run.place / 'report.html'}.")
     print_next_steps(run, terminal())
 
 
@@ -265,7 +300,10 @@ def score(
     /,
     *,
     decisions: Annotated[
-        Path | None, Parameter(help="Instead of a truth, a run: what people decided about it is the truth.")
+        Path | None,
+        Parameter(
+            help="Instead of a truth, a run: what people decided about its stems, or times in them, is the truth."
+        ),
     ] = None,
     known_errors: Annotated[
         bool, Parameter(name="--errata", negative="", help="Instead of a truth: where published label errors are put.")
@@ -277,7 +315,8 @@ def score(
     Example: `restem score run noisy-stems/truth.csv`
     """
     from restem.api import score as score_run
-    from restem.cli.comparisons import print_remaining, print_score
+    from restem.cli.comparisons import print_range_score, print_remaining, print_score
+    from restem.evaluation.ranges import score_ranges
     from restem.review.remaining import remaining_in
     from restem.runs.run import open_run
 
@@ -297,7 +336,14 @@ def score(
         write_figures(as_json, vars(left))
         print_remaining(left, terminal())
         return
-    result = score_run(opened, truth, decisions=decisions)
+    decided = None if decisions is None else open_run(decisions)
+    if decided is not None and decided.decided and all(one.labels is None for one in decided.decided.values()):
+        over_time = score_ranges(opened, decided)
+        if over_time is not None:  # only time ranges were decided
+            write_figures(as_json, {"over_time": vars(over_time)})
+            print_range_score(over_time, terminal())
+            return
+    result = score_run(opened, truth, decisions=decided)
     write_figures(as_json, result.as_dict())
     print_score(result, terminal())
 
@@ -331,8 +377,12 @@ def review(
         Path | None, Parameter(alias="--import", help="Add the decisions in this CSV, and do nothing else.")
     ] = None,
     export_labels: Annotated[
-        Path | None, Parameter(help="Write what was found as label tracks, for Audacity or Reaper, to this folder.")
+        Path | None, Parameter(help="Write what was found over time to this folder, and do nothing else.")
     ] = None,
+    label_format: Annotated[
+        Literal["audacity", "jams", "csv"],
+        Parameter(help="audacity: label tracks, also for Reaper. jams: a JAMS file per stem. csv: one table."),
+    ] = "audacity",
     import_labels: Annotated[
         Path | None, Parameter(help="Add the labels in this folder of label tracks that were added or moved.")
     ] = None,
@@ -364,7 +414,8 @@ def review(
         count = label_tracks.import_label_tracks(run, import_labels, person=person)
         say(f"New decisions from {import_labels}: {count}.")
     if export_labels is not None:
-        say(f"Label tracks in {export_labels}: {label_tracks.export_label_tracks(run, export_labels)}.")
+        count = label_tracks.export_label_tracks(run, export_labels, label_format)
+        say(f"What was found over time is in {export_labels}: {counted(count, 'file')}.")
     if not (import_decisions or export_decisions or import_labels or export_labels):
         opened = run if moved is None else open_run_at(run, moved)
         serve_review(
@@ -392,10 +443,16 @@ def export(
         Path | None,
         Parameter(help="A separator: it takes stems with several labels apart, into estimates that add up."),
     ] = None,
+    remove_bleed: Annotated[
+        bool, Parameter(negative="", help="Take out the bleed that the audit found, where it is sure.")
+    ] = _EXPORT["remove_bleed"],
+    audit: Annotated[Path | None, Parameter(help="An audit of the dataset, for --remove-bleed.")] = None,
     moved: Moved = None,
     device: Device = "auto",
+    workers: Workers = None,
     ray: Ray = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make a refined dataset out of a run. Nothing is moved or changed in the source.
 
@@ -406,11 +463,20 @@ def export(
     opened = open_run_at(run, moved)
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress:
-        summary = export_run(
-            opened, out, layout=layout, link=link, licence=licence, split=split, device=device, ray=ray,
-            progress=progress,
+
+    def work(progress: Progress | None = None) -> ExportSummary:
+        return export_run(
+            opened, out, layout=layout, link=link, licence=licence, split=split, remove_bleed=remove_bleed,
+                audit=audit, device=device, workers=workers, ray=ray, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.datasets import plan_export
+
+        say_plan(work, lambda: plan_export(opened, out, layout=layout, link=link, split=split, device=device))
+        return
+    with progress_bars() as progress:
+        summary = work(progress)
     write_figures(as_json, summary.as_dict())
     say(str(summary))
     if summary.failed:

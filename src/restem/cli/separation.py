@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,7 @@ from restem.cli.options import (
     Cache,
     Classes,
     Device,
+    DryRun,
     Figures,
     LayoutOption,
     Licence,
@@ -36,12 +37,19 @@ from restem.cli.shared import (
     open_stems_aloud,
     progress_bars,
     say,
+    say_plan,
     shown_log,
     terminal,
     write_figures,
 )
 from restem.errors import RestemError, UsageError
 from restem.wording import counted
+
+if TYPE_CHECKING:
+    from restem.evaluation.separation import Evaluation
+    from restem.progress import Progress
+    from restem.separation.separator import Separator
+    from restem.separation.songs import SeparationSummary
 
 _TRAIN = defaults_of("restem.separation.train", "train")
 _SETTINGS = TrainArguments()
@@ -88,6 +96,7 @@ def train(
         Path | None, Parameter(help="An audit of the dataset: songs that share a recording are validated on together.")
     ] = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a separator on stems with label sets. A stem of `bass+drums` teaches the sum of the two.
 
@@ -108,12 +117,26 @@ def train(
     opened = open_data(data, layout, taxonomy, metadata, splits, moved, chosen.target)
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress, shown_log("restem.separation.train"):
-        train_separator(
+
+    def work(progress: Progress | None = None) -> Separator:
+        return train_separator(
             opened, out, chosen, cache=cache, device=device,
             devices=_TRAIN["devices"] if devices is None else devices, nodes=nodes, strategy=strategy, workers=workers,
             threads=threads, licence=licence, only=only, start=origin, audit=audit, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.separating import plan_train
+
+        say_plan(
+            work,
+            lambda: plan_train(
+                opened, out, chosen, cache=cache, device=device, workers=workers, threads=threads, start=origin
+            ),
+        )
+        return
+    with progress_bars() as progress, shown_log("restem.separation.train"):
+        work(progress)
     failed, notes = failures_and_notes(out)
     print_left_out(failed, terminal())
     print_notes(notes, terminal())
@@ -129,7 +152,7 @@ def train(
 def separate(
     model: Annotated[Path, Parameter(help="The folder of a separator, or a model of demucs: htdemucs, or its file.")],
     /,
-    *songs: Annotated[Path, Parameter(help="Audio files.")],
+    *songs: Annotated[Path, Parameter(help="Audio files, patterns such as songs/*.mp3, or folders of either.")],
     out: Annotated[Path, Parameter(help="A folder; every song gets one in it.")],
     stems: Annotated[str | None, Parameter(help="Comma-separated classes to write; by default all.")] = None,
     residual: Annotated[bool, Parameter(negative="", help="Also write what the stems leave of the song.")] = False,
@@ -142,21 +165,33 @@ def separate(
     ] = _SEPARATE["depth"],
     device: Device = "auto",
     ray: Ray = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Take songs apart, at their own rate and length.
 
     Example: `restem separate separator song.mp3 --out separated --stems vocals --residual`
     """
+    from restem.separation.songs import audio_files
     from restem.separation.songs import separate as separate_songs
 
     if not songs:
         raise UsageError("Name at least one song.")
-    with progress_bars() as progress:
-        summary = separate_songs(
-            model, songs, out, stems=parse_names(stems) or (), residual=residual,
+    files = audio_files(songs)
+
+    def work(progress: Progress | None = None) -> SeparationSummary:
+        return separate_songs(
+            model, files, out, stems=parse_names(stems) or (), residual=residual,
             overlap=overlap, shifts=shifts, seed=seed, format=format, depth=depth, device=device, ray=ray,
             progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.separating import plan_separate
+
+        say_plan(work, lambda: plan_separate(model, files, out, overlap=overlap, shifts=shifts, device=device))
+        return
+    with progress_bars() as progress:
+        summary = work(progress)
     for folder in summary.done:
         say(str(folder))
     for folder in summary.clipped:
@@ -165,7 +200,7 @@ def separate(
         complain(f"{song}: {note}.")
     if summary.failed:
         reasons = "\n".join(summary.failed.values())
-        raise RestemError(f"{reasons}\n{len(summary.failed)} of {len(songs)} songs could not be separated.")
+        raise RestemError(f"{reasons}\n{len(summary.failed)} of {len(files)} songs could not be separated.")
 
 
 def evaluate(
@@ -187,12 +222,20 @@ def evaluate(
     seed: Seed = _EVALUATE["seed"],
     layout: LayoutOption = None,
     metadata: MetadataOption = None,
-    taxonomy: Classes = DEFAULT_CLASSES,
+    taxonomy: Annotated[
+        str | None,
+        Parameter(
+            name="--classes",
+            help="Comma-separated classes, or a YAML file of them; by default the separator's, and of --estimates "
+            f"{DEFAULT_CLASSES}.",
+        ),
+    ] = None,
     only: Only = _EVALUATE["only"],
     splits: Splits = None,
     device: Device = "auto",
     ray: Ray = None,
     as_json: Figures = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Measure a separator, or anybody's estimates, on the songs of a dataset: SDR, BSSEval v4 SDR, SI-SDR.
 
@@ -206,16 +249,29 @@ def evaluate(
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")
     other = read_evaluation(against) if against else None
-    model = None if estimates else opened_separator(paths[0])
-    targets = target or (model.config.targets if model else ())
-    opened = open_stems_aloud(paths[-1], layout, taxonomy, metadata, splits, "evaluate", targets)
+    separator = None if estimates else opened_separator(paths[0])
+    targets = target or (separator.config.targets if separator else ())
+    # What is to be told from the rest is told from stems of any class.
+    classes = taxonomy or (separator.config.taxonomy if separator and not targets else DEFAULT_CLASSES)
+    opened = open_stems_aloud(paths[-1], layout, classes, metadata, splits, "evaluate", targets)
     if as_json is not None:
         opened.check_outside(as_json)
-    with progress_bars() as progress:
-        evaluation = evaluate_songs(
-            opened, model=model, estimates=estimates, target=target, out=out,
+
+    def work(progress: Progress | None = None) -> Evaluation:
+        return evaluate_songs(
+            opened, model=separator, estimates=estimates, target=target, out=out,
             overlap=overlap, shifts=shifts, seed=seed, only=only, device=device, ray=ray, progress=progress,
         )  # fmt: skip
+
+    if dry_run:
+        from restem.planning.separating import plan_evaluate
+
+        say_plan(
+            work, lambda: plan_evaluate(opened, out, model=separator, overlap=overlap, shifts=shifts, device=device)
+        )
+        return
+    with progress_bars() as progress:
+        evaluation = work(progress)
     write_figures(as_json, {"classes": evaluation.summary(), "failed": dict(evaluation.failed)})
     print_evaluation(evaluation, terminal(), other)
     if evaluation.failed:

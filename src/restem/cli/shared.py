@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 
     from restem.dataset.splits import Purpose
     from restem.dataset.table import Dataset
+    from restem.planning.plan import Plan
     from restem.progress import Progress
     from restem.runs.run import Run
+    from restem.taxonomy import Taxonomy
 
 
-def open_stems(path: Path, layout: str | None, classes: str, metadata: Path | None = None) -> Dataset:
+def open_stems(path: Path, layout: str | None, classes: str | Taxonomy, metadata: Path | None = None) -> Dataset:
     from restem.dataset.layouts import open_dataset
     from restem.taxonomy import read_taxonomy
 
-    return open_dataset(path, layout=layout, taxonomy=read_taxonomy(classes), metadata=metadata)
+    taxonomy = read_taxonomy(classes) if isinstance(classes, str) else classes
+    return open_dataset(path, layout=layout, taxonomy=taxonomy, metadata=metadata)
 
 
 def open_stems_aloud(
     path: Path,
     layout: str | None,
-    classes: str,
+    classes: str | Taxonomy,
     metadata: Path | None = None,
     splits: str | None = None,
     purpose: Purpose | None = None,
@@ -125,6 +128,14 @@ def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
 
     if path is not None:
         write_json(path, figures)
+
+
+def say_plan(work: Callable[[], object], estimate: Callable[[], Plan]) -> None:
+    """Prints what `work` would do, as `estimate` says, and what is wrong with it; see `restem.planning.plan`."""
+    from restem.planning.plan import plan
+
+    for line in plan(work, estimate).lines():
+        say(line)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.level import active_frames
 from restem.audio.writer import write_blocks
 from restem.dataset.layouts import opened_dataset
@@ -37,6 +38,7 @@ from restem.dataset.truth import SEGMENTS_TRUTH_FILE, TRUTH_COLUMNS, TRUTH_FILE
 from restem.dataset.usage import check_mixtures
 from restem.errors import AudioError, UsageError
 from restem.executing.choosing import executor_for
+from restem.fetching import keeping
 from restem.file_names import song_folders
 from restem.files import read_json, write_json, written_aside
 from restem.progress import Progress, stage
@@ -132,7 +134,7 @@ def corrupt(
     'songs'
     """
     dataset = opened_dataset(dataset)
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     extension = format.lower().lstrip(".")
     if extension not in LOSSLESS_EXTENSIONS:
         raise UsageError(f"Corrupted stems cannot be written as {format!r}; use {' or '.join(LOSSLESS_EXTENSIONS)}.")
@@ -180,7 +182,7 @@ def corrupt(
 
 def failures_and_notes(out: Path | str) -> tuple[dict[str, str], dict[str, str]]:
     """Of a finished noisy copy: the songs it lacks, and why; the stems used with a note, see `AudioReader.note`."""
-    found = read_json(Path(out) / DESCRIPTION_FILE)
+    found = read_json(as_path(out) / DESCRIPTION_FILE)
     return found.get("failed", {}), found.get("notes", {})
 
 
@@ -223,7 +225,8 @@ def _corrupt_song(job: _Job) -> dict[str, Any]:
     if (earlier := _earlier_result(job)) is not None:
         return earlier
     try:
-        result = _written(job)
+        with keeping():  # each source is read twice
+            result = _written(job)
     except AudioError as error:
         return _left_out(job, str(error))
     write_json(job.record, result)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from restem.addresses import as_path
 from restem.dataset.layouts import open_dataset
 from restem.dataset.reading.track_names import track_name
 from restem.dataset.splits import take_split
@@ -46,7 +47,7 @@ def write_draft(
     audio files.
     Returns how many files were not understood. Raises DatasetError when there is no audio, or `folder` lies in it.
     """
-    root, folder, taxonomy = Path(path).expanduser().absolute(), Path(folder), taxonomy or Taxonomy()
+    root, folder, taxonomy = as_path(path).expanduser().absolute(), as_path(folder), taxonomy or Taxonomy()
     check_outside(root if root.is_dir() else root.parent, folder)
     try:
         dataset = open_dataset(path, layout=layout, taxonomy=taxonomy, metadata=metadata)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from restem.addresses import Address, as_path, list_objects
 from restem.dataset.known_songs import with_known_facts
 from restem.dataset.notes import notes_on
 from restem.dataset.reading import named
@@ -80,7 +81,7 @@ def open_dataset(
     Parameters
     ----------
     path
-        A folder, or a CSV with the columns `path,labels`.
+        A folder, or a CSV with the columns `path,labels`; on a disk, or at an address such as `s3://bucket/songs`.
     layout
         One of `LAYOUTS`, as `songs`; by default it is detected.
     taxonomy
@@ -109,7 +110,7 @@ def open_dataset(
     ('Song 1', 'Song 2')
     """
     taxonomy = taxonomy or Taxonomy()
-    root = Path(path).expanduser().absolute()
+    root = as_path(path).expanduser().absolute()
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"There is no layout {layout!r}; use one of {', '.join(LAYOUTS)}.")
     if root.suffix.lower() == ".csv" and root.is_file():
@@ -117,7 +118,7 @@ def open_dataset(
     if not root.is_dir():
         what = "is neither a folder nor a CSV" if root.exists() else "no such folder"
         raise DatasetError(f"{root}: {what}; give the folder that holds the songs, or a CSV with path,labels.")
-    described_in = Path(metadata).expanduser().absolute() if metadata is not None else None
+    described_in = as_path(metadata).expanduser().absolute() if metadata is not None else None
     if described_in is not None and not described_in.exists():
         raise DatasetError(f"{described_in}: no such metadata; give a CSV or a folder.")
     if described_in is not None and described_in.is_file():
@@ -139,13 +140,16 @@ def open_dataset(
     return dataset
 
 
-def opened_dataset(dataset: Dataset | Path | str, purpose: Purpose | None = None) -> Dataset:
+def opened_dataset(
+    dataset: Dataset | Path | str, purpose: Purpose | None = None, taxonomy: Taxonomy | None = None
+) -> Dataset:
     """`dataset` itself, or the one at this path; raises as `open_dataset` does.
 
-    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`.
+    purpose: of the dataset at a path, only the splits that are for it; see `choose_splits`. taxonomy: of the dataset at
+    a path, its classes.
     """
     if isinstance(dataset, Path | str):
-        opened = open_dataset(dataset)
+        opened = open_dataset(dataset, taxonomy=taxonomy)
         return choose_splits(opened, None, purpose) if purpose else opened
     if not isinstance(dataset, Dataset):
         raise UsageError(f"`dataset` must be a dataset or the path of one, not {dataset!r}.")
@@ -205,6 +209,8 @@ def _open_list(root: Path, path: Path, layout: str | None, taxonomy: Taxonomy, f
     """The dataset below `root` that a CSV lists; audio that was found and is not listed is skipped."""
     if layout not in (None, *_LISTED):
         raise DatasetError(f"{path}: is a table, not a folder of the layout {layout!r}; leave out `layout`.")
+    if isinstance(root, Address) and found is None:
+        list_objects(root)  # rather than a question for each row
     columns = header_of(path)
     if layout is None:
         layout = MSST_CSV if set(MSST_COLUMNS) <= columns and "labels" not in columns else TABLE

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from restem.content import sample_digest
+from restem.addresses import Address, as_path, list_objects
+from restem.content import last_written, sample_digest
 from restem.errors import DatasetError
 from restem.notebook import html_table
 from restem.taxonomy import UNKNOWN, LabelSet, Taxonomy
@@ -114,7 +115,7 @@ class Dataset:
     Attributes
     ----------
     root
-        The folder; it is never written to.
+        The folder, on a disk or at an address; it is never written to.
     layout
         How the stems lie in it, as `songs` or `moisesdb`.
     taxonomy
@@ -236,6 +237,8 @@ class Dataset:
 
 def content_hash(root: Path, stems: Iterable[str]) -> str:
     """A hash of the names of stems, and of samples of the content of their files below `root`."""
+    if isinstance(root, Address):
+        list_objects(root)  # one question for all of them, and what they are now
     contents: dict[str, str] = {}
     lines = []
     for name in stems:
@@ -255,7 +258,7 @@ def _hash(lines: list[str]) -> str:
 
 def _written(path: Path) -> str:
     try:
-        return str(path.stat().st_mtime_ns)
+        return last_written(path)
     except OSError:
         return "missing"
 
@@ -293,7 +296,7 @@ def nfc(text: str) -> str:
 def check_outside(root: Path, *paths: Path | str) -> None:
     """Raises DatasetError when a path to be written lies in the dataset at `root`, which is never written to."""
     for path in paths:
-        if Path(path).resolve().is_relative_to(root.resolve()):
+        if as_path(path).resolve().is_relative_to(root.resolve()):
             raise DatasetError(f"{path}: lies in the dataset, which is never written to; choose a place outside of it.")
 
 

@@ -60,7 +60,8 @@ def with_rests(dataset: Dataset) -> Dataset:
             taken.append(item)
     if not taken:
         return dataset
-    left = tuple(item for item in dataset.skipped if item not in taken)
+    gone = {item.path for item in taken}
+    left = tuple(item for item in dataset.skipped if item.path not in gone)
     return replace(dataset, stems=tuple(stem for stems in by_song.values() for stem in stems), skipped=left)
 
 

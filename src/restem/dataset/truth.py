@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from restem.addresses import as_path
 from restem.dataset.stems_csv import read_rows
 from restem.dataset.table import check_relative
 from restem.errors import DatasetError, TaxonomyError
@@ -24,7 +25,7 @@ def read_truth(path: Path | str, taxonomy: Taxonomy) -> pl.DataFrame:
     Raises DatasetError, with the line, for a missing column, a path that leads outside, a stem listed twice, and a
     label that is not a class.
     """
-    path = Path(path)
+    path = as_path(path)
     rows: list[tuple[str, ...]] = []
     lines: dict[tuple[str, str], int] = {}
     for line, row in read_rows(path, TRUTH_COLUMNS):

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from restem.addresses import Address, list_objects, wrong_key
 from restem.audio.reader import EXTENSIONS
 from restem.dataset.table import Skipped, check_relative
 from restem.errors import DatasetError
@@ -18,6 +19,8 @@ METADATA_EXTENSIONS = frozenset({".csv", ".json", ".jsonl", ".yaml", ".yml"})
 _OTHER_AUDIO = frozenset(
     {".aac", ".ac3", ".amr", ".ape", ".dsf", ".mka", ".mkv", ".mov", ".mpc", ".ra", ".tta", ".webm", ".wma"}
 )
+
+_LIKE_AUDIO = "a folder, though it is called like an audio file; rename it"
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ class Found:
 def walk(root: Path, described_in: Path | None = None) -> Found:
     """Visits every file below `root` once.
 
-    Links to files and folders are followed, but no folder is entered twice, so a link that leads back up is not
-    followed. A folder is listed under its own name rather than that of a link. Folders that cannot be read become
-    `Skipped`.
+    At an address, one listing tells of all of them. On a disk, links to files and folders are followed, but no folder
+    is entered twice, so a link that leads back up is not followed. A folder is listed under its own name rather than
+    that of a link. Folders that cannot be read become `Skipped`.
     Raises DatasetError when `root` itself cannot be read.
     """
     found = Found(root, described_in)
+    if isinstance(root, Address):
+        _list(root, found)
+        return found
     entered: dict[tuple[int, int], str] = {}
     waiting: list[tuple[str, ...]] = [()]
     linked: list[tuple[str, ...]] = []
@@ -88,6 +94,27 @@ def walk(root: Path, described_in: Path | None = None) -> Found:
     return found
 
 
+def _list(root: Address, found: Found) -> None:
+    """Sorts all objects below an address in, as the files of a folder are; nothing in their names leads elsewhere."""
+    folders: set[str] = set()
+    for key in list_objects(root):
+        if wrong := wrong_key(key):
+            found.skipped.append(Skipped(key, f"{wrong}; rename it"))
+            continue
+        *above, name = key.split("/")
+        hidden = next((depth for depth, part in enumerate((*above, name)) if part.startswith(".")), None)
+        for depth, part in enumerate(above[:hidden], start=1):
+            path = "/".join(above[:depth])
+            if path not in folders and PurePosixPath(part).suffix.lower() in EXTENSIONS:
+                found.skipped.append(Skipped(f"{path}/", _LIKE_AUDIO))
+            folders.add(path)
+        if hidden is None:
+            _sort_file(key, tuple(above), name, found)
+        elif (path := "/".join((*above, name)[: hidden + 1])) not in folders:
+            folders.add(path)
+            found.skipped.append(Skipped(path, "hidden"))
+
+
 def _sort_in(
     entry: os.DirEntry[str],
     folders: tuple[str, ...],
@@ -107,16 +134,22 @@ def _sort_in(
         found.skipped.append(Skipped(path, "hidden"))
     elif entry.is_dir():
         if PurePosixPath(entry.name).suffix.lower() in EXTENSIONS:
-            found.skipped.append(Skipped(f"{path}/", "a folder, though it is called like an audio file; rename it"))
+            found.skipped.append(Skipped(f"{path}/", _LIKE_AUDIO))
         (linked if entry.is_symlink() else waiting).append((*folders, entry.name))
     elif not entry.is_file():
         found.skipped.append(Skipped(path, _special(entry)))
-    elif (extension := PurePosixPath(entry.name).suffix.lower()) in EXTENSIONS:
+    else:
+        _sort_file(path, folders, entry.name, found)
+
+
+def _sort_file(path: str, folders: tuple[str, ...], name: str, found: Found) -> None:
+    """Sorts a file into the audio files or the skipped ones."""
+    if (extension := PurePosixPath(name).suffix.lower()) in EXTENSIONS:
         if ("\\" in path or ":" in path) and not _usable_in_tables(path):
             found.skipped.append(Skipped(path, "its path would lead elsewhere on Windows; rename it"))
             return
-        cut = len(STEM_CONTAINERS[0]) if entry.name.lower().endswith(STEM_CONTAINERS) else len(extension)
-        found.audio.append(AudioFile(path, folders, entry.name[:-cut]))
+        cut = len(STEM_CONTAINERS[0]) if name.lower().endswith(STEM_CONTAINERS) else len(extension)
+        found.audio.append(AudioFile(path, folders, name[:-cut]))
     else:
         if extension in METADATA_EXTENSIONS:
             found.metadata.append(path)

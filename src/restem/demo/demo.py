@@ -28,7 +28,8 @@ from typing import Any
 import polars as pl
 
 from restem.api import refine, score
-from restem.audio.store import Store, default_cache
+from restem.audio.cache_folder import default_cache
+from restem.audio.store import Store
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.dataset.noise import Kind

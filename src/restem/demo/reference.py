@@ -58,7 +58,7 @@ def train_on_labels(
         pool = features.segment_pool(features.given[features.segments.stem])
         config = settings.classifier(dataset.taxonomy.classes, dataset.fingerprint())
         start = settings.start_of(config)
-        steps = settings.steps or settings.training.steps_for(pool, settings.mixing, start)
+        steps = settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start)
         seed = 1000 * settings.seed
         tasks.append(
             TrainingTask(folder, pool, None, settings.mixing, settings.training, config, start, steps, seed, device)

@@ -52,7 +52,7 @@ def score_errata(run: Run | Path | str) -> ErrataScore:
     judged = judged.with_columns(place=pl.int_range(1, len(judged) + 1))
     wrong = np.array([stem in true for stem in judged["stem"]], bool)
     if not wrong.any():
-        raise RunError(f"{run.path}: no label of its dataset is known to be wrong; see `restem errata`.")
+        raise RunError(f"{run.place}: no label of its dataset is known to be wrong; see `restem errata`.")
     found = judged.filter(pl.Series(wrong))
     labels = pl.Series("true", [run.taxonomy.format(true[stem]) for stem in found["stem"]], dtype=pl.String)
     columns = ("song", "stem", "given", "true", "refined", "verdict", "quality", "place")

@@ -10,7 +10,7 @@ labels and so is not found; a low quality of an `unsure` one still counts in the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from restem.dataset.table import nfc
 from restem.dataset.truth import read_truth
 from restem.errors import DatasetError, RunError
 from restem.evaluation.metrics import Agreement, Flags, agreement, auroc, average_precision, ratio
+from restem.evaluation.ranges import RangeScore, score_ranges
 from restem.notebook import html_table
 from restem.runs.run import Run
 from restem.taxonomy import Taxonomy
@@ -72,6 +73,8 @@ class LabelScore:
     other_given
         Stems whose given labels in the truth table are not those of the run, with which everything is computed.
         Anything but 0 hints at the truth of another dataset.
+    over_time
+        The agreement with decisions about time ranges, if the truth is people's decisions and there are any.
     """
 
     stems: int
@@ -83,6 +86,7 @@ class LabelScore:
     sure_label_accuracy: float | None
     sure_exact_accuracy: float | None
     other_given: int
+    over_time: RangeScore | None = None
 
     def __repr__(self) -> str:
         before, after = self.given.label_accuracy, self.refined.label_accuracy
@@ -113,14 +117,18 @@ def score(run: Run, truth: Path) -> LabelScore:
 def score_against_decisions(run: Run, decided: Run) -> LabelScore:
     """Scores what the classifiers found in `run` against people's decisions in `decided`, on the decided stems.
 
-    Raises RunError when no whole stem was decided, or the run lacks one of them.
+    Decisions about time ranges are counted in `over_time`. Raises RunError when no whole stem was decided, or the run
+    lacks one of them.
     """
     labels = {name: one.labels for name, one in decided.decided.items() if one.labels is not None}
     truth = decided.found.filter(pl.col("stem").is_in(list(labels))).select("song", "stem", "given")
     if truth.is_empty():
-        raise RunError(f"{decided.path}: nobody has decided about a stem yet; run `restem review {decided.path}`.")
+        raise RunError(
+            f"{decided.place}: nobody has decided about a whole stem yet; run `restem review {decided.place}`."
+        )
     truth = truth.with_columns(true=pl.Series([run.taxonomy.format(labels[stem] or ()) for stem in truth["stem"]]))
-    return score_labels(run.found.filter(pl.col("stem").is_in(list(labels))), truth, run.taxonomy)
+    score = score_labels(run.found.filter(pl.col("stem").is_in(list(labels))), truth, run.taxonomy)
+    return replace(score, over_time=score_ranges(run, decided))
 
 
 def score_labels(labels: pl.DataFrame, truth: pl.DataFrame, taxonomy: Taxonomy) -> LabelScore:

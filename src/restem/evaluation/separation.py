@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import bootstrap
 
+from restem.addresses import as_path
 from restem.audio.reader import BLOCK_FRAMES, EXTENSIONS, open_audio
 from restem.dataset.stems_csv import as_spelled
 from restem.dataset.table import Dataset, Stem
@@ -28,6 +29,7 @@ from restem.errors import AudioError, DatasetError, RestemError
 from restem.evaluation.sdr import SdrMeter
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
+from restem.fetching import put_when_done
 from restem.file_names import safe_name
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
@@ -130,7 +132,7 @@ def evaluate(
         raise DatasetError(f"{dataset.root}: holds no song to measure on.")
     notes: dict[str, str] = {}
     if not callable(estimates):
-        folder = Path(estimates)
+        folder = as_path(estimates)
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder of estimates.")
         offered = _offered(folder, dataset)
@@ -140,8 +142,8 @@ def evaluate(
     if out is None:
         return _evaluate(dataset, estimates, None, made_by, notes, executor, cpus, gpus, progress)
     dataset.check_outside(out)
-    with alone_in(Path(out)):
-        return _evaluate(dataset, estimates, Path(out), made_by, notes, executor, cpus, gpus, progress)
+    with put_when_done(as_path(out), SUMMARY_FILE, "evaluation") as folder, alone_in(folder):
+        return _evaluate(dataset, estimates, folder, made_by, notes, executor, cpus, gpus, progress)
 
 
 def _evaluate(
@@ -194,10 +196,11 @@ def _evaluate(
 
 def read_evaluation(path: Path | str) -> pl.DataFrame:
     """Reads the `songs.csv` that `evaluate` wrote, from its path or folder; raises RestemError for other files."""
-    path = Path(path)
+    path = as_path(path)
     path = path / SONGS_FILE if path.is_dir() else path
     try:
-        return pl.read_csv(path, schema_overrides=dict.fromkeys(FIGURES, pl.Float64)).select("song", "class", *FIGURES)
+        table = pl.read_csv(path.read_bytes(), schema_overrides=dict.fromkeys(FIGURES, pl.Float64))
+        return table.select("song", "class", *FIGURES)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RestemError(f"{path}: is not a result of `restem evaluate`.") from error
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from restem.errors import RestemError, UsageError
@@ -68,12 +69,12 @@ class Processes:
         from joblib import delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-        left, begun = iter(range(len(items))), set[int]()
+        left, begun, here = iter(range(len(items))), set[int](), (os.getpid(), Path.cwd())
 
         def jobs() -> Iterator[Any]:
             for index in left:
                 begun.add(index)
-                yield delayed(_numbered)(function, index, items[index], os.getpid())
+                yield delayed(_numbered)(function, index, items[index], here)
 
         while True:
             try:
@@ -113,7 +114,7 @@ def _alone(function: Callable[[Item], Result], item: Item, lost: Lost[Item, Resu
 
     try:
         # With one worker joblib would make the call in this process.
-        ((_, result),) = _pool(2)([delayed(_numbered)(function, 0, item, os.getpid())])
+        ((_, result),) = _pool(2)([delayed(_numbered)(function, 0, item, (os.getpid(), Path.cwd()))])
     except TerminatedWorkerError as error:
         if lost is None:
             raise RestemError(f"A task failed: {_DIED}; try again with `workers=1`.") from error
@@ -121,9 +122,14 @@ def _alone(function: Callable[[Item], Result], item: Item, lost: Lost[Item, Resu
     return result
 
 
-def _numbered(function: Callable[[Item], Result], index: int, item: Item, parent: int) -> tuple[int, Result]:
+def _numbered(
+    function: Callable[[Item], Result], index: int, item: Item, caller: tuple[int, Path]
+) -> tuple[int, Result]:
+    """Calls the function where the caller is. caller: its process and its folder, to which paths are relative."""
     keep_freed_blocks()
+    parent, folder = caller
     _end_with(parent)
+    os.chdir(folder)  # a worker outlives the call that it was started for, in which the folder may have been another
     return index, function(item)
 
 

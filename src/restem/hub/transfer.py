@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from restem.addresses import as_path
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside
 from restem.hub.card import card_of
@@ -93,13 +94,13 @@ def push(
     UsageError
         For a name that no repository can have, or a public repository without `public`.
     """
-    path = Path(path)
+    path = as_path(path)
     kind = kind_of(path)
     kind.check(path) if kind is not RUN else opened_run(path)
     repo = repo.removeprefix(_DATASETS)
     repo_type = _type_of(kind)
     named = f"{_DATASETS}{repo}" if kind is RUN else repo
-    card = card_of(kind.name, path, named, licence, None if evaluation is None else Path(evaluation))
+    card = card_of(kind.name, path, named, licence, None if evaluation is None else as_path(evaluation))
     with _answers(repo, endpoint) as api:
         from huggingface_hub import CommitOperationAdd
 
@@ -146,7 +147,7 @@ def pull(repo: str, out: Path | str, *, revision: str | None = None, endpoint: s
         When there is no such repository, it holds nothing of restem, what it holds is damaged or too large, `out` is
         not empty, or the extra `hub` is not installed.
     """
-    out = Path(out)
+    out = as_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RestemError(f"{out}: is there already; choose another folder.")
     repo_type = "dataset" if repo.startswith(_DATASETS) else "model"

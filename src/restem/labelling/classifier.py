@@ -12,9 +12,11 @@ import safetensors
 import safetensors.torch
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.audio.mel import MelSettings
 from restem.audio.reader import HIGHEST_RATE_HZ
 from restem.errors import RestemError, TaxonomyError, UsageError
+from restem.fetching import fetched_folder
 from restem.files import read_json, write_json, written_aside
 from restem.labelling.network import ClassifierNetwork, ClassifierSettings
 from restem.labelling.prediction import Prediction, predict
@@ -128,7 +130,9 @@ def load_classifier(folder: Path | str) -> Classifier:
     >>> classifier.config.classes
     ('vocals', 'drums', 'bass', 'other')
     """
-    folder = Path(folder)
+    folder = as_path(folder)
+    if isinstance(folder, Address):
+        folder = fetched_folder(folder, WEIGHTS_FILE, f"holds no classifier ({WEIGHTS_FILE} is missing)")
     try:
         content = read_json(folder / CONFIG_FILE)
         config = ClassifierConfig(

@@ -71,7 +71,7 @@ def prepare_stems(
 def stored_stems(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
     """The features of stems, to be read."""
     keys = np.array([one.key for one in stems], f"S{KEY_DIGITS}")
-    return StoredStems(str(store.folder), store.settings, keys, np.array([one.laid.frames for one in stems], np.int64))
+    return StoredStems(store, keys, np.array([one.laid.frames for one in stems], np.int64))
 
 
 def _prepared(store: Store, length: int, hop: int, source: Source) -> PreparedStem | str:

@@ -24,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from restem.audio.store import Store, default_cache
+from restem.addresses import as_path
+from restem.audio.cache_folder import default_cache
+from restem.audio.store import Store
 from restem.audio.stored import ArrayFile
 from restem.auditing.findings import Finding
 from restem.auditing.quick import Looked, level_db, quick_findings
@@ -109,10 +111,10 @@ def refine_labels(
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
-    out = Path(out)
+    out = as_path(out)
     settings = replace(settings or RefineSettings(), encoder=encoder.card.name if encoder is not None else "none")
     dataset.taxonomy.check_learnable()
-    cache = Path(cache) if cache is not None else default_cache()
+    cache = as_path(cache) if cache is not None else default_cache()
     dataset.check_outside(out, cache)
     request: dict[str, Any] = {
         "settings": asdict(settings),
@@ -183,8 +185,8 @@ def _refine(
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
     parts = segments_tables(features, judged.over_time)
     segments = (decided_segments(part, known.decided, dataset.taxonomy) for part in parts)
-    out_of_fold = len(refinement.folds) > 1
-    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, out_of_fold)
+    folds = dict(zip(features.songs, refinement.fold.tolist(), strict=True))
+    description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, folds)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
@@ -413,7 +415,7 @@ class Refinement:
             training=settings.training,
             config=self.config,
             start=start,
-            steps=settings.steps or settings.training.steps_for(pool, settings.mixing, start),
+            steps=settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start),
             seed=seed,
             accelerator=self.computing.device,
             precision=self.computing.precision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -82,7 +82,7 @@ def describe_run(
     judged: Judged,
     features: Features,
     findings: Sequence[Finding],
-    out_of_fold: bool,
+    folds: Mapping[str, int],
 ) -> dict[str, Any]:
     """What `run.json` holds."""
     taxonomy = dataset.taxonomy
@@ -128,5 +128,6 @@ def describe_run(
         "failures": failures,
         "notes": notes,
         "findings": described(findings),
-        "out_of_fold": out_of_fold,
+        "out_of_fold": len(set(folds.values())) > 1,
+        "folds": dict(folds),
     }

@@ -54,11 +54,11 @@ class TrainingSettings:
     validation_mixtures: int = 512
     most_stems: int = 40_000
 
-    def steps_for(self, pool: SegmentPool, mixing: MixingSettings, start: Start) -> int:
-        """How many optimiser steps draw every segment of `pool` about `passes` times."""
+    def steps_for(self, segments: int, mixing: MixingSettings, start: Start) -> int:
+        """How many optimiser steps draw each of so many segments about `passes` times."""
         passes = self.passes or _BY_START[start][0]
         drawn = float(np.average(1 + np.arange(len(mixing.counts)), weights=mixing.counts))
-        return int(np.clip(passes * len(pool.stem) / (self.batch * drawn), *_STEPS_RANGE))
+        return int(np.clip(passes * segments / (self.batch * drawn), *_STEPS_RANGE))
 
     def rate_for(self, start: Start) -> float:
         """The largest learning rate."""

@@ -43,7 +43,7 @@ def previews(run: Run, stems: pl.DataFrame) -> dict[str, Preview]:
     """
     root = run.dataset_root
     if not root.is_dir():
-        raise RunError(f"{root}: the dataset of {run.path} is not there; bring it back, or leave out `audio`.")
+        raise RunError(f"{root}: the dataset of {run.place} is not there; bring it back, or leave out `audio`.")
     segments = run.segments_file.of_stems(stems["stem"].to_list())
     found = {}
     for row in stems.filter(~pl.col("verdict").is_in(WITHOUT_SOUND)).iter_rows(named=True):

@@ -18,12 +18,13 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
+from restem.audio.cache_folder import default_cache
 from restem.audio.reader import probe
-from restem.audio.store import default_cache
 from restem.auditing.audit import Audit
 from restem.errors import AudioError, RestemError, RunError, TaxonomyError, UsageError
 from restem.review.access import AccessGuard
 from restem.review.found import FoundReview
+from restem.review.ranges import RangedSound
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.runs.ledger import LONGEST_PERSON
@@ -153,10 +154,13 @@ def make_app(
 
     @api.api_route("/api/sound/{index}", methods=["GET", "HEAD"])
     def sound(index: Number, request: Request, range: Annotated[str | None, Header()] = None) -> Response:
-        path, number = session.source(index)
+        head = request.method == "HEAD"
+        if ranged := session.ranged(index):
+            return _made_response(ranged, ranged.kind, range, head)
+        path, number = session.sound(index)
         if kind := media_type(probe(path, number), session.stream(index)):
             return FileResponse(path, media_type=kind)
-        return _wav_response(MadeWav.of(path, number), range, head=request.method == "HEAD")
+        return _made_response(MadeWav.of(path, number), "audio/wav", range, head)
 
     @api.get("/findings")
     def findings_page() -> Response:
@@ -178,22 +182,22 @@ def make_app(
     def finding_sound(
         index: Number, side: Number, request: Request, range: Annotated[str | None, Header()] = None
     ) -> Response:
-        return _wav_response(found.sound(index, side), range, head=request.method == "HEAD")
+        return _made_response(found.sound(index, side), "audio/wav", range, request.method == "HEAD")
 
     return AccessGuard(api, token, hosts)
 
 
-def _wav_response(wav: MadeWav, wanted: str | None, head: bool) -> Response:
-    """The bytes of a WAV that is made while it is sent. wanted: the Range header, if there is one."""
-    span = parse_range(wanted, wav.size)
+def _made_response(sound: MadeWav | RangedSound, kind: str, wanted: str | None, head: bool) -> Response:
+    """The bytes of a sound that is made or fetched while it is sent. wanted: the Range header, if there is one."""
+    span = parse_range(wanted, sound.size)
     if span is None:
-        return Response(status_code=416, headers={"content-range": f"bytes */{wav.size}"})
+        return Response(status_code=416, headers={"content-range": f"bytes */{sound.size}"})
     start, stop = span
     headers = {"accept-ranges": "bytes", "content-length": str(stop - start)}
     if wanted is not None:
-        headers["content-range"] = f"bytes {start}-{stop - 1}/{wav.size}"
-    body: Iterator[bytes] = iter(()) if head else wav.read(start, stop)
-    return StreamingResponse(body, 200 if wanted is None else 206, headers, "audio/wav")
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{sound.size}"
+    body: Iterator[bytes] = iter(()) if head else sound.read(start, stop)
+    return StreamingResponse(body, 200 if wanted is None else 206, headers, kind)
 
 
 def serve(
@@ -231,7 +235,8 @@ def serve(
         own = f"{HOST}:{listening.getsockname()[1]}"
         app = make_app(session, token, frozenset({own, own.replace(HOST, "localhost")}), person or _user(), found)
         address = f"http://{own}/{token}/"
-        say(f"Review {run.path} at {address}\nDecisions are kept in {session.ledger.path}. Ctrl-C ends.")
+        alone = " They are on this machine alone." if run.address is not None else ""
+        say(f"Review {run.place} at {address}\nDecisions are kept in {session.ledger.path}.{alone} Ctrl-C ends.")
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(
@@ -240,7 +245,7 @@ def serve(
         try:
             uvicorn.Server(config).run([listening])
         finally:
-            session.finish()
+            session.close()
 
 
 def _user() -> str:

@@ -16,17 +16,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from restem.addresses import Address
 from restem.audio.entries import Source
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store
 from restem.dataset.table import split_stem_name, within_song
 from restem.errors import RestemError, RunError, UsageError
+from restem.fetching import Copies
 from restem.review.queue import RANDOM_EVERY, Queue, doubts, flags_of, informed, scores_of, why
+from restem.review.ranges import RangedSound
 from restem.review.remaining import outcomes, remaining
 from restem.review.rewriting import LazyLabels
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
+from restem.runs.findings import noted_stems
 from restem.runs.ledger import Decision, Ledger, wrong_range
 from restem.runs.run import Run, write_decided
 from restem.verdicts import WITHOUT_SOUND
@@ -54,12 +58,12 @@ class ReviewSession:
         self.follow_links = follow_links
         self.root = run.dataset_root.resolve()
         if not self.root.is_dir():
-            raise RunError(f"{run.dataset_root}: the dataset of {run.path} is not there; bring it back to this place.")
+            raise RunError(f"{run.dataset_root}: the dataset of {run.place} is not there; bring it back to this place.")
         settings = run.description.get("settings", {}).get("mel")
         try:
             self.store = Store(cache, MelSettings(**settings) if settings else None)
         except TypeError as error:
-            raise RunError(f"{run.path}: run.json is damaged (settings.mel); run `restem refine` again.") from error
+            raise RunError(f"{run.place}: run.json is damaged (settings.mel); run `restem refine` again.") from error
         self.found = run.found.to_dicts()
         self._row_of = {row["stem"]: index for index, row in enumerate(self.found)}
         self._songs: dict[str, list[int]] = {}
@@ -70,6 +74,9 @@ class ReviewSession:
         self._lock = threading.Lock()
         self._labels = LazyLabels(run)
         self._orders: dict[int, tuple[list[int], list[int], int | None]] = {}
+        self._copies = Copies()
+        self._ranged: dict[Address, RangedSound | None] = {}
+        self._noted = noted_stems(run)  # a browser may stumble over what is wrong with their files
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
@@ -85,15 +92,11 @@ class ReviewSession:
         """What the page shows before any stem."""
         return {
             "name": printable(self.root.name),
-            "run": printable(str(self.run.path)),
+            "run": printable(str(self.run.place)),
             "classes": list(self.run.taxonomy.classes),
             "stems": len(self.found),
             "songs": len(self._songs),
         }
-
-    def finish(self) -> None:
-        """Leaves the tables of the run as the decisions have them."""
-        self._labels.finish()
 
     def stems(self, first: int = 0, count: int | None = None, order: int | None = None) -> dict[str, Any]:
         """A part of the queue: the stems at the places `first` to `first + count` of it, as columns; by default all.
@@ -249,6 +252,37 @@ class ReviewSession:
         if not resolved.is_file():
             raise UnreachableError(f"{printable(path)}: is not there; bring it back, and reload the page.")
         return resolved, stream or 0
+
+    def ranged(self, index: int) -> RangedSound | None:
+        """The sound of a stem at an address where a browser can play it as it is, else None.
+
+        Raises UnreachableError as `source` does, and where the object cannot be read.
+        """
+        file, _ = self.source(index)
+        if not isinstance(file, Address) or self.found[index]["stem"] in self._noted:
+            return None
+        try:
+            if file not in self._ranged:
+                self._ranged[file] = RangedSound.of(file, self.stream(index))
+            return self._ranged[file]
+        except (OSError, RestemError) as error:
+            raise UnreachableError(printable(str(error))) from error
+
+    def sound(self, index: int) -> Source:
+        """The same as `source`, but of a stem at an address a copy, which is there until several others were heard.
+
+        Raises UnreachableError as `source` does, and where the object cannot be read.
+        """
+        file, stream = self.source(index)
+        try:
+            return self._copies.of(file), stream
+        except (OSError, RestemError) as error:
+            raise UnreachableError(printable(str(error))) from error
+
+    def close(self) -> None:
+        """Leaves the tables of the run as the decisions have them, and deletes the copies of what was heard."""
+        self._labels.finish()
+        self._copies.close()
 
     def stream(self, index: int) -> int | None:
         """The number of a stem's stream if its file holds several, else None."""

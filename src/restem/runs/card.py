@@ -27,8 +27,14 @@ def count_licences(run: Run, stems: Iterable[str], licence: str = "") -> Counter
     return Counter(licence_of(run, stem, licence) for stem in stems)
 
 
-def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licences: Counter[str]) -> str:
-    """The card. splits: stem name -> split, of the stems that were exported. licences: as `count_licences` has them."""
+def card_text(
+    run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], licences: Counter[str], processed: int = 0
+) -> str:
+    """The card.
+
+    splits: stem name -> split, of the stems that were exported. licences: as `count_licences` has them. processed: the
+    number of stems out of which bleed was taken.
+    """
     rows = {row["stem"]: row for row in run.labels.iter_rows(named=True) if row["stem"] in splits}
     per_class = Counter(row["refined"] for row in rows.values())
     head = {
@@ -39,7 +45,7 @@ def card_text(run: Run, splits: Mapping[str, str], left_out: Mapping[str, int], 
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n",
         f"# {printable(title(run))}\n",
-        f"{summary(run, splits)}\n",
+        f"{summary(run, splits, processed)}\n",
         "| class | stems |\n|---|---|",
         *(f"| {name} | {count:,} |" for name, count in sorted(per_class.items())),
         "\n| split | stems |\n|---|---|",
@@ -62,14 +68,15 @@ def title(run: Run) -> str:
     return f"{run.dataset_root.name}, with labels refined by restem {__version__}"
 
 
-def summary(run: Run, stems: Container[str]) -> str:
-    """What an export of these stems of `run` holds, and what was changed, in two sentences."""
+def summary(run: Run, stems: Container[str], processed: int = 0) -> str:
+    """What an export of these stems of `run` holds, and what was changed. processed: as in `card_text`."""
     rows = [row for row in run.labels.iter_rows(named=True) if row["stem"] in stems]
     hours = sum(row["seconds"] or 0.0 for row in rows) / 3600
     changed = sum(row["verdict"] == "changed" for row in rows)
+    bleed = f", and for bleed that was taken out of {counted(processed, 'stem')}" if processed else ""
     return (
         f"{counted(len(rows), 'stem')}, {hours:.2f} h. The labels of {changed} were changed; the sound was not, but "
-        "for sums of several stems of one class."
+        f"for sums of several stems of one class{bleed}."
     )
 
 

@@ -214,7 +214,7 @@ def trust(run: Run) -> str:
 def summary_of(run: Run) -> dict[str, Any]:
     """What `restem refine` prints, as plain numbers and strings, ready for JSON."""
     return {
-        "run": str(run.path),
+        "run": str(run.place),
         "stems": len(run.labels),
         "songs": run.labels["song"].n_unique(),
         "verdicts": verdict_counts(run.labels),
@@ -229,7 +229,7 @@ def next_steps(run: Run) -> list[tuple[str, str]]:
     """What to do now, the most useful first: (in words, the command to type or nothing)."""
     counts = verdict_counts(run.labels)
     steps = []
-    place = shlex.quote(str(run.path))
+    place = shlex.quote(str(run.place))
     open_ones = run.labels.filter(
         pl.col("verdict").is_in(["changed", "unsure"]), ~pl.col("stem").is_in(list(run.decided))
     )

@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
+from restem.addresses import Address
 from restem.audio.reader import open_audio
 from restem.audio.writer import write_blocks
 from restem.errors import DatasetError
+from restem.fetching import fetched
 
 Link = Literal["symlink", "hard", "copy"]
 LINKS: tuple[Link, ...] = get_args(Link)
@@ -20,11 +22,14 @@ def link_file(source: Path, target: Path, link: Link) -> None:
     """Makes `target` a link to the file `source`, or a copy of it; the folder of `target` is made if it is missing.
 
     A symbolic link names the absolute path of `source`, so that it survives a move of `target`'s folder.
-    Raises DatasetError when the file system refuses.
+    Raises DatasetError when the file system refuses, AudioError for an object that is not there any more.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if link == "symlink":
+        if isinstance(source, Address):
+            with fetched(source) as copy:
+                shutil.copyfile(copy, target)
+        elif link == "symlink":
             target.symlink_to(source.absolute())
         elif link == "hard":
             os.link(source.resolve(), target)

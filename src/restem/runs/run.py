@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from restem.addresses import Address, as_path
 from restem.dataset.layouts import opened_dataset
 from restem.dataset.table import STATED, Dataset, Stem, check_outside, content_hash, split_stem_name
 from restem.dataset.usage import missing_sound
 from restem.errors import DatasetError, RunError, TaxonomyError
+from restem.fetching import copy_of, fetched_folder, named
 from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
@@ -58,7 +60,7 @@ class Run:
     Attributes
     ----------
     path
-        The folder of the run.
+        The folder of the run; of one at an address, its copy on this machine.
     taxonomy
         The classes of its dataset.
     description
@@ -66,7 +68,10 @@ class Run:
     labels
         The table `labels.csv`, one row per stem.
     decisions
-        What people decided: what stood when the run was opened, in the order in which it was decided.
+        What people decided: what stood when the run was opened, in the order in which it was decided. Of a run at an
+        address they are in its copy, on this machine alone.
+    address
+        Where the run was read from, if that was an address.
 
     Examples
     --------
@@ -80,19 +85,20 @@ class Run:
     description: Mapping[str, Any]
     labels: pl.DataFrame
     decisions: tuple[Decision, ...] = ()
+    address: Path | None = None
 
     def __repr__(self) -> str:
         counts = count_verdicts(self.labels["verdict"])
         verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items() if count)
         stems = counted(len(self.labels), "stem")
-        return f"Run({self.path.name!r}, {stems}{': ' if verdicts else ''}{verdicts})"
+        return f"Run({self.place.name!r}, {stems}{': ' if verdicts else ''}{verdicts})"
 
     def _repr_html_(self) -> str:
         rows = [
             (verdict, count, MEANINGS[verdict].short)
             for verdict, count in count_verdicts(self.labels["verdict"]).items()
         ]
-        return html_table(f"Run({self.path.name!r})", ("verdict", "stems", "meaning"), rows)
+        return html_table(f"Run({self.place.name!r})", ("verdict", "stems", "meaning"), rows)
 
     @cached_property
     def decided(self) -> dict[str, Decided]:
@@ -131,9 +137,14 @@ class Run:
         return (decided_segments(part, self.decided, self.taxonomy) for part in self.segments_file.parts())
 
     @property
+    def place(self) -> Path:
+        """Where people look for the run: its address, or else its folder."""
+        return self.address or self.path
+
+    @property
     def dataset_root(self) -> Path:
         """The root of the refined dataset."""
-        return Path(self.description["dataset"]["root"])
+        return as_path(self.description["dataset"]["root"])
 
     @property
     def splits(self) -> Mapping[str, str]:
@@ -185,7 +196,7 @@ class Run:
     def with_dataset(self, root: Path | str) -> Run:
         """The run with its dataset at another place; raises DatasetError when what is there is not the same."""
         described = self.description["dataset"]
-        root = Path(root).expanduser().absolute()
+        root = as_path(root).expanduser().absolute()
         there = replace(self.dataset, root=root)
         if there.fingerprint() != described.get("fingerprint"):
             raise DatasetError(
@@ -239,7 +250,11 @@ def open_run(path: Path | str) -> Run:
     RunError
         When the folder holds no run, an unfinished one, or a damaged one.
     """
-    path = Path(path)
+    path = as_path(path)
+    if isinstance(path, Address):
+        needed = f"holds no finished run ({DESCRIPTION_FILE} is missing); run `restem refine` to make it"
+        with named(path, copy_of(path)):
+            return replace(open_run(fetched_folder(path, DESCRIPTION_FILE, needed)), address=path)
     description_path = path / DESCRIPTION_FILE
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder; make one with `restem refine DATASET --out {path}`.")
@@ -272,7 +287,7 @@ def opened_data(data: Dataset | Run | Path | str) -> Dataset | Run:
     Of a dataset at a path, the splits `test` and `omitted` are left out.
     """
     if isinstance(data, Path | str):
-        return open_run(data) if (Path(data) / DESCRIPTION_FILE).exists() else opened_dataset(data, "learn")
+        return open_run(data) if (as_path(data) / DESCRIPTION_FILE).exists() else opened_dataset(data, "learn")
     return data
 
 
@@ -321,7 +336,7 @@ def export_decisions(run: Run | Path | str, out: Path | str) -> int:
     run = opened_run(run)
     run.check_outside(out)
     decisions = Ledger(run.path).standing()
-    write_decisions(Path(out), decisions)
+    write_decisions(as_path(out), decisions)
     return len(decisions)
 
 
@@ -350,7 +365,7 @@ def import_decisions(run: Run | Path | str, path: Path | str) -> int:
         When the run cannot be read.
     """
     run = opened_run(run)
-    return add_decisions(run, read_decisions(Path(path), run.taxonomy), path)
+    return add_decisions(run, read_decisions(as_path(path), run.taxonomy), path)
 
 
 def add_decisions(run: Run, decisions: Sequence[Decision], path: Path | str) -> int:
@@ -361,7 +376,7 @@ def add_decisions(run: Run, decisions: Sequence[Decision], path: Path | str) -> 
     stems = {(song, stem): seconds for song, stem, seconds in run.found.select("song", "stem", "seconds").iter_rows()}
     if unknown := [one for one in decisions if (one.song, one.stem) not in stems]:
         raise DatasetError(
-            f"{path}: the run {run.path} has no stem {unknown[0].stem!r} in a song {unknown[0].song!r}; "
+            f"{path}: the run {run.place} has no stem {unknown[0].stem!r} in a song {unknown[0].song!r}; "
             "import the decisions of the same dataset."
         )
     for one in decisions:

@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeGuard, get_args
 import numpy as np
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.audio.reader import BLOCK_FRAMES, probe
 from restem.audio.writer import write_blocks
 from restem.dataset.known_songs import kept_aside_in_musdb18
@@ -38,12 +39,14 @@ from restem.dataset.table import split_stem_name
 from restem.errors import AudioError, DatasetError, UsageError
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
+from restem.fetching import put_below
 from restem.file_names import Names, safe_name
-from restem.files import folder_written_aside, write_json
+from restem.files import write_json, written_aside
 from restem.progress import Progress, stage
 from restem.runs.card import NOT_STATED, card_text, count_licences, licence_of, licence_warning, summary, title
 from restem.runs.croissant import CROISSANT_FILE, AudioFile, croissant
-from restem.runs.export import MANIFEST_FILE, ExportSummary
+from restem.runs.export import MANIFEST_FILE, ExportSummary, check_free, new_folder
+from restem.runs.processed import ProcessedStems
 from restem.runs.run import Run
 from restem.taxonomy import DEFAULT_CLASSES
 
@@ -82,58 +85,61 @@ def export_training_set(
     layout: TrainingLayout,
     *,
     licence: str = "",
+    processed: ProcessedStems | None = None,
     executor: Executor = IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Writes the songs that `run` refined, with its refined labels, as `layout` says, to the new folder `out`.
 
+    processed: what is written in the place of stems.
     Raises UsageError when `musdb` is asked for and the classes are not its four; DatasetError when the dataset is
     missing, `out` holds something or lies in the dataset, or nothing is left to export.
     """
-    out = Path(out).expanduser().absolute()
+    out = as_path(out).expanduser().absolute()
     if not run.dataset_root.is_dir():
-        raise DatasetError(f"{run.dataset_root}: the dataset that {run.path} refined is not there; name its new place.")
+        raise DatasetError(
+            f"{run.dataset_root}: the dataset that {run.place} refined is not there; name its new place."
+        )
     run.check_outside(out)
     run.check_unchanged()
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise DatasetError(f"{out}: is there already; choose a new folder, or remove it first.")
+    check_free(out)
     if layout == "musdb" and set(run.taxonomy.classes) != set(DEFAULT_CLASSES):
         raise UsageError(
             f"musdb has the classes {','.join(DEFAULT_CLASSES)}, and the run {','.join(run.taxonomy.classes)}."
         )
-    songs, left_out = _songs(run, layout)
+    processed = processed or {}
+    songs, left_out = _songs(run, layout, processed)
     report, written, files = stage(progress, "exporting"), list[_Song](), list[AudioFile]()
-    try:
-        with folder_written_aside(out) as folder:
-            write = partial(_write_safely, run.taxonomy.classes, layout, folder)
-            jobs = [(song, _licences(run, song, licence)) for song in songs]
-            results: dict[int, list[AudioFile] | str] = {}
-            for index, result in executor.map_unordered(write, jobs, lost=_lost):
-                results[index] = result
-                report(len(results), len(songs))
-            for index, song in enumerate(songs):
-                if isinstance(result := results[index], str):
-                    left_out[f"in songs that cannot be mixed ({result})"] += len(song.sounds)
-                else:
-                    files += result
-                    written.append(song)
-            if not written:
-                reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-                raise DatasetError(f"{run.path}: no song is left to export as {layout} ({reasons}).")
-            _write_lists(files, layout, folder, out)
-            write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out))
-            stems = {name: song.split for song in written for names in song.stems.values() for name in names}
-            licences = count_licences(run, stems, licence)
-            (folder / CARD_FILE).write_text(card_text(run, stems, left_out, licences), encoding="utf-8")
-            warning = licence_warning(licences)
-            described = f"{summary(run, stems)} {warning}".strip()
-            write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
-    except OSError as error:
-        raise DatasetError(f"{out}: cannot be written ({error.strerror}); choose another place.") from error
-    return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning)
+    with new_folder(out) as folder:
+        write = partial(_write_safely, run.taxonomy.classes, layout, folder)
+        jobs = [(song, _licences(run, song, licence)) for song in songs]
+        results: dict[int, list[AudioFile] | str] = {}
+        for index, result in executor.map_unordered(write, jobs, lost=_lost):
+            results[index] = result
+            report(len(results), len(songs))
+        for index, song in enumerate(songs):
+            if isinstance(result := results[index], str):
+                left_out[f"in songs that cannot be mixed ({result})"] += len(song.sounds)
+            else:
+                files += result
+                written.append(song)
+        if not written:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise DatasetError(f"{run.place}: no song is left to export as {layout} ({reasons}).")
+        _write_lists(files, layout, folder, out)
+        write_json(folder / MANIFEST_FILE, _manifest(run, written, layout, licence, left_out, processed))
+        stems = {name: song.split for song in written for names in song.stems.values() for name in names}
+        licences = count_licences(run, stems, licence)
+        changed = len(set(stems) & set(processed))
+        with written_aside(folder / CARD_FILE) as aside:
+            aside.write_text(card_text(run, stems, left_out, licences, changed), encoding="utf-8")
+        warning = licence_warning(licences)
+        described = f"{summary(run, stems, changed)} {warning}".strip()
+        write_json(folder / CROISSANT_FILE, croissant(folder, files, title(run), described, licences))
+    return ExportSummary(out, layout, len(stems), dict(left_out), warning=warning, processed=changed)
 
 
-def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]:
+def _songs(run: Run, layout: TrainingLayout, processed: ProcessedStems) -> tuple[list[_Song], Counter[str]]:
     """The songs to be written, and why stems are left out."""
     left_out: Counter[str] = Counter()
     chosen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -152,7 +158,7 @@ def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]
         classes: dict[str, list[Sound]] = {}
         try:
             for name, members in stems.items():
-                classes[name] = [_sound(run, stem) for stem in members]
+                classes[name] = [_sound(run, stem, processed) for stem in members]
         except AudioError as error:
             left_out[f"in songs that cannot be mixed ({error})"] += sum(map(len, stems.values()))
             continue
@@ -160,7 +166,9 @@ def _songs(run: Run, layout: TrainingLayout) -> tuple[list[_Song], Counter[str]]
     return songs, left_out
 
 
-def _sound(run: Run, stem: str) -> Sound:
+def _sound(run: Run, stem: str, processed: ProcessedStems) -> Sound:
+    if stem in processed:
+        return Sound(processed[stem].file, None, probe(processed[stem].file))
     path, stream = split_stem_name(stem)
     return Sound(run.dataset_root / path, stream, probe(run.dataset_root / path, stream or 0))
 
@@ -192,7 +200,8 @@ def _licences(run: Run, song: _Song, licence: str) -> dict[str, str]:
 def _write_safely(classes: Sequence[str], layout: TrainingLayout, folder: Path, job: _Job) -> list[AudioFile] | str:
     """What `_write_song` returns, or why nothing could be written."""
     try:
-        return _write_song(*job, classes, layout, folder)
+        with put_below(folder) as here:
+            return _write_song(*job, classes, layout, here)
     except AudioError as error:
         return str(error)
 
@@ -260,23 +269,36 @@ def _write_lists(files: Sequence[AudioFile], layout: TrainingLayout, folder: Pat
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["instrum", "path"])
         writer.writeheader()
         writer.writerows(rows)
 
 
 def _manifest(
-    run: Run, songs: Sequence[_Song], layout: str, licence: str, left_out: Mapping[str, int]
+    run: Run,
+    songs: Sequence[_Song],
+    layout: str,
+    licence: str,
+    left_out: Mapping[str, int],
+    processed: ProcessedStems,
 ) -> dict[str, Any]:
+    notes = {
+        stem: dict(processed[stem].note)
+        for song in songs
+        for names in song.stems.values()
+        for stem in names
+        if stem in processed
+    }
     return {
         "restem": __version__,
         "licence": licence or str(run.description.get("licence", "")),
         "layout": layout,
         "source": str(run.dataset_root.absolute()),
         "fingerprint": run.description["dataset"].get("fingerprint"),
-        "run": str(run.path.absolute()),
+        "run": str(run.place.absolute()),
         "classes": list(run.taxonomy.classes),
         "left_out": dict(left_out),
         "songs": {song.name: {"split": song.split, "folder": song.folder, "stems": dict(song.stems)} for song in songs},
+        **({"processed": notes} if notes else {}),
     }

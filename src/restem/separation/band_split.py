@@ -11,8 +11,6 @@ train faster than complex ones.
 
 from __future__ import annotations
 
-from functools import reduce
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -68,49 +66,34 @@ class BandSplit(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """mixture: (batch, channel, sample). Returns (batch, source, channel, sample)."""
-        return self.waveforms(self.divide(self.spectrum(mixture.float())), mixture.shape[-1])
+        spectrum = self._spectrum(mixture.float())
+        parts = self.masks(spectrum.abs()).unsqueeze(-1) * torch.view_as_real(spectrum).unsqueeze(1)
+        return self._waveform(torch.view_as_complex(parts), mixture.shape[-1])
 
-    def spectrum(self, mixture: Tensor) -> Tensor:
-        """(batch, channel, sample) -> the STFT (batch, channel, part, frame, bin), part: real and imaginary.
+    def masks(self, magnitude: Tensor) -> Tensor:
+        """The network between the STFT and its inverse: what each source has of a spectrogram.
 
-        Frames are centred on multiples of the hop, with silence around the mixture.
+        magnitude: (batch, channel, frame, bin). Returns (batch, source, channel, frame, bin), of sum 1 over sources.
         """
-        around = functional.pad(mixture, (self.n_fft // 2, self.n_fft // 2))
-        spectrum = torch.fft.rfft(around.unfold(-1, self.n_fft, self.hop) * self.window)
-        return torch.stack([spectrum.real, spectrum.imag], dim=2)
-
-    def divide(self, spectrum: Tensor) -> Tensor:
-        """Divides an STFT among the sources; everything but the STFT itself.
-
-        spectrum: (batch, channel, part, frame, bin). Returns (batch, source, channel, part, frame, bin).
-        """
-        count = spectrum.shape[3]
-        magnitude = functional.pad(spectrum.square().sum(dim=2).sqrt(), (0, 0, 0, -count % self.frames))
+        count = magnitude.shape[2]
+        magnitude = functional.pad(magnitude, (0, 0, 0, -count % self.frames))
         tokens = self._tokens(magnitude)
         for block in self.blocks:
             tokens = block(tokens)
-        masks = self._masks(self.norm(tokens), magnitude.shape[1])
-        return masks[..., :count, :].unsqueeze(3) * spectrum.unsqueeze(1)
+        return self._masks(self.norm(tokens), magnitude.shape[1])[..., :count, :]
 
-    def waveforms(self, spectra: Tensor, samples: int) -> Tensor:
-        """(batch, source, channel, part, frame, bin) -> (batch, source, channel, sample): the inverse of `spectrum`.
+    def _spectrum(self, mixture: Tensor) -> Tensor:
+        """(batch, channel, sample) -> complex (batch, channel, frame, bin)."""
+        spectrum = torch.stft(
+            mixture.flatten(0, 1), self.n_fft, self.hop, window=self.window, pad_mode="constant", return_complex=True
+        )
+        return spectrum.transpose(1, 2).reshape(*mixture.shape[:2], -1, spectrum.shape[1])
 
-        torch.istft would copy what is overlapped, which here takes as long as the transforms.
-        """
-        frames = torch.fft.irfft(torch.complex(spectra[..., 0, :, :], spectra[..., 1, :, :]), self.n_fft) * self.window
-        squares = self.window.square().expand(frames.shape[-2], -1)
-        kept = slice(self.n_fft // 2, self.n_fft // 2 + samples)
-        return self._overlapped(frames)[..., kept] / self._overlapped(squares)[..., kept]
-
-    def _overlapped(self, frames: Tensor) -> Tensor:
-        """The sum of frames that begin a hop apart, (..., frame, sample) -> (..., sample)."""
-        hops = -(-self.n_fft // self.hop)
-        frames = functional.pad(frames, (0, hops * self.hop - self.n_fft))
-        parts = [
-            functional.pad(part, (0, 0, hop, hops - 1 - hop))
-            for hop, part in enumerate(torch.split(frames, self.hop, dim=-1))
-        ]
-        return reduce(torch.add, parts).flatten(-2)
+    def _waveform(self, spectra: Tensor, samples: int) -> Tensor:
+        """Complex (batch, source, channel, frame, bin) -> (batch, source, channel, sample)."""
+        frames_last = spectra.flatten(0, 2).transpose(1, 2)
+        waveform = torch.istft(frames_last, self.n_fft, self.hop, window=self.window, length=samples)
+        return waveform.reshape(*spectra.shape[:3], samples)
 
     def _tokens(self, magnitude: Tensor) -> Tensor:
         """(batch, channel, frame, bin) -> (batch, band, token, width)."""
@@ -123,7 +106,7 @@ class BandSplit(nn.Module):
         return torch.stack([encode(part.flatten(2)) for encode, part in zip(self.encode, parts, strict=True)], dim=1)
 
     def _masks(self, tokens: Tensor, channels: int) -> Tensor:
-        """(batch, band, token, width) -> (batch, source, channel, frame, bin), summing to 1 over sources."""
+        """(batch, band, token, width) -> (batch, source, channel, frame, bin)."""
         shape = (self.sources, channels, self.frames, -1)
         parts = [
             decode(part).float().unflatten(-1, shape).permute(0, 2, 3, 1, 4, 5).flatten(3, 4)

@@ -6,8 +6,8 @@
     any other file      weights by name, as `torch.save` leaves them: of MSST, and of networks that restem builds
 
 Nothing that a file holds is run. Pickles are read with `torch.load(weights_only=True)`, which builds numbers, tensors
-and containers; for packages of `demucs` also references to its network classes, which are compared by name and never
-called. What needs more is refused.
+and containers, and fractions; where a package of `demucs` refers to its network's class, an empty one of that name
+stands in. What needs more is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import inspect
 import json
 import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
@@ -28,8 +27,9 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from restem.addresses import as_path
 from restem.content import file_sha256
-from restem.errors import RestemError, UsageError
+from restem.errors import RestemError, TaxonomyError, UsageError
 from restem.separation.demucs_models import is_demucs_model, model_files
 from restem.separation.models import MODELS, Shape, default_parameters
 from restem.separation.separator import Separator, SeparatorConfig, load_separator
@@ -38,6 +38,8 @@ from restem.separation.separator import Separator, SeparatorConfig, load_separat
 _WRAPPERS = ("state", "state_dict", "model_state_dict", "best_state")
 _PREFIXES = ("module.", "model.", "network.")
 _CLASSES = {"HTDemucs": "htdemucs", "HDemucs": "hdemucs"}
+# What a pickle gets where it refers to a network of `demucs`: empty classes of the same names.
+_STAND_INS = [type(name, (), {"__module__": f"demucs.{name.lower()}"}) for name in (*_CLASSES, "Demucs")]
 _CONVERT = (
     "import torch; d = torch.load('IN', map_location='cpu', weights_only=False); "
     "torch.save(d.get('state_dict', d.get('state', d)), 'OUT')"
@@ -64,7 +66,7 @@ def read_checkpoint(place: Path | str, classes: Sequence[str] = ()) -> Checkpoin
 
     Raises RestemError when it is not there, damaged, or would run code; UsageError when its classes are unknown.
     """
-    path = Path(place)
+    path = as_path(place)
     if path.is_dir():
         separator = load_separator(path)
         weights = separator.network.state_dict()
@@ -90,7 +92,7 @@ def opened_separator(place: Path | str) -> Separator:
 
     Raises RestemError when it cannot be used.
     """
-    path = Path(place)
+    path = as_path(place)
     if path.is_dir():
         return load_separator(path)
     named = not path.exists() and is_demucs_model(str(place))
@@ -154,12 +156,12 @@ def _read_file(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             content, described = _read_safetensors(path)
         else:
-            with _demucs_classes_known():
+            with torch.serialization.safe_globals([*_STAND_INS, Fraction]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
             described = content if isinstance(content, Mapping) and "klass" in content else {}
     except pickle.UnpicklingError as error:
         raise RestemError(_refusal(path, str(error))) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise RestemError(f"{path}: cannot be read as weights ({reason}).") from error
     weights = _weights_in(content)
@@ -167,7 +169,10 @@ def _read_file(path: Path) -> Checkpoint:
         raise RestemError(
             f"{path}: holds no weights of a network that can be used as they are (quantized, or of another kind)."
         )
-    config = _config_of_demucs(path, described) if described else None
+    try:
+        config = _config_of_demucs(path, described) if described else None
+    except (KeyError, TypeError, ValueError, UsageError, TaxonomyError) as error:
+        raise RestemError(f"{path}: does not say what network it is of ({error}).") from error
     return Checkpoint(str(path), weights, file_sha256(path), config, config.classes if config else ())
 
 
@@ -191,19 +196,6 @@ def _with_fractions(value: Any) -> Any:
             return Fraction(value["numerator"], value["denominator"])
         return {key: _with_fractions(item) for key, item in value.items()}
     return [_with_fractions(item) for item in value] if isinstance(value, list) else value
-
-
-@contextmanager
-def _demucs_classes_known() -> Iterator[None]:
-    """Lets pickles refer to the networks of `demucs` and to fractions, if the package is installed."""
-    try:
-        classes: list[Any] = [
-            getattr(import_module(MODELS[one].home.partition(":")[0]), name) for name, one in _CLASSES.items()
-        ]
-    except ImportError:
-        classes = []
-    with torch.serialization.safe_globals([*classes, Fraction]):
-        yield
 
 
 def _weights_in(content: Any) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from restem._version import __version__
+from restem.addresses import as_path
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside, write_json
 from restem.separation.band_split import BandSplit
@@ -154,7 +155,7 @@ def export_model(separator: Separator | Path | str, out: Path | str, *, format: 
         raise UsageError(f"There is no format {format!r}; use one of {', '.join(MODEL_FILES)}.")
     if not isinstance(separator, Separator):
         separator = load_separator(separator)
-    out = Path(out)
+    out = as_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RestemError(f"{out}: is there already; choose another folder.")
     separator = copy.deepcopy(separator).cpu().eval()
@@ -177,7 +178,8 @@ class _BandSplitCore(nn.Module):
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor]:
         """spectrum: (1, channel, part, frame, bin). Returns the spectra, (1, class, channel, part, frame, bin)."""
-        return (self.network.divide(spectrum),)
+        masks = self.network.masks(spectrum.square().sum(dim=2).sqrt())
+        return (masks.unsqueeze(3) * spectrum.unsqueeze(1),)
 
 
 class _DemucsCore(nn.Module):

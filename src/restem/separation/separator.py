@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restem._version import __version__
+from restem.addresses import Address, as_path
 from restem.audio.reader import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from restem.dataset.targets import REST
 from restem.errors import RestemError, TaxonomyError, UsageError
+from restem.fetching import fetched_folder
 from restem.files import read_json, write_json, written_aside
 from restem.renaming import current_name
 from restem.separation.models import EARLIER_NAMES, Shape, build_network
@@ -157,7 +159,10 @@ def load_separator(folder: Path | str) -> Separator:
     >>> restem.load_separator("separator").config.classes
     ('vocals', 'drums', 'bass', 'other')
     """
-    folder = Path(folder)
+    folder = as_path(folder)
+    if isinstance(folder, Address):
+        needed = f"holds no finished separator ({WEIGHTS_FILE} is missing); run `restem train`"
+        folder = fetched_folder(folder, WEIGHTS_FILE, needed)
     if not folder.is_dir():
         raise RestemError(f"{folder}: no such model folder; make one with `restem train`.")
     for name in (CONFIG_FILE, WEIGHTS_FILE):

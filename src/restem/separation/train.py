@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from restem import fitting
+from restem.addresses import as_path
+from restem.audio.cache_folder import default_cache
 from restem.audio.pcm import PcmStore
-from restem.audio.store import default_cache
 from restem.auditing.audit import Audit, opened_audit
 from restem.changing import with_changes
 from restem.dataset.table import Dataset
@@ -157,7 +158,7 @@ def train(
         (alone,) = data.taxonomy.classes
         raise UsageError(f"There is nothing to tell {alone} from; use `target='{alone}'`, and name all classes.")
     data.taxonomy.check_learnable()
-    out = Path(out)
+    out = as_path(out)
     device = choose_device(device)
     count = _devices(device, devices, nodes, settings.batch)
     executor = Processes.of(workers)
@@ -176,7 +177,7 @@ def train(
     outputs = target_taxonomy(taxonomy, settings.target) if settings.target else taxonomy
     licence = licence or (str(data.description.get("licence", "")) if isinstance(data, Run) else "")
     licences = (licence, start.config.licence if start is not None and start.config is not None else "")
-    store = PcmStore(Path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
+    store = PcmStore(as_path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
     duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
     if audit is not None:
@@ -223,7 +224,9 @@ def train(
             else training_stems_of_dataset(data)
         )
         if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
-            raise DatasetError(f"{data.path}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
+            raise DatasetError(f"{data.place}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
+        if not stems:
+            raise DatasetError(f"{root}: there is nothing to learn from: no stem has a label.")
         if is_first_process():
             before = record.content.get("computing", {})
             found = before["precision"] if before.get("device") == device else precision(device)
@@ -347,8 +350,7 @@ def _decode(
     failed = store.fill([stem.source for stem in stems], executor, stage(report, "decoding"))
     good = [stem for index, stem in enumerate(stems) if index not in failed]
     if not good:
-        reason = next(iter(failed.values()), "no stem has a label.")
-        raise DatasetError(f"{root}: there is nothing to learn from: {reason}")
+        raise DatasetError(f"{root}: there is nothing to learn from: {next(iter(failed.values()))}")
     return good, {stems[index].name: reason for index, reason in failed.items()}
 
 

@@ -104,7 +104,7 @@ def training_stems_of_run(run: Run, unsure: bool = False, weigh: bool = False) -
     """
     root, splits = run.dataset_root, run.splits
     if not root.is_dir():
-        raise DatasetError(f"{root}: the dataset that {run.path} refined is not there; bring it back to this place.")
+        raise DatasetError(f"{root}: the dataset that {run.place} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
     times, scores = _segments_of_run(run)
     wanted = {"kept", "changed", *(["unsure"] if unsure or weigh else [])}
@@ -195,9 +195,9 @@ def _labels_at(stem: TrainingStem, start_s: np.ndarray, length_s: float) -> tupl
     # Segments are in order, so those that overlap a place are consecutive.
     first = np.searchsorted(stem.stop_s, start_s, "right")
     stop = np.searchsorted(stem.start_s, start_s + length_s, "left")
-    highest = np.zeros(whole.shape)
-    for place, (one, other) in enumerate(zip(first, stop, strict=True)):
-        highest[place] = stem.scores[one:other].max(axis=0, initial=0.0)
+    ranges = np.stack([first, np.maximum(first, stop)], axis=1).ravel()
+    highest = np.maximum.reduceat(np.pad(stem.scores, ((0, 1), (0, 0))), ranges, axis=0)[::2]
+    highest[stop <= first] = 0.0
     labels = highest >= ruled_out_below
     # The stem is active there, so some class sounds; without one that is possible, the stem's own labels are used.
     labels = np.where(labels.any(axis=1, keepdims=True), labels, whole)

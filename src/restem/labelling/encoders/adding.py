@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restem.addresses import as_path
 from restem.content import file_sha256
 from restem.errors import RestemError, UsageError
 from restem.files import folder_written_aside
@@ -57,7 +58,7 @@ def add_encoder(
     root = folder or encoders_folder()
     if what in CHECKPOINTS:
         return _add_musicnn(what, wheel, root)
-    path = Path(what)
+    path = as_path(what)
     if path.suffix.lower() in _KINDS:
         return _add_file(path, card, root)
     names = ", ".join(CHECKPOINTS)
