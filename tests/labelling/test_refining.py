@@ -18,6 +18,7 @@ from restem.errors import RunError, UsageError
 from restem.executing.processes import IN_THIS_PROCESS, Processes
 from restem.labelling import refining
 from restem.labelling.classifier import load_classifier
+from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import load_features
 from restem.labelling.judging import judge, segment_targets, stem_scores
@@ -272,7 +273,7 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
     config = QUICK.classifier(dataset.taxonomy.classes)
     monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
-    found, tasks = [], []
+    found, tasks, computing = [], [], Computing("cpu", "32-true", 1)
     score = refining.score_segments
 
     def watched(task: ScoringTask) -> np.ndarray:
@@ -282,7 +283,7 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     monkeypatch.setattr(refining, "score_segments", watched)
     for at_once in (1000, 8):
         monkeypatch.setattr(refining, "_SEGMENTS_AT_ONCE", at_once)
-        refinement = refining.Refinement(features, tmp_path / "run", QUICK, "cpu", IN_THIS_PROCESS, config)
+        refinement = refining.Refinement(features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config)
         found.append(refinement.score_with_pretrained(refining.Timed(None)))
     np.testing.assert_array_equal(found[1], found[0])
     assert found[0][features.segments.active].any(axis=1).all()
