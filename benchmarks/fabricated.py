@@ -16,7 +16,7 @@ import restem
 from restem.audio.entries import HEADER_BYTES, KEY_DIGITS, Source
 from restem.audio.level import LEVEL_S
 from restem.audio.pcm import PcmStore
-from restem.audio.store import StemFeatures, Store, StoredStems, to_bfloat16
+from restem.audio.store import StemFeatures, Store, to_bfloat16
 from restem.auditing.songs import write_codes
 from restem.dataset.table import Dataset, Stem
 from restem.labelling.features import Features
@@ -72,7 +72,7 @@ def in_memory(stems: int) -> Features:
         {},
         {},
         tuple(range(stems)),
-        StoredStems(store, np.arange(stems).astype(f"S{KEY_DIGITS}"), frames),
+        store.with_keys(np.arange(stems).astype(f"S{KEY_DIGITS}"), frames),
         frames * HOP_S,
         np.eye(classes, dtype=bool)[np.arange(stems) % classes],
         joined_segments([one] * stems, SEGMENT_FRAMES, 1),

@@ -26,7 +26,7 @@ def make_features(frames: list[int]) -> Features:
     rows = [to_bfloat16(np.full((one, 2), 0.01, np.float32)) for one in frames]
     segments = lay_segments([StemFeatures(one, len(one) * MEL.hop_s, 44100, 1) for one in rows], LENGTH, HOP)
     indices = tuple(number for number in range(len(stems)) if number != 1)
-    stored = StoredStems(Store(Path(), MEL), np.array(indices).astype("S40"), np.array(frames))
+    stored = StoredStems("", MEL, np.array(indices).astype("S40"), np.array(frames))
     given = np.array([[True, False, False]] * len(frames))
     return Features(
         Dataset(Path("/data"), "songs", taxonomy, stems), Store(Path("/cache"), MEL), {1: "broken"}, {}, indices,

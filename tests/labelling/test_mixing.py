@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from restem.audio.mel import MelSettings
-from restem.audio.store import Store, StoredStems, to_bfloat16
+from restem.audio.store import StoredStems, to_bfloat16
 from restem.labelling.augmentation import EffectSettings
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 
@@ -42,7 +40,7 @@ def stem_rows() -> list[np.ndarray]:
 
 def unread(stems: int) -> StoredStems:
     """Stems that stand for those of `stem_rows`."""
-    return StoredStems(Store(Path(), MEL), np.arange(stems).astype("S40"), np.full(stems, SEGMENTS_EACH * LENGTH))
+    return StoredStems("", MEL, np.arange(stems).astype("S40"), np.full(stems, SEGMENTS_EACH * LENGTH))
 
 
 def make_material(labels: np.ndarray = LABELS, gains: np.ndarray | None = None) -> SegmentPool:

@@ -273,7 +273,8 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
     config = QUICK.classifier(dataset.taxonomy.classes)
     monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
-    found, tasks, computing = [], [], Computing("cpu", "32-true", 1)
+    computing = Computing("cpu", "32-true", 1)
+    found, tasks = [], []
     score = refining.score_segments
 
     def watched(task: ScoringTask) -> np.ndarray:
@@ -283,7 +284,9 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     monkeypatch.setattr(refining, "score_segments", watched)
     for at_once in (1000, 8):
         monkeypatch.setattr(refining, "_SEGMENTS_AT_ONCE", at_once)
-        refinement = refining.Refinement(features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config)
+        refinement = refining.Refinement(
+            features, tmp_path / "run", QUICK, Computing("cpu", "32-true", 1), IN_THIS_PROCESS, config
+        )
         found.append(refinement.score_with_pretrained(refining.Timed(None)))
     np.testing.assert_array_equal(found[1], found[0])
     assert found[0][features.segments.active].any(axis=1).all()

@@ -70,14 +70,14 @@ class TestFolder:
         train_classifier(task)
         before = {path: path.stat().st_mtime_ns for path in task.folder.rglob("*")}
         # Not even the features are needed.
-        for entry in Path(task.pool.stems.store.folder).rglob("*.mel"):
+        for entry in Path(task.pool.stems.folder).rglob("*.mel"):
             entry.unlink()
         train_classifier(task)
         assert {path: path.stat().st_mtime_ns for path in task.folder.rglob("*")} == before
 
     def test_features_that_have_gone(self, make_task: Callable[..., TrainingTask]) -> None:
         task = make_task("gone")
-        for entry in Path(task.pool.stems.store.folder).rglob("*.mel"):
+        for entry in Path(task.pool.stems.folder).rglob("*.mel"):
             entry.unlink()
         with pytest.raises(RestemError, match=r"\.mel: has gone; run the command again"):
             train_classifier(task)

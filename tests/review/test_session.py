@@ -202,8 +202,8 @@ def test_the_table_of_a_large_run_is_rewritten_later(run: Run, tmp_path: Path, m
     assert (run.path / "labels.csv").read_bytes() == before
     again = open_run(run.path)
     assert again.labels["refined"][index] == "bass"  # nothing is lost if the session is killed
-    session.close()
+    session.finish()
     assert pl.read_csv(run.path / "labels.csv")["refined"][index] == "bass"
     written = (run.path / "labels.csv").stat().st_mtime_ns
-    session.close()
+    session.finish()
     assert (run.path / "labels.csv").stat().st_mtime_ns == written

@@ -14,7 +14,7 @@ import errno
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -82,13 +82,6 @@ class EntryStore(ABC, Generic[Entry]):
         """Where the entry with a key is on this machine."""
         return self._here / key[:2] / f"{key}{self.suffix}"
 
-    def brought(self, key: str) -> Path:
-        """The same, for an entry that may still have to be copied from an address."""
-        entry = self.path(key)
-        if isinstance(self.folder, Address) and not entry.exists():
-            self._bring([entry])
-        return entry
-
     def key(self, source: Source) -> str:
         """What names a stem's entry. Raises as `entry` does."""
         path, stream = source
@@ -108,8 +101,8 @@ class EntryStore(ABC, Generic[Entry]):
         return self._load(source, self.entry(source))
 
     def _load(self, source: Source, entry: Path) -> Entry | None:
-        if not entry.exists():
-            self._bring([entry])  # if it lies at an address
+        if isinstance(self.folder, Address) and not entry.exists():
+            self._bring([entry])
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(HEADER_BYTES))
@@ -207,6 +200,15 @@ class EntryStore(ABC, Generic[Entry]):
         if isinstance(self.folder, Address):
             return self.entry(source).relative_to(self._here).as_posix() in shared
         return self.load(source) is not None
+
+    def bring(self, keys: Iterable[str]) -> Path:
+        """Copies the entries with these keys to this machine, if the store lies at an address and they are not here.
+
+        Returns the folder in which all entries are on this machine.
+        """
+        if isinstance(self.folder, Address):
+            self._bring([entry for entry in map(self.path, keys) if not entry.exists()])
+        return self._here
 
     def _bring(self, entries: Sequence[Path]) -> None:
         """Copies those of the entries to this machine that a store at an address holds."""

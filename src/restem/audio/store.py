@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from restem.addresses import Address, as_path
 from restem.audio.entries import HEADER_BYTES, KEY_DIGITS, EntryStore, Source
 from restem.audio.mel import MelSettings, mel_power
 from restem.audio.reader import open_audio
@@ -70,7 +71,12 @@ class Store(EntryStore[StemFeatures]):
         """The features of stems, which must be there."""
         found = [(key, len(entry)) for key, entry in map(self.ensure, sources)]
         keys, frames = zip(*found, strict=True)
-        return StoredStems(self, np.array(keys, f"S{KEY_DIGITS}"), np.array(frames))
+        return self.with_keys(np.array(keys, f"S{KEY_DIGITS}"), np.array(frames))
+
+    def with_keys(self, keys: np.ndarray, frames: np.ndarray) -> StoredStems:
+        """The features of the stems whose entries have these keys, see `StoredStems`."""
+        address = str(self.folder) if isinstance(self.folder, Address) else ""
+        return StoredStems(str(self._here), self.settings, keys, frames, address)
 
     def _read(self, _: Source, entry: Path, header: Mapping[str, Any]) -> StemFeatures:
         shape = (header["frames"], self.settings.bands)
@@ -105,26 +111,32 @@ class Store(EntryStore[StemFeatures]):
 class StoredStems:
     """The features of many stems, in a form that can be sent to a worker process: a sequence of their `Rows`.
 
-    Nothing is opened before it is read; an error is raised then if it has gone. keys: (stem,) what names their entries
-    in the store, in ASCII. frames: (stem,) how many each has.
+    Nothing is opened before it is read; an error is raised then if it has gone. folder: of the store, on this machine.
+    settings: of the store. keys: (stem,) what names their entries, in ASCII. frames: (stem,) how many each has.
+    address: of the store, if it lies at one; another machine calls `on_this_machine` before it reads.
     """
 
-    store: Store
+    folder: str
+    settings: MelSettings
     keys: np.ndarray
     frames: np.ndarray
+    address: str = ""
+
+    def on_this_machine(self) -> StoredStems:
+        """The same; what a store at an address holds of them has been copied to this machine."""
+        if not self.address:
+            return self
+        folder = Store(as_path(self.address), self.settings).bring(key.decode() for key in self.keys)
+        return replace(self, folder=str(folder))
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, index: int) -> StoredArray:
         """The rows of a stem, (frame, band) bfloat16 bits."""
-        shape = (int(self.frames[index]), self.settings.bands)
-        return StoredArray(self.store.brought(self.keys[index].decode()), np.uint16, HEADER_BYTES, shape)
-
-    @property
-    def settings(self) -> MelSettings:
-        """Those of the store."""
-        return self.store.settings
+        key = self.keys[index].decode()
+        name = f"{self.folder}/{key[:2]}/{key}{Store.suffix}"
+        return StoredArray(name, np.uint16, HEADER_BYTES, (int(self.frames[index]), self.settings.bands))
 
     def of(self, chosen: np.ndarray) -> StoredStems:
         """Some of them: their indices, or flags (stem,)."""

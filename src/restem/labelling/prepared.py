@@ -70,8 +70,12 @@ def prepare_stems(
 
 def stored_stems(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
     """The features of stems, to be read."""
+    return _in_store(store, stems).on_this_machine()
+
+
+def _in_store(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
     keys = np.array([one.key for one in stems], f"S{KEY_DIGITS}")
-    return StoredStems(store, keys, np.array([one.laid.frames for one in stems], np.int64))
+    return store.with_keys(keys, np.array([one.laid.frames for one in stems], np.int64))
 
 
 def _prepared(store: Store, length: int, hop: int, source: Source) -> PreparedStem | str:
@@ -86,7 +90,7 @@ def _prepared(store: Store, length: int, hop: int, source: Source) -> PreparedSt
 def _is_stored(store: Store, stem: PreparedStem) -> bool:
     """Whether the entry of a stem is still there, and whole."""
     try:
-        stored_stems(store, [stem])[0].checked()
+        _in_store(store, [stem])[0].checked()
     except (OSError, ValueError):
         return False
     return True

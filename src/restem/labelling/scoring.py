@@ -57,9 +57,10 @@ def _classifier(task: ScoringTask) -> Classifier:
 def _applied(task: ScoringTask, network: Callable[[Tensor], Tensor], size: int, kind: type) -> np.ndarray:
     """(segment, size): the network over the mel power of all segments of a task."""
     found: np.ndarray = np.zeros((len(task.stem), size), kind)
+    stems = task.stems.on_this_machine()
     for first in range(0, len(task.stem), BATCH):
         some = slice(first, first + BATCH)
-        power = gather_power(task.stems, task.stem[some], task.start[some], task.length)
+        power = gather_power(stems, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
             found[some] = network(torch.from_numpy(power).to(task.accelerator)).float().cpu().numpy()
     return found

@@ -163,7 +163,7 @@ class _TrainingModule(lightning.LightningModule):
 
 def _draw(task: TrainingTask, pool: SegmentPool) -> fitting.Draw:
     """Draws the batches of a training from `pool`."""
-    mixer = Mixer(pool, pool.stems, task.mixing, pool.stems.settings, task.seed)
+    mixer = Mixer(pool, pool.stems.on_this_machine(), task.mixing, pool.stems.settings, task.seed)
 
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
         power, targets = mixer.batch(epoch, first, task.training.batch)

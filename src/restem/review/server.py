@@ -245,7 +245,7 @@ def serve(
         try:
             uvicorn.Server(config).run([listening])
         finally:
-            session.close()
+            session.finish()
 
 
 def _user() -> str:

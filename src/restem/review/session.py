@@ -72,11 +72,11 @@ class ReviewSession:
         # Stems whose labels were known when the run was made need no decision again.
         self._known = {entry[0] for entry in run.description.get("decisions", [])}
         self._lock = threading.Lock()
-        self._labels = LazyLabels(run)
-        self._orders: dict[int, tuple[list[int], list[int], int | None]] = {}
         self._copies = Copies()
         self._ranged: dict[Address, RangedSound | None] = {}
         self._noted = noted_stems(run)  # a browser may stumble over what is wrong with their files
+        self._labels = LazyLabels(run)
+        self._orders: dict[int, tuple[list[int], list[int], int | None]] = {}
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
@@ -97,6 +97,11 @@ class ReviewSession:
             "stems": len(self.found),
             "songs": len(self._songs),
         }
+
+    def finish(self) -> None:
+        """Leaves the tables of the run as the decisions have them, and deletes the copies of what was heard."""
+        self._labels.finish()
+        self._copies.close()
 
     def stems(self, first: int = 0, count: int | None = None, order: int | None = None) -> dict[str, Any]:
         """A part of the queue: the stems at the places `first` to `first + count` of it, as columns; by default all.
@@ -278,11 +283,6 @@ class ReviewSession:
             return self._copies.of(file), stream
         except (OSError, RestemError) as error:
             raise UnreachableError(printable(str(error))) from error
-
-    def close(self) -> None:
-        """Leaves the tables of the run as the decisions have them, and deletes the copies of what was heard."""
-        self._labels.finish()
-        self._copies.close()
 
     def stream(self, index: int) -> int | None:
         """The number of a stem's stream if its file holds several, else None."""
