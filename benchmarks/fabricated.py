@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 import restem
-from restem.audio.entries import HEADER_BYTES, Source
+from restem.audio.entries import HEADER_BYTES, KEY_DIGITS, Source
 from restem.audio.level import LEVEL_S
 from restem.audio.pcm import PcmStore
-from restem.audio.store import Store, to_bfloat16
+from restem.audio.store import StemFeatures, Store, to_bfloat16
 from restem.auditing.songs import write_codes
-from restem.dataset.table import Dataset
+from restem.dataset.table import Dataset, Stem
+from restem.labelling.features import Features
+from restem.labelling.segments import joined_segments, lay_stem
 from restem.runs.decided import Decided, Range
 
 SEGMENTS = 60
@@ -48,6 +50,34 @@ def fabricate(work: Path, stems: int) -> Dataset:
         _write_levels(dataset, work / "cache")
         done.touch()
     return restem.open_dataset(root)
+
+
+def in_memory(stems: int) -> Features:
+    """What a refinement knows of so many stems, of which there is not even a file."""
+    taxonomy = restem.Taxonomy()
+    classes = len(taxonomy)
+    names = [(f"Song {number // classes:06d}", taxonomy.classes[number % classes]) for number in range(stems)]
+    dataset = Dataset(
+        Path("songs"),
+        "songs",
+        taxonomy,
+        tuple(Stem(song, f"{song}/{name}.wav", frozenset({name})) for song, name in names),
+    )
+    store, frames = Store(Path("cache")), np.full(stems, _FRAMES)
+    rows = np.full((_FRAMES, 2), to_bfloat16(np.array([0.01]))[0])
+    one = lay_stem(StemFeatures(rows, _FRAMES * HOP_S, 44100, 2), SEGMENT_FRAMES, 1)
+    return Features(
+        dataset,
+        store,
+        {},
+        {},
+        tuple(range(stems)),
+        store.with_keys(np.arange(stems).astype(f"S{KEY_DIGITS}"), frames),
+        frames * HOP_S,
+        np.eye(classes, dtype=bool)[np.arange(stems) % classes],
+        joined_segments([one] * stems, SEGMENT_FRAMES, 1),
+        SEGMENT_FRAMES,
+    )
 
 
 def class_of(rows: np.ndarray) -> int:

@@ -30,13 +30,20 @@ from typing import Any
 import numpy as np
 
 from common import parse, publish
-from fabricated import HOP_S, class_of, decisions, fabricate, write_fingerprints
+from fabricated import HOP_S, class_of, decisions, fabricate, in_memory, write_fingerprints
+from restem.executing.processes import Processes
 from restem.labelling import training
+from restem.labelling.computing import Computing
+from restem.labelling.decision_settings import DecisionSettings
+from restem.labelling.judging import judge, stem_scores
+from restem.labelling.known_labels import known_labels
 from restem.labelling.network import BATCH
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
+from restem.labelling.results import labels_table, segments_tables
 from restem.labelling.scoring import ScoringTask
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingTask
+from restem.runs.run import write_run
 
 # Whose functions are replaced by others, or measured.
 refining: Any = import_module("restem.labelling.refining")
@@ -124,6 +131,7 @@ def refine(work: Path, stems: int, stages: Stages) -> None:
             part[np.arange(len(part)), holds[task.stem[first : first + BATCH]]] += 4.0
         return found
 
+    refining.findings = lambda *_: []  # there is no sound to look at
     refining.train_classifier = train
     refining.score_segments = lambda task: look(task, 4, np.float32)
     refining.embed_segments = lambda task: look(task, 384, np.float16)
@@ -158,6 +166,44 @@ def refine(work: Path, stems: int, stages: Stages) -> None:
     with stages("all of it"):
         run()
     stages.found["largest task"] = {"gb": largest / 1e9}
+
+
+def arrays(work: Path, stems: int, stages: Stages) -> None:
+    """What a refinement holds of all segments, one stage after another, without any file of a stem.
+
+    The decision is made under one hypothesis and in three rounds, not under seven and in 20, to save time.
+    """
+    features = in_memory(stems)
+    decision = DecisionSettings(held=(0.97,), held_weights=(1.0,), rounds=3)
+    settings = RefineSettings(hop_s=HOP_S, decision=decision)
+    config = settings.classifier(features.dataset.taxonomy.classes)
+    computing = Computing("cpu", "32-true", 1)
+    refinement = refining.Refinement(features, work / "arrays", settings, computing, Processes(1), config)
+    refining.embed_segments = lambda task: np.zeros((len(task.stem), 384), np.float16)
+    stem = features.segments.stem
+    logits = np.random.default_rng(0).standard_normal((len(stem), 4), np.float32) - 2.0
+    logits[np.arange(len(stem)), stem % 4] += 4.0
+    with stages("arrays: known labels"):
+        known = known_labels(features, decisions(features.dataset))
+    with stages("arrays: scores of stems"):
+        scores = stem_scores(features, logits, settings)
+    with stages("arrays: embeddings to a file"):
+        heads = refinement.classifier_heads(refining.Timed(None))
+    with stages("arrays: scores of heads"):
+        heads.scores(None, scores)
+    with stages("arrays: decision"):
+        judged = judge(features, scores, logits, settings, known)
+    with stages("arrays: targets"):
+        targets = refinement.targets(judged, known)
+    with stages("arrays: tasks of the trainings"):
+        tasks = [refinement._training(work / "arrays", targets, fold) for fold in refinement.folds]
+    del tasks
+    with stages("arrays: tables"):
+        taxonomy = features.dataset.taxonomy
+        description = {"dataset": {"root": "songs", "classes": list(taxonomy.classes), "aliases": {}}}
+        labels, parts = labels_table(features, judged.outcome), segments_tables(features, judged.over_time)
+        write_run(work / "arrays", taxonomy, labels, parts, description)
+    shutil.rmtree(work / "arrays")
 
 
 def audit(work: Path, stems: int, stages: Stages) -> None:
@@ -220,7 +266,7 @@ def report(work: Path, _: int, stages: Stages) -> None:
     stages.found["report, size"] = {"gb": path.stat().st_size / 1e9}
 
 
-COMMANDS = {one.__name__: one for one in (refine, audit, separators, review, report)}
+COMMANDS = {one.__name__: one for one in (refine, arrays, audit, separators, review, report)}
 
 
 def measured(command: str, work: Path, stems: int) -> dict[str, dict[str, float]]:

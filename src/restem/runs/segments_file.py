@@ -42,6 +42,11 @@ class SegmentsFile:
             check_segments_schema(path, pl.read_parquet_schema(path), taxonomy)
             stretches = self._scan().select("stem").collect()["stem"].rle().struct.unnest()
         first = stretches["len"].cum_sum() - stretches["len"]
+        # A table that is not large is read once.
+        self._held: pl.DataFrame | None = None
+        if stretches["len"].sum() <= _AT_ONCE:
+            with unreadable(path):
+                self._held = self._scan().collect()
         # One of each stem, unless somebody has sorted the file anew.
         self.places: dict[str, list[slice]] = {}
         for stem, start, count in zip(stretches["value"], first, stretches["len"], strict=True):
@@ -57,7 +62,7 @@ class SegmentsFile:
         read: list[pl.DataFrame] = []
         for stretch in _joined(one for places in wanted.values() for one in places):
             with unreadable(self._path):
-                rows = self._scan().slice(stretch.start, stretch.stop - stretch.start).collect()
+                rows = self._rows(stretch)
             read.append(check_segments(self._path, rows, self._taxonomy))
         if not read:
             return {}
@@ -69,8 +74,12 @@ class SegmentsFile:
         total = max((one.stop for places in self.places.values() for one in places), default=0)
         for start in range(0, total, _AT_ONCE):
             with unreadable(self._path):
-                rows = self._scan().slice(start, _AT_ONCE).collect()
+                rows = self._rows(slice(start, start + _AT_ONCE))
             yield check_segments(self._path, rows, self._taxonomy)
+
+    def _rows(self, stretch: slice) -> pl.DataFrame:
+        rows = self._held if self._held is not None else self._scan()
+        return rows.slice(stretch.start, stretch.stop - stretch.start).lazy().collect()
 
     def _scan(self) -> pl.LazyFrame:
         schema = segments_schema(self._taxonomy)
