@@ -148,7 +148,7 @@ def stage_costs(dataset: Dataset, folder: Path) -> dict[str, float]:
     segments = features.segments
     active = np.flatnonzero(segments.active)
     task = ScoringTask(
-        PRETRAINED_FOLDER, store, features.sources, segments.stem[active], segments.start[active], features.length,
+        PRETRAINED_FOLDER, features.stems, segments.stem[active], segments.start[active], features.length,
         dataset.taxonomy.classes,
     )  # fmt: skip
     # By default each stem is embedded once, and scored twice: by the pretrained classifier, and by that of its fold.

@@ -70,13 +70,13 @@ def compare(files: list[Path], labels: np.ndarray, store: Store, repeats: int, q
     segments = lay_segments(features, length, hop=round(1.0 / store.settings.hop_s))
     active = segments.active
     pool = SegmentPool(
-        sources,
+        store.stored(sources),
         segments.gains,
         segments.stem[active],
         segments.start[active],
         labels[segments.stem[active]].astype(np.float32),
     )
-    mixer = Mixer(pool, [one.rows for one in features], settings, store.settings, seed=0)
+    mixer = Mixer(pool, pool.stems, settings, store.settings, seed=0)
     step = TrainingStep(training, mixer)
     decoded = DecodedMixer(pool, files, settings, store)
 

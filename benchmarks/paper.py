@@ -188,7 +188,7 @@ def measure(trainings: Trainings, trained: Trained) -> dict[str, Any]:
 
     def listen(pool: SegmentPool, count: int) -> Mixtures:
         classes = trainings.config.classes
-        return listen_to_mixtures(trained.folder, pool, classes, trainings.settings, trainings.store, count)
+        return listen_to_mixtures(trained.folder, pool, classes, trainings.settings, count)
 
     thresholds = chosen_thresholds(listen(trained.pool, mixtures))
     whole = pool_of(others, trainings.settings, trainings.store, trainings.executor)

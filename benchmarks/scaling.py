@@ -1,73 +1,279 @@
-"""How the cost of a refinement grows with hours of audio.
+"""Time and memory of what is done for every stem, with 1,000, 10,000 and 100,000 stems of 60 segments.
 
-    python benchmarks/scaling.py [--hours 1 3 9] [--work DIR]
+    python benchmarks/scaling.py [--stems 1000 10000 100000] [--work DIR]
 
-Generated songs of a minute, sources in wrong stems with probability 0.2, refined with defaults from an empty cache,
-in one process. The ratio is that of the processor time that an hour of stems takes.
+The stems are fabricated (`fabricated.py`): there is no sound, and what a network costs, which is the same for every
+segment, is left out. Trainings draw their first batches, and scoring reads one row of every stem. All else is what
+`refine`, `audit`, `train`, `review` and `report` do, in one process. Each command is a process of its own, and of each
+of its stages the processor time and the peak of its memory are kept, the 0.4 GB of Python and torch included. Growth is
+the time with the most stems over that with ten times fewer: 10 is linear.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import restem
+import numpy as np
+
 from common import parse, publish
-from restem.synth.band import render_band
+from fabricated import HOP_S, class_of, decisions, fabricate, write_fingerprints
+from restem.labelling import training
+from restem.labelling.network import BATCH
+from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
+from restem.labelling.scoring import ScoringTask
+from restem.labelling.settings import RefineSettings
+from restem.labelling.training import TrainingTask
 
-STEMS = 4
+# Whose functions are replaced by others, or measured.
+refining: Any = import_module("restem.labelling.refining")
+
+DRAWN = 20  # batches of every training
+LIMIT_S = 3600.0
+SETTINGS = RefineSettings(hop_s=HOP_S)
 
 
-def measure(hours: float, work: Path, song_seconds: float, steps: int | None) -> dict[str, Any]:
-    songs = round(hours * 3600 / (song_seconds * STEMS))
-    band = render_band(work / "band", songs=songs, seconds=song_seconds, seed=77)
-    clean = restem.open_dataset(band)
-    few = set(clean.songs[:songs])
-    clean = restem.Dataset(clean.root, clean.layout, clean.taxonomy, tuple(s for s in clean.stems if s.song in few))
-    noisy = restem.open_dataset(
-        restem.corrupt(clean, work / f"noisy-{hours}", kind="regroup", rate=0.2, seed=1, workers=1)
-    )
-    wall, processor = time.monotonic(), time.process_time()
-    run = restem.refine(noisy, work / f"run-{hours}", steps=steps, cache=work / f"cache-{hours}", workers=1)
-    wall, processor = time.monotonic() - wall, time.process_time() - processor
-    score = restem.score(run, work / f"noisy-{hours}" / "truth.csv").as_dict()
-    found = float(run.labels["seconds"].sum()) / 3600
-    return {
-        "hours": round(found, 2),
-        "stems": len(run.labels),
-        "wall_s": round(wall, 1),
-        "processor_s": round(processor, 1),
-        "processor_s_an_hour": round(processor / found, 1),
-        "stages": run.description["stages"],
-        "label_accuracy": {"given": score["given"]["label_accuracy"], "refined": score["refined"]["label_accuracy"]},
-    }
+class Stages:
+    """Processor time, wall time and peak memory of the stages of one command, in order; the peak is Linux's."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, float]] = {}
+        self._open: list[str] = []
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Measures the body, which may hold other stages. A stage that is met again adds to what it took before."""
+        one = self.found.setdefault(name, {"wall_s": 0.0, "processor_s": 0.0, "peak_gb": 0.0})
+        self._note_peak()
+        self._open.append(name)
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        one["wall_s"] += time.perf_counter() - wall
+        one["processor_s"] += time.process_time() - processor
+        self._note_peak()
+        self._open.pop()
+        print(name, json.dumps(one), file=sys.stderr, flush=True)
+
+    def _note_peak(self) -> None:
+        """Adds the peak since the last time to all stages that are open, and begins anew."""
+        peak = int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1e6
+        Path("/proc/self/clear_refs").write_text("5")
+        for name in self._open:
+            self.found[name]["peak_gb"] = max(self.found[name]["peak_gb"], peak)
+
+    def around(self, owner: Any, function: str, name: str) -> None:
+        """Makes a function of a class or module a stage."""
+        inner = getattr(owner, function)
+
+        def measured(*arguments: Any, **named: Any) -> Any:
+            with self(name):
+                return inner(*arguments, **named)
+
+        setattr(owner, function, measured)
+
+
+class _StoppedError(Exception):
+    """Stands for a kill."""
+
+
+def refine(work: Path, stems: int, stages: Stages) -> None:
+    """Killed after its features, and started again."""
+    dataset = fabricate(work, stems)
+    said = decisions(dataset)
+    largest = 0
+
+    def note(task: Any) -> None:
+        nonlocal largest
+        arrays: list[int] = []
+        # Arrays are counted, not copied.
+        rest = pickle.dumps(task, protocol=5, buffer_callback=lambda one: arrays.append(one.raw().nbytes))
+        largest = max(largest, len(rest) + sum(arrays))
+
+    def train(task: TrainingTask) -> None:
+        note(task)
+        with stages("first batches of the trainings"):
+            draw = training._draw(task, task.pool)
+            for batch in range(DRAWN):
+                draw(0, batch * task.training.batch)
+        shutil.copytree(PRETRAINED_FOLDER, task.folder, dirs_exist_ok=True)
+
+    def look(task: ScoringTask, size: int, kind: type) -> np.ndarray:
+        note(task)
+        rows = task.stems
+        holds = np.full(len(rows), -1)
+        for stem in np.unique(task.stem).tolist():
+            holds[stem] = class_of(rows[stem][0:1])
+        found: np.ndarray = np.zeros((len(task.stem), size), kind)
+        rng = np.random.default_rng(len(task.stem))
+        for first in range(0, len(found), BATCH):
+            part = found[first : first + BATCH]
+            part[...] = rng.standard_normal(part.shape, np.float32) - 2.0
+            part[np.arange(len(part)), holds[task.stem[first : first + BATCH]]] += 4.0
+        return found
+
+    refining.train_classifier = train
+    refining.score_segments = lambda task: look(task, 4, np.float32)
+    refining.embed_segments = lambda task: look(task, 384, np.float16)
+
+    def run(**changes: Any) -> None:
+        arguments = {"cache": work / "cache", "workers": 1, "decided": said, **changes}
+        refining.refine_labels(dataset, work / "run", SETTINGS, **arguments)
+
+    def stop(*_: Any) -> None:
+        raise _StoppedError
+
+    kept = refining.known_labels
+    features = refining.load_features
+    refining.known_labels = stop
+    stages.around(refining, "load_features", "features that are in the store")
+    with suppress(_StoppedError):
+        run()
+    refining.known_labels, refining.load_features = kept, features
+    own = refining.Refinement
+    for owner, function, name in (
+        (refining, "load_features", "features, started again"),
+        (refining, "known_labels", "known labels"),
+        (own, "_apply", "listening, without the network"),
+        (own, "_training", "tasks of the trainings"),
+        (own, "scores", "scores of stems, from segments and heads"),
+        (refining, "judge", "decision"),
+        (own, "targets", "targets of the trainings"),
+        (refining, "labels_table", "labels.csv"),
+        (refining, "write_run", "tables of the run"),
+    ):
+        stages.around(owner, function, name)
+    with stages("all of it"):
+        run()
+    stages.found["largest task"] = {"gb": largest / 1e9}
+
+
+def audit(work: Path, stems: int, stages: Stages) -> None:
+    """The search for duplicates."""
+    from restem.auditing.duplicates import find_copies
+    from restem.auditing.songs import read_codes
+
+    files = write_fingerprints(work, stems)
+    with stages("index of an audit"):
+        find_copies([one for file in files for one in read_codes(file)])
+
+
+def separators(work: Path, _: int, stages: Stages) -> None:
+    """What a training of separators does before its first step."""
+    from restem.audio.pcm import Pcm, PcmStore
+    from restem.runs.run import open_run
+    from restem.separation.remixing import Remixer, RemixSettings
+    from restem.separation.training_stems import find_places, training_stems_of_run
+
+    run, store = open_run(work / "run"), PcmStore(work / "cache", 44100, 2)
+    # The sound itself is not measured, and there is none.
+    Pcm.read = lambda *asked: np.zeros((2, asked[-1]), np.float32)  # type: ignore[method-assign,assignment]
+    with stages("training stems of separators"):
+        learned = training_stems_of_run(run)
+    with stages("places of separators"):
+        places = find_places(learned, store, 3.0)
+    with stages("remixer of separators, 10 batches"):
+        remixer = Remixer(learned, places, store, 3.0, RemixSettings(), 0)
+        for batch in range(10):
+            remixer.batch(0, batch * 8, 8)
+
+
+def review(work: Path, _: int, stages: Stages) -> None:
+    """What the review page asks for."""
+    from restem.review.session import ReviewSession
+    from restem.runs.run import open_run
+
+    run = shutil.copytree(work / "run", work / "reviewed", dirs_exist_ok=True)
+    with stages("review: start"):
+        session = ReviewSession(open_run(run), work / "cache")
+    with stages("review: list of stems"):
+        listed = session.stems()
+        sent = len(json.dumps(listed))
+    with stages("review: 20 stems and decisions"):
+        for index in listed["queue"][:20]:
+            session.stem(index)
+            session.decide(index, "drums", "ada")
+            session.changes(0)
+    stages.found["review: list of stems, sent"] = {"gb": sent / 1e9}
+
+
+def report(work: Path, _: int, stages: Stages) -> None:
+    """The report."""
+    from restem.review.report import write_report
+    from restem.runs.run import open_run
+
+    run = open_run(work / "run")
+    with stages("report"):
+        path = write_report(run, work / "report.html")
+    stages.found["report, size"] = {"gb": path.stat().st_size / 1e9}
+
+
+COMMANDS = {one.__name__: one for one in (refine, audit, separators, review, report)}
+
+
+def measured(command: str, work: Path, stems: int) -> dict[str, dict[str, float]]:
+    """The stages of a command, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, "--command", command, "--stems", str(stems), "--work", str(work)],
+        env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 3.0, 9.0])
-    parser.add_argument("--song-seconds", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, help="of each training; by default they follow from the amount of audio")
-    parser.add_argument("--work", type=Path, help="keep everything here")
-    arguments = parse(parser, hours=[0.02, 0.04], song_seconds=6.0, steps=2)
+    parser.add_argument("--stems", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--work", type=Path, help="keep everything here: 20 GB for 100,000 stems")
+    parser.add_argument("--command", choices=COMMANDS, help="only this one, as JSON")
+    arguments = parse(parser, stems=[40, 80])
     with tempfile.TemporaryDirectory() as aside:
         work = arguments.work or Path(aside)
-        sizes = [measure(hours, work, arguments.song_seconds, arguments.steps) for hours in sorted(arguments.hours)]
-    claims = [
-        (
-            f"{one['hours']} h, {one['stems']} stems",
-            f"{one['processor_s']} s, {one['processor_s_an_hour']} s an hour; "
-            f"labels {one['label_accuracy']['given']:.3f} -> {one['label_accuracy']['refined']:.3f}",
-            "",
-        )
-        for one in sizes
-    ]
-    growth = sizes[-1]["processor_s_an_hour"] / sizes[0]["processor_s_an_hour"]
-    claims.append(("time an hour, largest / smallest", f"{growth:.2f}", "linear: about 1"))
-    publish("scaling", claims, {"sizes": sizes}, quick=arguments.quick)
+        if arguments.command:
+            stages = Stages()
+            COMMANDS[arguments.command](work, arguments.stems[0], stages)
+            print(json.dumps(stages.found))
+            return
+        sizes: dict[int, dict[str, dict[str, float]]] = {}
+        for stems in sorted(arguments.stems):
+            own = work / str(stems)
+            fabricate(own, stems)
+            sizes[stems] = {}
+            for command in COMMANDS:
+                sizes[stems].update(measured(command, own, stems))
+            if not arguments.work:
+                shutil.rmtree(own)
+        publish("scaling", claims(sizes), {"sizes": sizes}, quick=arguments.quick)
+
+
+def claims(sizes: dict[int, dict[str, dict[str, float]]]) -> list[tuple[str, str, str]]:
+    *_, before, most = [0, *sizes]
+    rows = []
+    for name, one in sizes[most].items():
+        if "gb" in one:
+            rows.append((name, f"{1000 * one['gb']:.1f} MB", ""))
+            continue
+        growth = ""
+        if before:
+            # What takes no time at all would grow by any factor.
+            growth = f"{one['processor_s'] / max(0.01, sizes[before][name]['processor_s']):.1f}"
+        rows.append((name, f"{one['processor_s']:.1f} s, {one['peak_gb']:.2f} GB, x {growth}", "x 10 or less"))
+    return rows
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def test_content_and_existence(root: Address) -> None:
     with table.open(encoding="utf-8-sig", newline="") as file:
         assert file.readlines() == ["path,labels\n", "é,x\n"]
     assert [str(one) for one in root.iterdir()] == [str(root / "b")]
+    assert list(root.rglob("*")) == list(root.rglob("*.csv")) == [table] and not list(root.rglob("*.wav"))
     with pytest.raises(FileNotFoundError) as caught:
         (root / "none").read_bytes()
     assert caught.value.filename == str(root / "none")

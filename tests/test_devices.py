@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restem.devices import choose_device, keep_freed_memory, precision
+from restem.devices import choose_device, precision
 from restem.errors import UsageError
+from restem.memory import keep_freed_memory
 
 
 def test_devices() -> None:

@@ -424,7 +424,7 @@ def evaluate(
         dataset = opened_dataset(dataset, "evaluate")
         check_mixtures(dataset, only)
         dataset = with_targets(dataset, targets) if targets else dataset
-        return evaluate_estimates(dataset, Path(str(estimates)), out, executor=executor, progress=progress)
+        return evaluate_estimates(dataset, as_path(str(estimates)), out, executor=executor, progress=progress)
     import torch
 
     from restem.devices import use_threads

@@ -1,16 +1,10 @@
-"""The device that networks run on: its choice, its fastest precision, and a memory setting for CPUs."""
+"""The device that networks run on: its choice, and its fastest precision."""
 
 from __future__ import annotations
-
-import ctypes
-import sys
 
 import torch
 
 from restem.errors import UsageError
-
-# Parameters of glibc's mallopt: above which size freed memory is returned, and how many blocks may be mapped singly.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def choose_device(device: str) -> str:
@@ -35,16 +29,3 @@ def use_threads(device: str, threads: int) -> None:
     """Sets torch's threads where networks run on the CPU; the last digits of their outputs depend on them."""
     if device == "cpu" and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-
-
-def keep_freed_memory() -> None:
-    """Lets this process keep the memory of freed tensors for the next ones, as torch does on GPUs.
-
-    By default glibc returns every large block to the system, which then has to clear its pages for the next step: a
-    training step of the default separator on a CPU took 1.4 to 1.8 times as long.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_MAX, 0)
-            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

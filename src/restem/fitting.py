@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from restem.devices import keep_freed_memory, precision
+from restem.devices import precision
 from restem.errors import UsageError
+from restem.memory import keep_freed_memory
 
 Draw = Callable[[int, int], tuple[Tensor, ...]]
 """Draws a batch: (epoch, index of its first example) -> its tensors."""

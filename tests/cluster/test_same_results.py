@@ -92,7 +92,13 @@ def test_logits(nodes, songs: Path, tmp_path: Path) -> None:
 
     tasks = [
         ScoringTask(
-            PRETRAINED_FOLDER, store, sources, np.array([number]), np.array([0]), 100, DEFAULT_CLASSES, threads=1
+            PRETRAINED_FOLDER,
+            store.stored(sources[number : number + 1]),
+            np.array([0]),
+            np.array([0]),
+            100,
+            DEFAULT_CLASSES,
+            threads=1,
         )
         for number in range(len(sources))
     ]

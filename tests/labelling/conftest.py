@@ -49,7 +49,7 @@ def pool(tmp_path: Path) -> tuple[Store, SegmentPool]:
     assert store.fill(sources) == {}
     segments = lay_segments([store.require(source) for source in sources], SEGMENT_FRAMES, SEGMENT_FRAMES)
     targets = np.eye(2, dtype=np.float32)[segments.stem % 2]
-    return store, SegmentPool(tuple(sources), segments.gains, segments.stem, segments.start, targets)
+    return store, SegmentPool(store.stored(sources), segments.gains, segments.stem, segments.start, targets)
 
 
 @pytest.fixture
@@ -57,11 +57,10 @@ def make_task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: Classifie
     """A training on `pool`: `make_task("name", steps=20, seed=0)`; a checkpoint every five steps."""
 
     def make(name: str, steps: int = 20, seed: int = 0, held_out: bool = True) -> TrainingTask:
-        store, whole = pool
+        _, whole = pool
         outside = np.arange(8) >= 6
         return TrainingTask(
             folder=tmp_path / name,
-            store=store,
             pool=whole.of_stems(~outside) if held_out else whole,
             held_out=whole.of_stems(outside) if held_out else None,
             mixing=MixingSettings(segment_s=1.0, counts=(0.5, 0.5), noise_db=(-100.0, -60.0)),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from restem.labelling import calibration
 from restem.labelling.calibration import Calibration, calibrate
 from restem.labelling.decision_settings import DecisionSettings
 
@@ -90,3 +91,11 @@ class TestCalibrate:
     def test_nothing_at_all(self) -> None:
         found = calibrate(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), SETTINGS)
         assert len(found) == 2 and all(np.isfinite(list(vars(one).values())).all() for one in found)
+
+
+def test_in_parts_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits, holding, lacking = rng.standard_normal((1000, 3)).astype(np.float32), *rng.random((2, 1000, 3))
+    whole = calibrate(logits, holding, lacking, SETTINGS)
+    monkeypatch.setattr(calibration, "_ROWS_AT_ONCE", 77)
+    assert calibrate(logits, holding, lacking, SETTINGS) == whole

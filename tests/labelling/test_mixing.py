@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from restem.audio.mel import MelSettings
-from restem.audio.store import to_bfloat16
+from restem.audio.store import StoredStems, to_bfloat16
 from restem.labelling.augmentation import EffectSettings
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 
@@ -40,11 +38,15 @@ def stem_rows() -> list[np.ndarray]:
     return rows
 
 
+def unread(stems: int) -> StoredStems:
+    """Stems that stand for those of `stem_rows`."""
+    return StoredStems("", MEL, np.arange(stems).astype("S40"), np.full(stems, SEGMENTS_EACH * LENGTH))
+
+
 def make_material(labels: np.ndarray = LABELS, gains: np.ndarray | None = None) -> SegmentPool:
     stem = np.repeat(np.arange(len(labels)), SEGMENTS_EACH)
     start = np.tile(LENGTH * np.arange(SEGMENTS_EACH), len(labels))
-    sources = tuple((Path(f"{n}.wav"), 0) for n in range(len(labels)))
-    return SegmentPool(sources, np.ones(len(labels)) if gains is None else gains, stem, start, labels[stem])
+    return SegmentPool(unread(len(labels)), np.ones(len(labels)) if gains is None else gains, stem, start, labels[stem])
 
 
 def make_mixer(
@@ -123,7 +125,7 @@ class TestMixtures:
 
     def test_a_segment_past_the_end_is_padded(self) -> None:
         pool = make_material()
-        late = SegmentPool(pool.sources, pool.gains, pool.stem, pool.start + LENGTH - 1, pool.targets)
+        late = SegmentPool(pool.stems, pool.gains, pool.stem, pool.start + LENGTH - 1, pool.targets)
         power, _ = Mixer(late, stem_rows(), PLAIN, MEL, 0).batch(0, 0, 200)
         assert (power.sum(axis=2) > 0.5).any() and np.isfinite(power).all()
 
@@ -202,7 +204,7 @@ class TestAugmentation:
         settings = MixingSettings(**{**vars(PLAIN), "counts": (1.0,), **changes})
         rows = [to_bfloat16(np.ones((LENGTH, self.BANDS), np.float32))]
         pool = SegmentPool(
-            ((Path("x"), 0),), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.float32)
+            unread(1), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.float32)
         )
         power, _ = Mixer(pool, rows, settings, MEL, 0).batch(0, 0, count)
         # The factors are those of an equaliser: the same in every frame.
@@ -242,7 +244,7 @@ def test_of_stems_keeps_the_segments_of_the_chosen_stems(flags: list[bool]) -> N
     whole, chosen = make_material(gains=np.arange(1.0, STEMS + 1)), np.array(flags)
     part = whole.of_stems(chosen)
     kept = np.flatnonzero(chosen)
-    assert part.sources == tuple(whole.sources[stem] for stem in kept)
+    assert part.stems.keys.tolist() == [str(stem).encode() for stem in kept]
     np.testing.assert_array_equal(part.gains, whole.gains[kept])
     np.testing.assert_array_equal(kept[part.stem], whole.stem[chosen[whole.stem]])
     np.testing.assert_array_equal(part.start, whole.start[chosen[whole.stem]])
@@ -252,3 +254,13 @@ def test_of_stems_keeps_the_segments_of_the_chosen_stems(flags: list[bool]) -> N
 @pytest.mark.parametrize("epoch", [0, (1 << 63) - 1])
 def test_any_epoch_number(epoch: int) -> None:
     assert np.isfinite(make_mixer().batch(epoch, 0, 3)[0]).all()
+
+
+def test_at_most_so_many_stems_are_drawn_by_the_seed_alone() -> None:
+    whole = make_material()
+    assert whole.at_most(STEMS, [0]) is whole
+    part, again, other = whole.at_most(2, [0]), whole.at_most(2, [0]), whole.at_most(2, [3])
+    assert len(part.stems) == 2 and len(part.stem) == 2 * SEGMENTS_EACH
+    assert part.stems.keys.tolist() == again.stems.keys.tolist() != other.stems.keys.tolist()
+    for number, key in enumerate(part.stems.keys.tolist()):
+        np.testing.assert_array_equal(part.targets[part.stem == number], LABELS[[int(key)] * SEGMENTS_EACH])

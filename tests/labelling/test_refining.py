@@ -15,13 +15,16 @@ import pytest
 from restem.audio.store import Store
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError, UsageError
-from restem.executing.processes import Processes
+from restem.executing.processes import IN_THIS_PROCESS, Processes
+from restem.labelling import refining
 from restem.labelling.classifier import load_classifier
+from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import load_features
 from restem.labelling.judging import judge, segment_targets, stem_scores
 from restem.labelling.known_labels import known_labels
 from restem.labelling.refining import Refinement, Timed, assign_folds, refine_labels
+from restem.labelling.scoring import ScoringTask
 from restem.labelling.segments import Segments
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings
@@ -260,3 +263,32 @@ def test_what_the_next_round_is_taught() -> None:
     np.testing.assert_allclose(targets[3, :2], [0.8, 0.95], rtol=1e-6)
     np.testing.assert_allclose(targets[2, :2], [0.8, 0.0], rtol=1e-6)
     np.testing.assert_allclose(targets[4, :2], [0.0, 0.95], rtol=1e-6)
+
+
+def test_scores_do_not_depend_on_how_the_work_is_divided(
+    tmp_path: Path, write_band: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a task has the features of its own stems only."""
+    dataset = open_dataset(write_band(tmp_path / "songs", songs=3))
+    features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
+    config = QUICK.classifier(dataset.taxonomy.classes)
+    monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
+    computing = Computing("cpu", "32-true", 1)
+    found, tasks = [], []
+    score = refining.score_segments
+
+    def watched(task: ScoringTask) -> np.ndarray:
+        tasks.append((len(task.stems), len(np.unique(task.stem)), len(task.stem)))
+        return score(task)
+
+    monkeypatch.setattr(refining, "score_segments", watched)
+    for at_once in (1000, 8):
+        monkeypatch.setattr(refining, "_SEGMENTS_AT_ONCE", at_once)
+        refinement = refining.Refinement(
+            features, tmp_path / "run", QUICK, Computing("cpu", "32-true", 1), IN_THIS_PROCESS, config
+        )
+        found.append(refinement.score_with_pretrained(refining.Timed(None)))
+    np.testing.assert_array_equal(found[1], found[0])
+    assert found[0][features.segments.active].any(axis=1).all()
+    assert len(tasks) > 4 and all(stems == mine for stems, mine, _ in tasks)
+    assert max(segments for _, _, segments in tasks[2:]) == 8

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restem.audio.store import Store
+from restem.audio.store import Store, from_bfloat16
 from restem.errors import RestemError
 from restem.labelling.classifier import ClassifierConfig, load_classifier, save_classifier
 from restem.labelling.mixing import SegmentPool
@@ -21,12 +21,12 @@ LENGTH = 50
 @pytest.fixture
 def task(tmp_path: Path, pool: tuple[Store, SegmentPool], config: ClassifierConfig) -> ScoringTask:
     """More segments than go through the classifier at once, in no order, some past the end of their stem."""
-    store, whole = pool
+    _, whole = pool
     torch.manual_seed(0)
     save_classifier(tmp_path / "classifier", config.build())
     rng = np.random.default_rng(0)
-    stem, start = rng.integers(0, len(whole.sources), 300), rng.integers(0, 190, 300)
-    return ScoringTask(tmp_path / "classifier", store, whole.sources, stem, start, LENGTH, ("tone", "noise"))
+    stem, start = rng.integers(0, len(whole.stems), 300), rng.integers(0, 190, 300)
+    return ScoringTask(tmp_path / "classifier", whole.stems, stem, start, LENGTH, ("tone", "noise"))
 
 
 def test_logits_are_what_the_classifier_says_of_each_segment(task: ScoringTask) -> None:
@@ -34,7 +34,7 @@ def test_logits_are_what_the_classifier_says_of_each_segment(task: ScoringTask) 
     assert logits.shape == (300, 2) and logits.dtype == np.float32
     classifier = load_classifier(task.folder)
     for index in range(0, 300, 37):
-        power = task.store.require(task.sources[task.stem[index]]).power()
+        power = from_bfloat16(task.stems[task.stem[index]][:])
         padded = np.concatenate([power, np.zeros((LENGTH, power.shape[1]), np.float32)])
         segment = padded[task.start[index] : task.start[index] + LENGTH]
         with torch.inference_mode():
@@ -48,7 +48,7 @@ def test_the_same_twice(task: ScoringTask) -> None:
 
 def test_no_segments(task: ScoringTask) -> None:
     nothing = np.zeros(0, np.int64)
-    empty = ScoringTask(task.folder, task.store, task.sources, nothing, nothing, LENGTH, ("tone", "noise"))
+    empty = ScoringTask(task.folder, task.stems, nothing, nothing, LENGTH, ("tone", "noise"))
     assert score_segments(empty).shape == (0, 2)
 
 
@@ -58,9 +58,9 @@ def test_classifier_that_has_gone(task: ScoringTask) -> None:
         score_segments(task)
 
 
-def test_features_that_have_gone(task: ScoringTask) -> None:
-    task.store.entry(task.sources[3]).unlink()
-    with pytest.raises(RestemError, match=r"3\.wav: its features have gone"):
+def test_features_that_have_gone(task: ScoringTask, pool: tuple[Store, SegmentPool], tmp_path: Path) -> None:
+    pool[0].entry((tmp_path / "stems" / "3.wav", 0)).unlink()
+    with pytest.raises(RestemError, match=r"\.mel: has gone; run the command again"):
         score_segments(task)
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restem.audio.store import StemFeatures, to_bfloat16
-from restem.labelling.segments import Segments, lay_segments
+from restem.labelling import segments as segments_module
+from restem.labelling.segments import Segments, lay_segments, pool_scores
 
 HOP_S = 0.02
 
@@ -93,3 +94,25 @@ def test_of_stems_are_active_segments() -> None:
     np.testing.assert_array_equal(laid.of_stems(np.array([True, True, False])), [0, 1, 2])
     np.testing.assert_array_equal(laid.of_stems(np.array([False, True, True])), [6, 7])
     assert len(laid.of_stems(np.array([False, True, False]))) == 0
+
+
+@given(
+    st.lists(st.integers(0, 6), max_size=60),
+    st.booleans(),
+    st.floats(0, 1),
+    st.integers(1, 40),
+    st.sampled_from(["f4", "f8"]),
+)
+def test_pooling_many_stems_at_once_changes_no_bit(
+    stems: list[int], in_order: bool, quantile: float, at_once: int, kind: str
+) -> None:
+    """The reference is one quantile for every stem."""
+    stem = np.array(sorted(stems) if in_order else stems, np.int64)
+    scores = np.random.default_rng(len(stems)).random((len(stem), 3)).astype(kind)
+    expected = np.zeros((8, 3))
+    for index in range(8):
+        if (stem == index).any():
+            expected[index] = np.quantile(scores[stem == index], quantile, axis=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments_module, "_POOLED_AT_ONCE", at_once)
+        np.testing.assert_array_equal(pool_scores(scores, stem, 8, quantile), expected)

@@ -42,11 +42,10 @@ def test_learns_to_tell_tones_from_noise(make_task: Callable[..., TrainingTask])
     whole = task.held_out
     assert whole is not None
     classes = task.config.classes
-    logits = score_segments(ScoringTask(task.folder, task.store, whole.sources, whole.stem, whole.start, 50, classes))
+    logits = score_segments(ScoringTask(task.folder, whole.stems, whole.stem, whole.start, 50, classes))
     assert np.mean((logits > 0) == (whole.targets > 0.5)) > 0.9
 
-    rows = [task.store.require(source).rows for source in whole.sources]
-    mixer = Mixer(whole, rows, MixingSettings(segment_s=1.0, counts=(1.0,)), task.store.settings, 9)
+    mixer = Mixer(whole, whole.stems, MixingSettings(segment_s=1.0, counts=(1.0,)), task.config.mel, 9)
     power, targets = mixer.batch(0, 0, 200)
     classifier = load_classifier(task.folder)
     with torch.inference_mode():
@@ -71,15 +70,16 @@ class TestFolder:
         train_classifier(task)
         before = {path: path.stat().st_mtime_ns for path in task.folder.rglob("*")}
         # Not even the features are needed.
-        for entry in task.store.folder.rglob("*.mel"):
+        for entry in Path(task.pool.stems.folder).rglob("*.mel"):
             entry.unlink()
         train_classifier(task)
         assert {path: path.stat().st_mtime_ns for path in task.folder.rglob("*")} == before
 
     def test_features_that_have_gone(self, make_task: Callable[..., TrainingTask]) -> None:
         task = make_task("gone")
-        task.store.entry(task.pool.sources[0]).unlink()
-        with pytest.raises(RestemError, match="features have gone"):
+        for entry in Path(task.pool.stems.folder).rglob("*.mel"):
+            entry.unlink()
+        with pytest.raises(RestemError, match=r"\.mel: has gone; run the command again"):
             train_classifier(task)
         assert not task.finished
 

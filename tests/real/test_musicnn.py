@@ -36,7 +36,8 @@ def test_heads_that_heard_generated_songs_only_know_real_instruments(tmp_path: P
     store = EmbeddingStore(tmp_path, card, encoders=ENCODERS)
     assert store.fill(sources) == {}
     evidence = encoder_evidence(
-        store, sources, heads, dataset.taxonomy.classes, np.zeros(len(sources), int), 0.93, alone=True, seed=0
+        store, sources, heads, dataset.taxonomy.classes, np.zeros(len(sources), int), 0.93, alone=True, seed=0,
+        aside=tmp_path / "inputs",
     )  # fmt: skip
     true = np.array([dataset.taxonomy.to_flags(stem.given) for stem in chosen])
     scores = evidence.scores(None, None)

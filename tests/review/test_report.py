@@ -14,7 +14,7 @@ import soundfile
 
 from restem.errors import RunError
 from restem.review import report
-from restem.review.cards import MOST_CARDS, select
+from restem.review.cards import MOST_CARDS, MOST_LINES, select
 from restem.review.rendering import package_data
 from restem.review.report import write_report
 from restem.review.timeline import COLOURS
@@ -377,3 +377,14 @@ def test_previews_are_heard_and_nothing_else_changes(tmp_path: Path, write_band:
         next(str(found["content"]) for _, found in page.elements if "http-equiv" in found) for page in (plain, heard)
     ]
     assert policies[1] == policies[0] + "; media-src data:"
+
+
+def test_the_page_stays_small_for_any_dataset(tmp_path: Path) -> None:
+    rows = [(f"s{i}", f"s{i}/x.wav", "drums", "bass", "changed", 0.5) for i in range(MOST_CARDS + MOST_LINES + 7)]
+    run = make_run(tmp_path, rows, segments_each=0)
+    notes = dict.fromkeys(run.labels["stem"], "the last second is missing")
+    page = page_of(Run(run.path, run.taxonomy, {**run.description, "notes": notes}, run.labels))
+    assert f"of the {len(rows):,} stems" in page.text and f"of the others the {MOST_LINES:,} most doubtful" in page.text
+    assert page.text.count("the last second is missing") == MOST_LINES
+    assert f"The first {MOST_LINES:,} of them" in page.text
+    assert sum(tag == "tr" and "data-row" in found for tag, found in page.elements) == MOST_LINES

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from restem.audio.reader import AudioInfo
+from restem.review import rewriting
 from restem.review.queue import RANDOM_EVERY, Queue, doubts, informed, why
 from restem.review.session import ReviewSession, UnreachableError
 from restem.review.sound import MadeWav, media_type, parse_range
 from restem.review.stretch import stretch
-from restem.runs.run import Run
+from restem.runs.run import Run, open_run
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(("drums", "bass"))
@@ -165,3 +166,44 @@ def test_errors_name_arguments(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match=r"Song 1/bass.wav: leads outside of the dataset; .* `follow_links`"):
         ReviewSession(run, tmp_path / "cache").source(0)
     assert ReviewSession(run, tmp_path / "cache", follow_links=True).source(0) == (tmp_path / "bass.wav", 0)
+
+
+def test_the_list_comes_in_parts(run: Run, tmp_path: Path) -> None:
+    session = ReviewSession(run, tmp_path / "cache")
+    session.decide(session.stems()["queue"][3], "drums", "ada")
+    whole = session.stems()
+    parts = [session.stems(first, 5, whole["last"]) for first in range(0, whole["total"], 5)]
+    assert whole["rows"] == whole["queue"] and sorted(whole["queue"]) == list(range(len(run.labels)))
+    assert parts[0]["queue"] == whole["queue"] and all("queue" not in one for one in parts[1:])
+    for name in ("rows", "song", "stem", "given", "refined", "verdict", "quality", "doubt", "decided"):
+        assert [value for one in parts for value in one[name]] == whole[name]
+    assert {number: song for one in parts for number, song in one["songs"].items()} == whole["songs"]
+    assert session.stems(100, 5)["rows"] == []
+
+
+def test_later_parts_are_of_the_queue_as_it_was(run: Run, tmp_path: Path) -> None:
+    session = ReviewSession(run, tmp_path / "cache")
+    first = session.stems(0, 6)
+    session.decide(first["queue"][8], "drums", "ada")
+    assert session.stems(0, 6)["queue"] != first["queue"]
+    later = session.stems(6, 6, first["last"])
+    assert first["rows"] + later["rows"] == first["queue"]
+    assert later["decided"][2] == "decided"
+
+
+def test_the_table_of_a_large_run_is_rewritten_later(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriting, "_MOST_AT_ONCE", 3)
+    monkeypatch.setattr(rewriting, "_LATER_S", 1000.0)
+    session = ReviewSession(run, tmp_path / "cache")
+    before = (run.path / "labels.csv").read_bytes()
+    index = session.stems()["queue"][0]
+    session.decide(index, "vocals", "ada")
+    session.decide(index, "bass", "ada")
+    assert (run.path / "labels.csv").read_bytes() == before
+    again = open_run(run.path)
+    assert again.labels["refined"][index] == "bass"  # nothing is lost if the session is killed
+    session.finish()
+    assert pl.read_csv(run.path / "labels.csv")["refined"][index] == "bass"
+    written = (run.path / "labels.csv").stat().st_mtime_ns
+    session.finish()
+    assert (run.path / "labels.csv").stat().st_mtime_ns == written

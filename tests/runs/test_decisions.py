@@ -22,10 +22,10 @@ from restem.runs.run import (
     labels_schema,
     open_run,
     record,
-    segments_schema,
     write_decided,
     write_run,
 )
+from restem.runs.tables import segments_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -7,7 +7,8 @@ import pytest
 
 import restem
 from restem.errors import DatasetError, UsageError
-from restem.runs.run import Run, labels_schema, open_run, segments_schema, write_run
+from restem.runs.run import Run, labels_schema, open_run, write_run
+from restem.runs.tables import segments_schema
 from restem.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy()

@@ -25,7 +25,8 @@ from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, UsageError
 from restem.runs.card import licence_warning
 from restem.runs.export import EXPORT_LAYOUTS
-from restem.runs.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.run import Run, labels_schema, write_run
+from restem.runs.tables import segments_schema
 from restem.runs.training_sets import TRAINING_LAYOUTS
 from restem.taxonomy import Taxonomy
 

@@ -14,7 +14,7 @@ import errno
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -32,6 +32,7 @@ from restem.files import written_aside
 from restem.progress import Report
 
 HEADER_BYTES = 4096
+KEY_DIGITS = 40
 
 Source = tuple[Path, int]
 """A file and the index of the audio stream in it."""
@@ -75,6 +76,14 @@ class EntryStore(ABC, Generic[Entry]):
 
         Raises AudioError when the stem's file cannot be read.
         """
+        return self.path(self.key(source))
+
+    def path(self, key: str) -> Path:
+        """Where the entry with a key is on this machine."""
+        return self._here / key[:2] / f"{key}{self.suffix}"
+
+    def key(self, source: Source) -> str:
+        """What names a stem's entry. Raises as `entry` does."""
         path, stream = source
         try:
             identity = [*file_identity(path), stream, *self._what]
@@ -82,17 +91,18 @@ class EntryStore(ABC, Generic[Entry]):
             if error.errno in _TOO_MANY_OPEN:  # that is not the file's fault
                 raise RestemError(f"{path}: cannot be read ({error.strerror}); {_remedy(error)}.") from error
             raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}.") from error
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
-        return self._here / key[:2] / f"{key}{self.suffix}"
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:KEY_DIGITS]
 
     def load(self, source: Source) -> Entry | None:
         """A stem's entry, or None when it does not exist or is damaged.
 
         Raises RestemError when it cannot be read for another reason, such as too many open files.
         """
-        entry = self.entry(source)
-        if not entry.exists():
-            self._bring([entry])  # if it lies at an address
+        return self._load(source, self.entry(source))
+
+    def _load(self, source: Source, entry: Path) -> Entry | None:
+        if isinstance(self.folder, Address) and not entry.exists():
+            self._bring([entry])
         try:
             with entry.open("rb") as file:
                 header = json.loads(file.read(HEADER_BYTES))
@@ -104,17 +114,30 @@ class EntryStore(ABC, Generic[Entry]):
 
     def require(self, source: Source) -> Entry:
         """A stem's entry, which must exist by now; raises RestemError when it has been deleted."""
-        found = self.load(source)
+        return self._found(source, self.load(source))
+
+    def ensure(self, source: Source) -> tuple[str, Entry]:
+        """A stem's key and its entry, which is computed if it is missing. Raises as `compute` does."""
+        key = self.key(source)
+        found = self._load(source, self.path(key))
         if found is None:
+            self._compute(source, self.path(key))
+            found = self._load(source, self.path(key))
+        return key, self._found(source, found)
+
+    def _found(self, source: Source, entry: Entry | None) -> Entry:
+        if entry is None:
             raise RestemError(f"{source[0]}: its {self.contents} have gone from {self.folder}; run the command again.")
-        return found
+        return entry
 
     def compute(self, source: Source) -> None:
         """Computes a stem's entry and writes it.
 
         Raises AudioError when the stem cannot be decoded, RestemError when the entry cannot be written.
         """
-        entry = self.entry(source)
+        self._compute(source, self.entry(source))
+
+    def _compute(self, source: Source, entry: Path) -> None:
         try:
             with written_aside(entry) as aside, aside.open("wb") as file:
                 file.seek(HEADER_BYTES)
@@ -161,7 +184,7 @@ class EntryStore(ABC, Generic[Entry]):
                 failures[index] = str(error)
         done = len(sources) - len(missing)
         compute, stems = partial(_failure, self), [sources[index] for index in missing]
-        for position, reason in executor.map_unordered(compute, stems, gpus=self.gpus, lost=_lost):
+        for position, reason in executor.map_unordered(compute, stems, gpus=self.gpus, lost=lost_stem):
             if reason is not None:
                 failures[missing[position]] = reason
             done += 1
@@ -177,6 +200,15 @@ class EntryStore(ABC, Generic[Entry]):
         if isinstance(self.folder, Address):
             return self.entry(source).relative_to(self._here).as_posix() in shared
         return self.load(source) is not None
+
+    def bring(self, keys: Iterable[str]) -> Path:
+        """Copies the entries with these keys to this machine, if the store lies at an address and they are not here.
+
+        Returns the folder in which all entries are on this machine.
+        """
+        if isinstance(self.folder, Address):
+            self._bring([entry for entry in map(self.path, keys) if not entry.exists()])
+        return self._here
 
     def _bring(self, entries: Sequence[Path]) -> None:
         """Copies those of the entries to this machine that a store at an address holds."""
@@ -207,5 +239,6 @@ def _failure(store: EntryStore, source: Source) -> str | None:
     return None
 
 
-def _lost(source: Source, reason: str) -> str:
+def lost_stem(source: Source, reason: str) -> str:
+    """Why a stem whose decoding ended its process every time cannot be used."""
     return f"{source[0]}: cannot be decoded: {reason}."

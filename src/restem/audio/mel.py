@@ -59,7 +59,8 @@ def mel_power(blocks: Iterable[np.ndarray], rate_hz: int, settings: MelSettings)
         starts = np.round(np.arange(done, last) * hop).astype(np.int64) - held_start
         power = np.zeros((last - done, weights.shape[1]), np.float32)
         for channel in held:
-            frames = np.lib.stride_tricks.sliding_window_view(channel, length)[starts] * window
+            frames = np.lib.stride_tricks.sliding_window_view(channel, length)[starts]
+            frames *= window
             spectrum = scipy.fft.rfft(frames, size, overwrite_x=True)[:, : weights.shape[1]]
             power += spectrum.real**2
             power += spectrum.imag**2

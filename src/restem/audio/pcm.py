@@ -91,7 +91,7 @@ class PcmStore(EntryStore[Pcm]):
         copy = None
         if header["copied"]:
             offset = HEADER_BYTES + 4 * levels
-            copy = StoredArray(entry, np.int16, offset, (frames, self.channels))
+            copy = StoredArray(entry, np.int16, offset, (frames, self.channels)).checked()
         return Pcm(source[0], frames, self.channels, power, header["scale"], copy, header["note"])
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:

@@ -27,16 +27,20 @@ class Rows(Protocol):
 
 
 class StoredArray:
-    """An array `shape` of `dtype`, which begins at the byte `offset` of a file. Raises ValueError if it ends before."""
+    """An array `shape` of `dtype`, which begins at the byte `offset` of a file."""
 
-    def __init__(self, path: Path, dtype: type[np.generic] | str, offset: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path | str, dtype: type[np.generic] | str, offset: int, shape: tuple[int, ...]) -> None:
         self._name = str(path)
         self.dtype = np.dtype(dtype)
         self.shape = shape
         self._offset = offset
         self._row_bytes = prod(shape[1:]) * self.dtype.itemsize
-        if min(shape) < 0 or path.stat().st_size < offset + shape[0] * self._row_bytes:
+
+    def checked(self) -> StoredArray:
+        """Itself; raises ValueError if the file ends before the array does, and OSError when it is not there."""
+        if min(self.shape) < 0 or Path(self._name).stat().st_size < self._offset + self.shape[0] * self._row_bytes:
             raise ValueError("the array is cut off")
+        return self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -72,6 +76,49 @@ class StoredArray:
         if len(content) < size:
             raise RestemError(f"{self._name}: is cut off; delete it, and run the command again.")
         return content
+
+
+class PickedRows:
+    """Some rows of an array, in rising order, read when they are asked for."""
+
+    def __init__(self, rows: Rows, picked: np.ndarray) -> None:
+        self.rows = rows
+        self.picked = picked
+        self.shape = (len(picked), *rows.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.picked)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Neighbours are read at once."""
+        wanted = self.picked[rows]
+        return np.concatenate([self.rows[0:0], *(self.rows[one[0] : one[-1] + 1] for one in _runs(wanted))])
+
+
+class ArrayFile:
+    """An array `shape` of `dtype` in a new file, which is filled in parts: one that may be larger than the memory."""
+
+    def __init__(self, path: Path, dtype: type[np.generic] | str, shape: tuple[int, ...]) -> None:
+        self.array = StoredArray(path, dtype, 0, shape)
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        os.truncate(path, prod(shape) * self.array.dtype.itemsize)
+
+    def put(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Writes `values` to `rows`, which rise."""
+        values = np.ascontiguousarray(values, self.array.dtype)
+        done = 0
+        with self._path.open("r+b") as file:
+            for run in _runs(rows):
+                file.seek(int(run[0]) * values[0].nbytes)
+                file.write(values[done : done + len(run)].data)
+                done += len(run)
+
+
+def _runs(rising: np.ndarray) -> list[np.ndarray]:
+    """Rising numbers, divided where one is left out."""
+    return np.split(rising, np.flatnonzero(np.diff(rising) != 1) + 1) if len(rising) else []
 
 
 def _pread(file: int, size: int, offset: int) -> bytes:

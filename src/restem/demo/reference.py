@@ -61,9 +61,7 @@ def train_on_labels(
         steps = settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start)
         seed = 1000 * settings.seed
         tasks.append(
-            TrainingTask(
-                folder, store, pool, None, settings.mixing, settings.training, config, start, steps, seed, device
-            )
+            TrainingTask(folder, pool, None, settings.mixing, settings.training, config, start, steps, seed, device)
         )
     finished = executor.map_unordered(train_classifier, tasks, gpus=0 if device == "cpu" else 1)
     for done, _ in enumerate(finished, 1):
@@ -84,7 +82,6 @@ def listen_to_mixtures(
     pool: SegmentPool,
     classes: Sequence[str],
     settings: RefineSettings,
-    store: Store,
     mixtures: int = 2048,
 ) -> Mixtures:
     """The scores of the classifier in `folder` for mixtures of the segments of `pool`.
@@ -95,8 +92,7 @@ def listen_to_mixtures(
     classifier = load_classifier(folder)
     columns = [classifier.config.classes.index(name) for name in classes]
     plain = MixingSettings(settings.mixing.segment_s, curve_db=0.0, limit_share=0.0, noise_db=(-100.0, -100.0))
-    rows = [store.require(source).rows for source in pool.sources]
-    mixer = Mixer(pool, rows, plain, settings.mel, seed=0)
+    mixer = Mixer(pool, pool.stems, plain, settings.mel, seed=0)
     scores, true = [], []
     for first in range(0, mixtures, _BATCH):
         power, targets = mixer.batch(0, first, min(_BATCH, mixtures - first))
@@ -129,5 +125,5 @@ def mixture_accuracy(
     dataset must be true, and the classifier must not have been trained on its songs.
     """
     pool = pool_of(dataset, settings, store, executor)
-    found = listen_to_mixtures(folder, pool, dataset.taxonomy.classes, settings, store, mixtures)
+    found = listen_to_mixtures(folder, pool, dataset.taxonomy.classes, settings, mixtures)
     return float(((found.scores > 0.5) == found.true).mean())

@@ -14,6 +14,7 @@ from typing import Any
 
 from restem.errors import RestemError, UsageError
 from restem.executing.interface import Item, Lost, Result
+from restem.memory import keep_freed_blocks
 
 _WATCH_S = 0.5
 
@@ -57,6 +58,7 @@ class Processes:
         lost: Lost[Item, Result] | None = None,
     ) -> Iterator[tuple[int, Result]]:
         """See `Executor.map_unordered`. A call in this process is not made again: this process dies with it."""
+        keep_freed_blocks()
         at_once = 1 if gpus else min(max(1, self.workers // cpus), len(items))
         if at_once <= 1:
             for index, item in enumerate(items):
@@ -124,6 +126,7 @@ def _numbered(
     function: Callable[[Item], Result], index: int, item: Item, caller: tuple[int, Path]
 ) -> tuple[int, Result]:
     """Calls the function where the caller is. caller: its process and its folder, to which paths are relative."""
+    keep_freed_blocks()
     parent, folder = caller
     _end_with(parent)
     os.chdir(folder)  # a worker outlives the call that it was started for, in which the folder may have been another

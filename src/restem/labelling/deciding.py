@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import logit, softmax
 
-from restem.labelling.calibration import Calibration, calibrate
+from restem.labelling.calibration import Calibration, calibrate, calibrate_in_parts
 from restem.labelling.decision_settings import DecisionSettings
 from restem.labelling.label_sets import set_probability
 from restem.labelling.song_model import (
@@ -107,7 +107,9 @@ def decide(
     known = np.full(given.shape, np.nan) if known is None else known
     logits = logit(np.clip(scores, settings.least_score, 1.0 - settings.least_score))
     unknown = np.zeros(len(given), bool) if unknown is None else np.asarray(unknown, bool)
-    found = [_expectation_maximisation(logits, given, songs, known, settings, held, unknown) for held in settings.held]
+    # Numbers in place of names, in the same order: they are looked up many times.
+    song = np.unique(np.asarray(songs, str), return_inverse=True)[1]
+    found = [_expectation_maximisation(logits, given, song, known, settings, held, unknown) for held in settings.held]
     held = softmax([one.log_likelihood for one in found] + np.log(settings.held_weights))
     likeliest = found[int(held.argmax())]
     probabilities = sum(weight * one.probabilities for weight, one in zip(held, found, strict=True))
@@ -151,11 +153,15 @@ def calibrate_segments(
     stem: (segment,) index into probabilities (stem, class). A stem that holds one class only holds it in every segment
     that sounds; one that does not hold it, in none. Nothing else is known of segments.
     """
-    here = probabilities[stem]
-    others = np.stack(
-        [np.delete(here, index, axis=1).max(axis=1, initial=0.0) for index in range(here.shape[1])], axis=1
-    )
-    return calibrate(logits, here * (1.0 - others), 1.0 - here, settings)
+
+    def weights(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        here = probabilities[stem[part]]
+        others = np.stack(
+            [np.delete(here, index, axis=1).max(axis=1, initial=0.0) for index in range(here.shape[1])], axis=1
+        )
+        return here * (1.0 - others), 1.0 - here
+
+    return calibrate_in_parts(logits, weights, settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +178,7 @@ class _Explanation:
 def _expectation_maximisation(
     logits: np.ndarray,
     given: np.ndarray,
-    songs: Sequence[str],
+    song: np.ndarray,
     known: np.ndarray,
     settings: DecisionSettings,
     held: float,
@@ -182,7 +188,7 @@ def _expectation_maximisation(
     of the time."""
     is_known = np.isfinite(known)
     certain = np.where(known == 1, np.inf, 0.0)
-    labelled, songs = ~unknown, np.asarray(songs, str)[~unknown]
+    labelled, song = ~unknown, song[~unknown]
     given = given[labelled]
     shares = (given.sum(axis=0) + 1.0) / (len(given) + 2.0)  # one more of either, so that nothing is certain
     usual, worth = shares, settings.shares_worth
@@ -196,11 +202,11 @@ def _expectation_maximisation(
         calibrations = calibrate(logits, present, 1.0 - present, settings)
         ratios = np.stack([one.ratio(column) for one, column in zip(calibrations, logits.T, strict=True)], axis=1)
         ratios = np.where(is_known, certain, ratios)
-        posterior = update_posterior(ratios[labelled], given, songs, posterior, settings)
+        posterior = update_posterior(ratios[labelled], given, song, posterior, settings)
         present = np.empty_like(logits)
         present[labelled] = posterior.probabilities
         present[unknown], likelihood_alone = posterior_alone(ratios[unknown], shares, settings)
         shares = (present[unknown].sum(axis=0) + worth * usual) / (unknown.sum() + worth)
     density = sum(one.log_density(column) for one, column in zip(calibrations, logits.T, strict=True))
-    likelihood = log_likelihood(ratios[labelled], given, songs, posterior, settings) + likelihood_alone
+    likelihood = log_likelihood(ratios[labelled], given, song, posterior, settings) + likelihood_alone
     return _Explanation(calibrations, present, posterior.rates, density + likelihood)

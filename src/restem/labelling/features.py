@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from restem.audio.entries import Source
-from restem.audio.store import Store
+from restem.audio.store import Store, StoredStems
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError
 from restem.executing.interface import Executor
 from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling.mixing import SegmentPool
-from restem.labelling.segments import Segments, lay_segments
+from restem.labelling.prepared import prepare_stems, stored_stems
+from restem.labelling.segments import Segments, joined_segments
 from restem.progress import Report
 
 
@@ -23,8 +25,8 @@ class Features:
     """The stems of `dataset` that could be decoded.
 
     failures: index of a stem in the dataset -> why it could not be decoded. notes: the same for those that were used
-    although something is wrong with them. indices: (stem,) the stems that could be decoded, in dataset order;
-    `sources`, `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
+    although something is wrong with them. indices: (stem,) the stems that could be decoded, in dataset order; `stems`
+    (their features), `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
     """
 
     dataset: Dataset
@@ -32,11 +34,16 @@ class Features:
     failures: dict[int, str]
     notes: dict[int, str]
     indices: tuple[int, ...]
-    sources: tuple[Source, ...]
+    stems: StoredStems
     seconds: np.ndarray
     given: np.ndarray
     segments: Segments
     length: int
+
+    @property
+    def sources(self) -> list[Source]:
+        """The file of every stem."""
+        return sources_of(self.dataset, self.indices)
 
     @property
     def songs(self) -> list[str]:
@@ -57,7 +64,7 @@ class Features:
         """The active segments, to make mixtures of. targets: (segment, class) in [0, 1], for all segments."""
         active = self.segments.active
         stem, start = self.segments.stem[active], self.segments.start[active]
-        return SegmentPool(self.sources, self.segments.gains, stem, start, targets[active].astype(np.float32))
+        return SegmentPool(self.stems, self.segments.gains, stem, start, targets[active].astype(np.float32))
 
 
 def load_features(
@@ -68,21 +75,23 @@ def load_features(
     executor: Executor = IN_THIS_PROCESS,
     report: Report | None = None,
     failed: Mapping[int, str] | None = None,
+    table: Path | None = None,
 ) -> Features:
     """Computes the features that the store lacks, and divides every stem into segments.
 
-    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. Raises
-    DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
+    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. table: see
+    `prepare_stems`. Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """
-    sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
-    failures = {**store.fill(sources, executor, report), **(failed or {})}
-    indices = tuple(index for index in range(len(sources)) if index not in failures)
+    length, hop = store.settings.frames_in(segment_s), store.settings.frames_in(hop_s)
+    every = sources_of(dataset, range(len(dataset)))
+    prepared, failures = prepare_stems(every, store, length, hop, executor, report, table)
+    failures |= failed or {}
+    indices = tuple(index for index in range(len(dataset)) if index not in failures)
     if not indices:
         reason = f"; the first: {failures[0]}" if failures else ""
         raise DatasetError(f"{dataset.root}: no stem can be decoded{reason}")
-    stems = [store.require(sources[index]) for index in indices]
-    length = store.settings.frames_in(segment_s)
-    segments = lay_segments(stems, length, store.settings.frames_in(hop_s))
+    stems = [prepared[index] for index in indices]
+    segments = joined_segments([one.laid for one in stems], length, hop)
     if not segments.active.any():
         raise DatasetError(f"{dataset.root}: every stem is silent; there is nothing to learn from.")
     given = np.array([dataset.taxonomy.to_flags(dataset.stems[index].given) for index in indices])
@@ -94,9 +103,15 @@ def load_features(
         failures,
         {index: one.note for index, one in zip(indices, stems, strict=True) if one.note},
         indices,
-        tuple(sources[index] for index in indices),
+        stored_stems(store, stems),
         np.array([one.seconds for one in stems]),
         given,
         segments,
         length,
     )
+
+
+def sources_of(dataset: Dataset, indices: Iterable[int]) -> list[Source]:
+    """The files of some stems of a dataset."""
+    stems = dataset.stems
+    return [(dataset.file(stems[index]), stems[index].stream or 0) for index in indices]

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logit
 
 from restem.audio.entries import Source
+from restem.audio.stored import PickedRows, Rows, StoredArray
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.heads import Heads, head_inputs
 from restem.labelling.segments import pool_scores
@@ -31,13 +33,13 @@ _LEAST_SCORE = 1e-5
 class HeadEvidence:
     """The inputs of heads, and the pretrained ones.
 
-    inputs: (segment, input) float16. stem: (segment,) index of the stem. heads: for other classes than those of the
-    dataset, too. classes: those of the dataset. fold: (stem,). quantile: the score of a stem is this quantile of the
-    scores of its segments. alone: whether they are all the evidence there is about stems; else they are averaged with
-    the scores of classifiers.
+    inputs: (segment, input) float16, read when asked for. stem: (segment,) index of the stem. heads: for other classes
+    than those of the dataset, too. classes: those of the dataset. fold: (stem,). quantile: the score of a stem is this
+    quantile of the scores of its segments. alone: whether they are all the evidence there is about stems; else they are
+    averaged with the scores of classifiers.
     """
 
-    inputs: np.ndarray
+    inputs: Rows
     stem: np.ndarray
     heads: Heads
     classes: tuple[str, ...]
@@ -76,8 +78,9 @@ class HeadEvidence:
             if len(taught) > _MOST_SEGMENTS:
                 rng = np.random.default_rng([self.seed, 0x4EAD, fold])
                 taught = np.sort(rng.choice(taught, _MOST_SEGMENTS, replace=False))
-            heads = self.heads.relearnt(self.classes, self.inputs[taught], believed[self.stem[taught]])
-            logits[inside] = heads.logits(self.inputs[inside])
+            inputs = PickedRows(self.inputs, taught)[:]
+            heads = self.heads.relearnt(self.classes, inputs, believed[self.stem[taught]])
+            logits[inside] = heads.logits(PickedRows(self.inputs, np.flatnonzero(inside)))
         return logits
 
     def _pooled(self, logits: np.ndarray) -> np.ndarray:
@@ -98,11 +101,23 @@ def encoder_evidence(
     *,
     alone: bool,
     seed: int,
+    aside: Path,
 ) -> HeadEvidence:
-    """The evidence of an encoder about stems whose embeddings are in `store`; arguments as those of `HeadEvidence`."""
-    inputs = [head_inputs(store.require(source).embeddings[:]) for source in sources]
-    stem = np.repeat(np.arange(len(inputs)), [len(one) for one in inputs])
-    return HeadEvidence(np.concatenate(inputs), stem, heads, classes, fold, quantile, alone, seed)
+    """The evidence of an encoder about stems whose embeddings are in `store`; arguments as those of `HeadEvidence`.
+
+    aside: a file for the inputs of the heads, of which there may be more than fit into memory.
+    """
+    counts, size = [], 0
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with aside.open("wb") as file:
+        for source in sources:
+            inputs = head_inputs(store.require(source).embeddings[:])
+            file.write(np.ascontiguousarray(inputs).data)
+            counts.append(len(inputs))
+            size = inputs.shape[1]
+    stem = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    stored = StoredArray(aside, np.float16, 0, (len(stem), size))
+    return HeadEvidence(stored, stem, heads, classes, fold, quantile, alone, seed)
 
 
 def _checked(classifiers: np.ndarray | None) -> np.ndarray:

@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from restem.audio.stored import Rows
 from restem.errors import RestemError
 from restem.files import written_aside
 
@@ -55,13 +56,19 @@ class Heads:
             found.update(np.ascontiguousarray(getattr(self, name), np.float32).tobytes())
         return found.hexdigest()[:16]
 
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
+    @property
+    def size(self) -> int:
+        """How many inputs they have."""
+        return len(self.weights)
+
+    def logits(self, inputs: Rows) -> np.ndarray:
         """(any, input) -> (any, class) float32."""
-        parts = [
-            self.standardised(inputs[first : first + _CHUNK]) @ self.weights.astype(np.float32) + self.bias
-            for first in range(0, len(inputs), _CHUNK)
-        ]
-        return np.concatenate([np.zeros((0, len(self.classes))), *parts]).astype(np.float32)
+        found = np.zeros((len(inputs), len(self.classes)), np.float32)
+        weights = self.weights.astype(np.float32)
+        for first in range(0, len(inputs), _CHUNK):
+            some = slice(first, first + _CHUNK)
+            found[some] = self.standardised(inputs[some]) @ weights + self.bias
+        return found
 
     def standardised(self, inputs: np.ndarray) -> np.ndarray:
         """(any, input) float32, of mean 0 and variance 1 over what the heads were fitted to."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import expit
 
-from restem.labelling.calibration import Calibration
+from restem.labelling.calibration import Calibration, parts_of
 from restem.labelling.deciding import Outcome, calibrate_segments, decide
 from restem.labelling.features import Features
 from restem.labelling.known_labels import KnownLabels
@@ -66,10 +66,12 @@ def segment_targets(segments: Segments, scores: np.ndarray, outcome: Outcome) ->
     The target of a class is the probability that the stem holds it; where a stem holds several, a segment has only
     those that were found in it, and always the clearest.
     """
-    stem = outcome.probabilities[segments.stem]
-    several = (stem >= 0.5).sum(axis=1) > 1
-    clearest = np.where(stem >= 0.5, scores, -1.0).argmax(axis=1)
-    found = scores >= 0.5
-    found[np.arange(len(found)), clearest] = True
-    targets: np.ndarray = np.where(several[:, None], stem * found, stem)
-    return targets.astype(np.float32)
+    targets: np.ndarray = np.zeros(scores.shape, np.float32)
+    for part in parts_of(len(scores)):
+        stem = outcome.probabilities[segments.stem[part]]
+        several = (stem >= 0.5).sum(axis=1) > 1
+        clearest = np.where(stem >= 0.5, scores[part], -1.0).argmax(axis=1)
+        found = scores[part] >= 0.5
+        found[np.arange(len(found)), clearest] = True
+        targets[part] = np.where(several[:, None], stem * found, stem)
+    return targets

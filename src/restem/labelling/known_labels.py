@@ -19,12 +19,14 @@ from restem.taxonomy import Taxonomy
 class KnownLabels:
     """What people said about the stems that could be decoded.
 
-    stems: (stem, class) and segments: (segment, class), 1 or 0 where it is known whether the class is there, else NaN.
+    stems: (stem, class), 1 or 0 where it is known whether the class is there, else NaN. rows: (known,) the segments of
+    which it is known. flags: (known, class) what is in them, 1 or 0.
     """
 
     decided: Mapping[str, Decided]
     stems: np.ndarray
-    segments: np.ndarray
+    rows: np.ndarray
+    flags: np.ndarray
 
     def over_stems(self, values: np.ndarray) -> np.ndarray:
         """`values` (stem, class) as numbers, with what is known in place of them."""
@@ -32,7 +34,9 @@ class KnownLabels:
 
     def over_segments(self, values: np.ndarray) -> np.ndarray:
         """`values` (segment, class) likewise, float32."""
-        return np.where(np.isfinite(self.segments), self.segments, values).astype(np.float32)
+        found = values.astype(np.float32)
+        found[self.rows] = self.flags
+        return found
 
 
 def known_labels(features: Features, decided: Mapping[str, Decided] | None) -> KnownLabels:
@@ -40,14 +44,20 @@ def known_labels(features: Features, decided: Mapping[str, Decided] | None) -> K
     kept = _telling(decided)
     segments, taxonomy = features.segments, features.dataset.taxonomy
     names = [features.dataset.stems[index].name for index in features.indices]
-    over_time = np.full((len(segments.stem), len(taxonomy)), np.nan)
     hop_s = features.store.settings.hop_s
-    for row, name in enumerate(names):
-        for span in kept[name].ranges if name in kept else ():
-            inside = (segments.stem == row) & (segments.start * hop_s >= span.start_s)
-            inside &= segments.stop * hop_s <= span.end_s
-            over_time[inside] = taxonomy.to_flags(span.labels)
-    return KnownLabels(kept, known_flags(names, kept, taxonomy), over_time)
+    rows, flags = [np.zeros(0, np.int64)], [np.zeros((0, len(taxonomy)), np.float32)]
+    for number, name in enumerate(names):
+        if name not in kept or not kept[name].ranges:
+            continue
+        mine = segments.of_stem(number)
+        start_s, stop_s = segments.start[mine] * hop_s, segments.stop[mine] * hop_s
+        over_time = np.full((len(start_s), len(taxonomy)), np.nan, np.float32)
+        for span in kept[name].ranges:
+            over_time[(start_s >= span.start_s) & (stop_s <= span.end_s)] = taxonomy.to_flags(span.labels)
+        known = np.flatnonzero(np.isfinite(over_time).all(axis=1))
+        rows.append(mine.start + known)
+        flags.append(over_time[known])
+    return KnownLabels(kept, known_flags(names, kept, taxonomy), np.concatenate(rows), np.concatenate(flags))
 
 
 def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> list[Any]:
@@ -74,14 +84,14 @@ def describe(decided: Mapping[str, Decided] | None, dataset: Dataset) -> list[An
 
 def known_flags(stems: Iterable[str], decided: Mapping[str, Decided], taxonomy: Taxonomy) -> np.ndarray:
     """(stem, class): 1 and 0 where it was decided whether the class is there, else NaN."""
-    rows = []
-    for stem in stems:
-        one = decided.get(stem, Decided())
-        if one.labels is not None:
-            rows.append([float(flag) for flag in taxonomy.to_flags(one.labels)])
-        else:
-            rows.append([1.0 if flag else np.nan for flag in taxonomy.to_flags(one.heard)])
-    return np.array(rows).reshape(len(rows), len(taxonomy))
+    stems = list(stems)
+    flags = np.full((len(stems), len(taxonomy)), np.nan)
+    for row, stem in enumerate(stems):
+        if (one := decided.get(stem)) is not None and one.labels is not None:
+            flags[row] = taxonomy.to_flags(one.labels)
+        elif one is not None:
+            flags[row, np.flatnonzero(taxonomy.to_flags(one.heard))] = 1.0
+    return flags
 
 
 def _telling(decided: Mapping[str, Decided] | None) -> dict[str, Decided]:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restem.audio.entries import Source
 from restem.audio.level import db_to_power
 from restem.audio.mel import MelSettings
-from restem.audio.store import gather_power
+from restem.audio.store import StoredStems, gather_power
 from restem.audio.stored import Rows
 from restem.errors import RestemError
 from restem.labelling.augmentation import DRAWS, EffectSettings, apply_effects
@@ -54,12 +53,12 @@ class MixingSettings:
 class SegmentPool:
     """The segments that mixtures are made of.
 
-    sources: the stems. gains: (stem,) what brings each one's active power to 1.
-    stem, start: (segment,) index into `sources`, and first frame.
+    stems: their features. gains: (stem,) what brings each one's active power to 1.
+    stem, start: (segment,) index into `stems`, and first frame.
     targets: (segment, class) float32 in [0, 1]: how sure it is that a class is present.
     """
 
-    sources: tuple[Source, ...]
+    stems: StoredStems
     gains: np.ndarray
     stem: np.ndarray
     start: np.ndarray
@@ -67,10 +66,20 @@ class SegmentPool:
 
     def of_stems(self, chosen: np.ndarray) -> SegmentPool:
         """The part that belongs to the stems that the flags `chosen` (stem,) mark."""
-        number = np.cumsum(chosen) - 1
+        number = np.cumsum(chosen, dtype=np.int32) - 1
         mine = chosen[self.stem]
-        sources = tuple(source for source, keep in zip(self.sources, chosen, strict=True) if keep)
-        return SegmentPool(sources, self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine])
+        return SegmentPool(
+            self.stems.of(chosen), self.gains[chosen], number[self.stem[mine]], self.start[mine], self.targets[mine]
+        )
+
+    def at_most(self, stems: int, seed: Sequence[int]) -> SegmentPool:
+        """The part that belongs to so many stems, drawn at random; all of it, if there are not more."""
+        there = np.unique(self.stem)
+        if len(there) <= stems:
+            return self
+        chosen = np.zeros(len(self.stems), bool)
+        chosen[np.random.default_rng(seed).choice(there, stems, replace=False)] = True
+        return self.of_stems(chosen)
 
 
 class Mixer:
@@ -81,7 +90,12 @@ class Mixer:
     """
 
     def __init__(
-        self, pool: SegmentPool, rows: Sequence[Rows], settings: MixingSettings, mel: MelSettings, seed: int
+        self,
+        pool: SegmentPool,
+        rows: Sequence[Rows] | StoredStems,
+        settings: MixingSettings,
+        mel: MelSettings,
+        seed: int,
     ) -> None:
         self.pool = pool
         self.rows = rows

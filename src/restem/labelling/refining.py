@@ -27,6 +27,7 @@ import numpy as np
 from restem.addresses import as_path
 from restem.audio.cache_folder import default_cache
 from restem.audio.store import Store
+from restem.audio.stored import ArrayFile
 from restem.auditing.findings import Finding
 from restem.auditing.quick import Looked, level_db, quick_findings
 from restem.dataset.table import Dataset
@@ -41,11 +42,12 @@ from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidenc
 from restem.labelling.heads import Heads
 from restem.labelling.judging import Judged, judge, segment_targets, stem_scores
 from restem.labelling.known_labels import KnownLabels, describe, known_labels
+from restem.labelling.network import BATCH
 from restem.labelling.paper import judged_as_in_the_paper
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
 from restem.labelling.pretrained import knows, pretrained_heads
 from restem.labelling.pretrained_heads import EncoderWithHeads
-from restem.labelling.results import describe_run, labels_table, segments_table
+from restem.labelling.results import describe_run, labels_table, segments_tables
 from restem.labelling.scoring import ScoringTask, embed_segments, score_segments
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import (
@@ -74,6 +76,14 @@ ROUNDS_FROM_DATA = 3
 
 WORK_FOLDER = ".work"
 _REQUEST_FILE = "request.json"
+_STEMS_FILE = "stems.npz"
+_EMBEDDINGS_FILE = "embeddings"
+
+# Of a task of scoring: the segments of about 256 stems of a minute. Whole batches, so that what is in a batch, and with
+# it the last digits of its scores, does not depend on how the work is divided.
+_SEGMENTS_AT_ONCE = 120 * BATCH
+
+_SUBSET = 0x57E5  # tells the drawing of stems from others of the same seed
 
 
 def refine_labels(
@@ -154,7 +164,8 @@ def _refine(
             failed = embeddings.fill(sources, executor, report)
     with timed("features") as report:
         features = load_features(
-            dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed
+            dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed,
+            out / WORK_FOLDER / _STEMS_FILE,
         )  # fmt: skip
     with timed("damage and copies") as report:
         found = findings(features, executor, report)
@@ -172,7 +183,8 @@ def _refine(
         refinement.train_final(refinement.targets(judged, known), timed)
 
     labels = decided_labels(labels_table(features, judged.outcome), known.decided, dataset.taxonomy)
-    segments = decided_segments(segments_table(features, judged.over_time), known.decided, dataset.taxonomy)
+    parts = segments_tables(features, judged.over_time)
+    segments = (decided_segments(part, known.decided, dataset.taxonomy) for part in parts)
     folds = dict(zip(features.songs, refinement.fold.tolist(), strict=True))
     description = describe_run(request, dataset, computing, timed.seconds, judged, features, found, folds)
     run = write_run(out, dataset.taxonomy, labels, segments, description)
@@ -183,16 +195,14 @@ def _refine(
 def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
     """What else is wrong with the stems, as far as it can be found quickly."""
     segments, hop_s = features.segments, features.store.settings.hop_s
-    looked = []
-    begins = np.searchsorted(segments.stem, np.arange(len(features.sources) + 1))
+    looked, sources = [], features.sources
+    begins = np.searchsorted(segments.stem, np.arange(len(sources) + 1))
     for row in np.flatnonzero(segments.active_frames).tolist():
         mine = slice(begins[row], begins[row + 1])
         starts_s = segments.start[mine][segments.active[mine]] * hop_s
         stem = features.dataset.stems[features.indices[row]]
         looked.append(
-            Looked(
-                stem, features.sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine])
-            )
+            Looked(stem, sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine]))
         )
     return quick_findings(looked, features.store, executor, report)
 
@@ -229,7 +239,7 @@ class Refinement:
         known = heads if knows(classes) else heads.of(())
         return encoder_evidence(
             embeddings, self.features.sources, known, classes, self.fold, quantile,
-            alone=knows(classes), seed=self.settings.seed,
+            alone=knows(classes), seed=self.settings.seed, aside=self.out / WORK_FOLDER / _EMBEDDINGS_FILE,
         )  # fmt: skip
 
     def classifier_heads(self, timed: Timed) -> HeadEvidence | None:
@@ -237,11 +247,15 @@ class Refinement:
         if not self.uses_pretrained:
             return None
         classes, quantile, segments = self.config.classes, self.settings.pool_quantile, self.features.segments
-        embeddings = self._applied(
-            "pretrained: embedding", embed_segments, [PRETRAINED_FOLDER for _ in self.folds], timed
-        )[segments.active]  # fmt: skip
         stem, heads = segments.stem[segments.active], pretrained_heads(classes)
-        return HeadEvidence(embeddings, stem, heads, classes, self.fold, quantile, False, self.settings.seed)
+        # In a file: they are half a gigabyte for 10,000 stems of a minute.
+        embeddings = ArrayFile(self.out / WORK_FOLDER / _EMBEDDINGS_FILE, np.float16, (len(stem), heads.size))
+        place = np.cumsum(segments.active) - 1
+        self._apply(
+            "pretrained: embedding", embed_segments, [PRETRAINED_FOLDER for _ in self.folds], timed,
+            lambda which, found: embeddings.put(place[which], found),
+        )  # fmt: skip
+        return HeadEvidence(embeddings.array, stem, heads, classes, self.fold, quantile, False, self.settings.seed)
 
     def judged_in_rounds(self, heads: HeadEvidence | None, known: KnownLabels, timed: Timed) -> Judged:
         """What is found after all rounds.
@@ -299,13 +313,14 @@ class Refinement:
     def targets(self, judged: Judged | None, known: KnownLabels) -> np.ndarray:
         """What a classifier is taught, (segment, class): what was found, or the given labels as long as nothing was."""
         segments = self.features.segments
-        given = known.over_segments(known.over_stems(self.features.given)[segments.stem])
-        if judged is None:
-            return given
-        found = segment_targets(segments, judged.over_time, judged.outcome)
-        found = known.over_segments(found * self.teaching(known)[segments.stem, None])
-        # Where nothing at all is clear there is nothing else to teach.
-        return found if (found[segments.active] >= 0.5).any() else given
+        if judged is not None:
+            found = segment_targets(segments, judged.over_time, judged.outcome)
+            found *= self.teaching(known)[segments.stem, None]
+            found = known.over_segments(found)
+            # Where nothing at all is clear there is nothing else to teach.
+            if ((found >= 0.5).any(axis=1) & segments.active).any():
+                return found
+        return known.over_segments(known.over_stems(self.features.given).astype(np.float32)[segments.stem])
 
     def teaching(self, known: KnownLabels) -> np.ndarray:
         """(stem,) flags of the stems to learn from: not those with unknown labels that nobody listened to."""
@@ -343,25 +358,38 @@ class Refinement:
 
     def _score(self, stage: str, folders: list[Path], timed: Timed) -> np.ndarray:
         """Logits (segment, class). Each fold is scored by the classifier in its folder."""
-        return self._applied(stage, score_segments, folders, timed)
+        logits = np.zeros((len(self.features.segments.stem), len(self.config.classes)), np.float32)
+        self._apply(stage, score_segments, folders, timed, logits.__setitem__)
+        return logits
 
-    def _applied(
-        self, stage: str, apply: Callable[[ScoringTask], np.ndarray], folders: list[Path], timed: Timed
-    ) -> np.ndarray:
-        """(segment, number): what `apply` makes of the active segments, each fold with the classifier in its folder."""
+    def _apply(
+        self,
+        stage: str,
+        apply: Callable[[ScoringTask], np.ndarray],
+        folders: list[Path],
+        timed: Timed,
+        keep: Callable[[np.ndarray, np.ndarray], None],
+    ) -> None:
+        """Applies a classifier to the active segments, each fold with the one in its folder.
+
+        keep: called with the indices of some segments, and what `apply` made of them.
+        """
         segments = self.features.segments
         with timed(stage) as progress:
-            mine = [segments.of_stems(self.fold == index) for index in self.folds]
-            jobs = [self._scoring(folder, mine[index]) for index, folder in enumerate(folders)]
+            parts = [
+                (folder, mine[first : first + _SEGMENTS_AT_ONCE])
+                for folder, mine in zip(folders, map(segments.of_stems, self._folds_apart()), strict=True)
+                for first in range(0, len(mine), _SEGMENTS_AT_ONCE)
+            ]
+            jobs = [self._scoring(folder, mine) for folder, mine in parts]
             progress(0, len(jobs))
-            parts: dict[int, np.ndarray] = {}
-            for index, found in self._map(apply, jobs):
-                parts[index] = found
-                progress(len(parts), len(jobs))
-        result = np.zeros((len(segments.stem), parts[0].shape[1]), parts[0].dtype)
-        for index, found in parts.items():
-            result[mine[index]] = found
-        return result
+            for done, (index, found) in enumerate(self._map(apply, jobs), start=1):
+                keep(parts[index][1], found)
+                progress(done, len(jobs))
+
+    def _folds_apart(self) -> list[np.ndarray]:
+        """For every fold, (stem,) flags of the stems in it."""
+        return [self.fold == index for index in self.folds]
 
     def _map(self, function: Callable[[Item], Result], tasks: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         """Applies a function that runs a network to tasks."""
@@ -375,9 +403,12 @@ class Refinement:
             held_out = inside if (inside.targets >= 0.5).any() else None
             pool = pool.of_stems(self.fold != fold)
         settings, start = self.settings, self.settings.start_of(self.config)
+        seed = 1000 * settings.seed + (0 if fold is None else 1 + fold)
+        most = settings.training.most_stems
+        pool = pool.at_most(most, [seed, _SUBSET])
+        held_out = held_out.at_most(most, [seed, _SUBSET]) if held_out is not None else None
         return TrainingTask(
             folder=folder,
-            store=self.features.store,
             pool=pool,
             held_out=held_out,
             mixing=settings.mixing,
@@ -385,7 +416,7 @@ class Refinement:
             config=self.config,
             start=start,
             steps=settings.steps or settings.training.steps_for(len(pool.stem), settings.mixing, start),
-            seed=1000 * settings.seed + (0 if fold is None else 1 + fold),
+            seed=seed,
             accelerator=self.computing.device,
             precision=self.computing.precision,
             threads=self.computing.threads,
@@ -393,11 +424,11 @@ class Refinement:
 
     def _scoring(self, folder: Path, segments: np.ndarray) -> ScoringTask:
         laid = self.features.segments
+        which, stem = np.unique(laid.stem[segments], return_inverse=True)
         return ScoringTask(
             folder=folder,
-            store=self.features.store,
-            sources=self.features.sources,
-            stem=laid.stem[segments],
+            stems=self.features.stems.of(which),
+            stem=stem.astype(np.int32),
             start=laid.start[segments],
             length=self.features.length,
             classes=self.config.classes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,9 @@ from restem.labelling.deciding import Outcome
 from restem.labelling.features import Features
 from restem.labelling.judging import Judged
 from restem.runs.tables import labels_schema, segments_schema
+
+# Of a part of the table of segments.
+_STEMS_AT_ONCE = 2048
 
 
 def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
@@ -52,20 +55,23 @@ def labels_table(features: Features, outcome: Outcome) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=labels_schema(taxonomy), orient="row")
 
 
-def segments_table(features: Features, scores: np.ndarray) -> pl.DataFrame:
-    """`segments.parquet`; scores: (segment, class), 0 where a stem is not active."""
+def segments_tables(features: Features, scores: np.ndarray) -> Iterator[pl.DataFrame]:
+    """`segments.parquet` in parts, stem after stem; scores: (segment, class), 0 where a stem is not active."""
     segments, hop_s = features.segments, features.store.settings.hop_s
     taxonomy = features.dataset.taxonomy
-    stems = [features.dataset.stems[features.indices[row]] for row in segments.stem.tolist()]
-    columns: dict[str, object] = {
-        "song": [stem.song for stem in stems],
-        "stem": [stem.name for stem in stems],
-        "start_s": segments.start * hop_s,
-        "end_s": np.minimum(segments.stop * hop_s, features.seconds[segments.stem]),
-        "level_db": segments.level_db,
-        **{name: scores[:, index] for index, name in enumerate(taxonomy.classes)},
-    }
-    return pl.DataFrame(columns, schema_overrides=segments_schema(taxonomy))
+    for first in range(0, len(features.indices), _STEMS_AT_ONCE):
+        stems = [features.dataset.stems[index] for index in features.indices[first : first + _STEMS_AT_ONCE]]
+        mine = slice(segments.of_stem(first).start, segments.of_stem(first + len(stems) - 1).stop)
+        stem = segments.stem[mine] - first
+        columns: dict[str, object] = {
+            "song": pl.Series([one.song for one in stems], dtype=pl.String).gather(stem),
+            "stem": pl.Series([one.name for one in stems], dtype=pl.String).gather(stem),
+            "start_s": segments.start[mine] * hop_s,
+            "end_s": np.minimum(segments.stop[mine] * hop_s, features.seconds[segments.stem[mine]]),
+            "level_db": segments.level_db[mine],
+            **{name: scores[mine, index] for index, name in enumerate(taxonomy.classes)},
+        }
+        yield pl.DataFrame(columns, schema_overrides=segments_schema(taxonomy))
 
 
 def describe_run(

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restem.audio.entries import Source
-from restem.audio.store import Store, gather_power
+from restem.audio.store import StoredStems, gather_power
 from restem.labelling.classifier import Classifier, load_classifier
 from restem.labelling.network import BATCH
 
@@ -20,13 +19,12 @@ from restem.labelling.network import BATCH
 class ScoringTask:
     """Which segments a classifier is to score, in a form that can be sent to a worker process.
 
-    folder: that of the classifier. stem, start: (segment,) index into `sources`, and first frame. length: frames.
-    classes: those asked for, all of which the classifier has.
+    folder: that of the classifier. stems: the features of those that the segments are of. stem, start: (segment,) index
+    into them, and first frame. length: frames. classes: those asked for, all of which the classifier has.
     """
 
     folder: Path
-    store: Store
-    sources: tuple[Source, ...]
+    stems: StoredStems
     stem: np.ndarray
     start: np.ndarray
     length: int
@@ -58,11 +56,11 @@ def _classifier(task: ScoringTask) -> Classifier:
 
 def _applied(task: ScoringTask, network: Callable[[Tensor], Tensor], size: int, kind: type) -> np.ndarray:
     """(segment, size): the network over the mel power of all segments of a task."""
-    rows = [task.store.require(source).rows for source in task.sources]
     found: np.ndarray = np.zeros((len(task.stem), size), kind)
+    stems = task.stems.on_this_machine()
     for first in range(0, len(task.stem), BATCH):
         some = slice(first, first + BATCH)
-        power = gather_power(rows, task.stem[some], task.start[some], task.length)
+        power = gather_power(stems, task.stem[some], task.start[some], task.length)
         with torch.inference_mode():
             found[some] = network(torch.from_numpy(power).to(task.accelerator)).float().cpu().numpy()
     return found

@@ -73,7 +73,11 @@ def initial_posterior(given: np.ndarray, settings: DecisionSettings, usual_held:
 
 
 def update_posterior(
-    ratios: np.ndarray, given: np.ndarray, songs: Sequence[str], posterior: SongPosterior, settings: DecisionSettings
+    ratios: np.ndarray,
+    given: np.ndarray,
+    songs: Sequence[str] | np.ndarray,
+    posterior: SongPosterior,
+    settings: DecisionSettings,
 ) -> SongPosterior:
     """Weighs scores, given labels and songs against each other; only stems that sound.
 
@@ -84,7 +88,7 @@ def update_posterior(
     given
         (stem, class) flags.
     songs
-        The song of each stem.
+        The song of each stem: its name, or a number.
     posterior
         That of the turn before, or `initial_posterior`: this is one turn, in which the stems of a song and the classes
         of a stem exchange messages, and the rates are estimated.
@@ -101,7 +105,11 @@ def update_posterior(
 
 
 def log_likelihood(
-    ratios: np.ndarray, given: np.ndarray, songs: Sequence[str], posterior: SongPosterior, settings: DecisionSettings
+    ratios: np.ndarray,
+    given: np.ndarray,
+    songs: Sequence[str] | np.ndarray,
+    posterior: SongPosterior,
+    settings: DecisionSettings,
 ) -> float:
     """log P(the scores | the rates of `posterior`), relative to every class being absent everywhere.
 
@@ -215,8 +223,8 @@ def _posterior(
     return probabilities, np.moveaxis(summed, 2, 0), float(total.sum())
 
 
-def _membership(songs: Sequence[str]) -> csr_array:
+def _membership(songs: Sequence[str] | np.ndarray) -> csr_array:
     """(song, stem), 1 where a stem belongs to a song."""
-    song = np.unique(np.asarray(songs, str), return_inverse=True)[1]
+    song = np.unique(np.asarray(songs), return_inverse=True)[1]
     stems = np.arange(len(song))
     return csr_array((np.ones(len(song)), (song, stems)), shape=(int(song.max(initial=-1)) + 1, len(song)))

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from restem import fitting
-from restem.audio.store import Store
 from restem.labelling.classifier import Classifier, ClassifierConfig, save_classifier
 from restem.labelling.mixing import Mixer, MixingSettings, SegmentPool
 from restem.labelling.options import Start
@@ -40,7 +39,9 @@ class TrainingSettings:
     fewer leave the classifier blunt. batch: mixtures in a step. learning_rate: its peak; it rises to it and falls to
     zero (one cycle; Smith, 2018). passes and learning_rate are by default those of the start, in `_BY_START`.
     averaged_share: the weights kept are an exponential average over about this share of the steps.
-    patience: epochs (of `epoch_steps`) without a better loss on held-out songs before training stops early.
+    patience: epochs (of `epoch_steps`) without a better loss on held-out songs before training stops early. most_stems:
+    of more, so many are drawn to learn from: reading at random from features that do not fit into memory is slow
+    (58 GB are those of 40,000 stems of four minutes). `benchmarks/training_subset.py` measures what fewer stems cost.
     """
 
     passes: float | None = None
@@ -51,6 +52,7 @@ class TrainingSettings:
     epoch_steps: int = 50
     patience: int = 8
     validation_mixtures: int = 512
+    most_stems: int = 40_000
 
     def steps_for(self, segments: int, mixing: MixingSettings, start: Start) -> int:
         """How many optimiser steps draw each of so many segments about `passes` times."""
@@ -79,7 +81,6 @@ class TrainingTask:
     """
 
     folder: Path
-    store: Store
     pool: SegmentPool
     held_out: SegmentPool | None
     mixing: MixingSettings
@@ -162,8 +163,7 @@ class _TrainingModule(lightning.LightningModule):
 
 def _draw(task: TrainingTask, pool: SegmentPool) -> fitting.Draw:
     """Draws the batches of a training from `pool`."""
-    rows = [task.store.require(source).rows for source in pool.sources]
-    mixer = Mixer(pool, rows, task.mixing, task.store.settings, task.seed)
+    mixer = Mixer(pool, pool.stems.on_this_machine(), task.mixing, pool.stems.settings, task.seed)
 
     def draw(epoch: int, first: int) -> tuple[Tensor, Tensor]:
         power, targets = mixer.batch(epoch, first, task.training.batch)

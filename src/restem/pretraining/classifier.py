@@ -41,6 +41,6 @@ def train_pretrained(out: Path, songs: int, steps: int, executor: Executor) -> P
     config = RefineSettings(mixing=MIXING).classifier(CLASSES, dataset.fingerprint(), licence="MIT")
     pool = features.segment_pool(features.given[features.segments.stem])
     training = TrainingSettings(learning_rate=2e-3, averaged_share=0.02, epoch_steps=250)
-    task = TrainingTask(out / "pretrained", store, pool, None, MIXING, training, config, "scratch", steps, SEED)
+    task = TrainingTask(out / "pretrained", pool, None, MIXING, training, config, "scratch", steps, SEED)
     train_classifier(task)
     return task.folder

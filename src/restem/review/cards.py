@@ -1,7 +1,7 @@
 """The stems that a person should look at, as the report shows them: a card each, or a line where there are too many.
 
 These are all stems that are not `kept`. The `MOST_CARDS` most doubtful of them get a card, with a picture if the stem
-could be read; each of the others gets a line, so that the page stays small for any dataset.
+could be read; of the others the `MOST_LINES` most doubtful get a line, so that the page stays small for any dataset.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from typing import Any
 import polars as pl
 
 from restem.dataset.table import within_song
-from restem.errors import RunError
 from restem.review.previews import Preview
 from restem.review.timeline import Plot, picture
 from restem.runs.findings import failure_reason
-from restem.runs.run import SEGMENTS_FILE, Run
-from restem.runs.tables import segments_schema
+from restem.runs.run import Run
 from restem.taxonomy import Taxonomy
 from restem.verdicts import MEANINGS, WITHOUT_SOUND
 
 MOST_CARDS = 200
+MOST_LINES = 2000
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The stems with a card, and the others: rows of `labels.csv`, with their row number there as the column `row`.
+    """The stems with a card, and others: rows of `labels.csv`, with their row number there as the column `row`.
 
-    Both are sorted by quality, the most doubtful first; stems without a quality come last.
+    Both are sorted by quality, the most doubtful first; stems without a quality come last. unlisted: how many stems are
+    neither, though they are not `kept`.
     """
 
     cards: pl.DataFrame
     others: pl.DataFrame
+    unlisted: int
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class Card:
     preview: Preview | None
 
 
-def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
-    """Chooses which stems get a card.
+def select(labels: pl.DataFrame, most: int = MOST_CARDS, most_lines: int = MOST_LINES) -> Selection:
+    """Chooses which stems get a card, and which a line.
 
     `changed` and `unsure` stems take turns, each by rising quality, so that neither crowds out the other: the
     changed ones are the more certain, the unsure ones need a person most. Silent and failed stems come after them.
@@ -102,14 +103,15 @@ def select(labels: pl.DataFrame, most: int = MOST_CARDS) -> Selection:
     chosen = interesting.sort("later", "turn", maintain_order=True).head(most)["row"]
     has_card = pl.col("row").is_in(chosen.implode())
     interesting = interesting.drop("turn", "later")
-    return Selection(interesting.filter(has_card), interesting.filter(~has_card))
+    others = interesting.filter(~has_card)
+    return Selection(interesting.filter(has_card), others.head(most_lines), max(0, len(others) - most_lines))
 
 
 def cards(run: Run, selection: Selection, previews: Mapping[str, Preview]) -> list[Card]:
     """The cards of a selection. previews: by stem. Raises RunError when the segments lack a column."""
     segments = _segments_by_stem(run, selection.cards)
     return [
-        _card(row, segments.get((row["song"], row["stem"])), run, previews.get(row["stem"]))
+        _card(row, segments.get(row["stem"]), run, previews.get(row["stem"]))
         for row in selection.cards.iter_rows(named=True)
     ]
 
@@ -150,11 +152,7 @@ def _card(row: Mapping[str, Any], segments: pl.DataFrame | None, run: Run, previ
     return Card(_line(row, taxonomy), row["seconds"], row["active_seconds"], remark, plot, preview)
 
 
-def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
+def _segments_by_stem(run: Run, stems: pl.DataFrame) -> dict[str, pl.DataFrame]:
     if not len(stems):
         return {}
-    segments = run.segments
-    if missing := [column for column in segments_schema(run.taxonomy) if column not in segments.columns]:
-        raise RunError(f"{run.path / SEGMENTS_FILE}: the column {missing[0]!r} is missing; run `restem refine` again.")
-    wanted = segments.join(stems.select("song", "stem"), on=["song", "stem"], how="semi")
-    return wanted.partition_by("song", "stem", as_dict=True)
+    return run.segments_of(stems["stem"].to_list())

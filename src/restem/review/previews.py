@@ -44,16 +44,15 @@ def previews(run: Run, stems: pl.DataFrame) -> dict[str, Preview]:
     root = run.dataset_root
     if not root.is_dir():
         raise RunError(f"{root}: the dataset of {run.place} is not there; bring it back, or leave out `audio`.")
-    wanted = pl.col("stem").is_in(stems["stem"].implode())
-    segments = run.found_segments.filter(wanted).partition_by("stem", as_dict=True)
+    segments = run.segments_file.of_stems(stems["stem"].to_list())
     found = {}
     for row in stems.filter(~pl.col("verdict").is_in(WITHOUT_SOUND)).iter_rows(named=True):
-        part = segments.get((row["stem"],))
+        part = segments.get(row["stem"])
         path, stream = split_stem_name(row["stem"])
         if part is None or not (root / path).resolve().is_relative_to(root.resolve()):
             continue
         scores = {name: float(row[name]) for name in run.taxonomy.classes}
-        start_s, end_s = stretch(part.sort("start_s"), run.taxonomy, run.taxonomy.parse(row["given"]), scores)
+        start_s, end_s = stretch(part, run.taxonomy, run.taxonomy.parse(row["given"]), scores)
         try:
             with open_audio(root / path, stream or 0) as audio:
                 mono = (block.mean(axis=0, keepdims=True) for block in audio.blocks(start_s, end_s))

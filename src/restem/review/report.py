@@ -17,7 +17,7 @@ from markupsafe import Markup
 from restem.auditing.audit import Audit
 from restem.files import written_aside
 from restem.review import sections
-from restem.review.cards import cards, lines, select
+from restem.review.cards import MOST_LINES, cards, lines, select
 from restem.review.previews import previews
 from restem.review.rendering import environment, package_data
 from restem.review.timeline import SIZES
@@ -63,6 +63,7 @@ def render(run: Run, audio: bool = False, audit: Audit | None = None) -> str:
     script = package_data("report.js")
     failed = selection.others.filter(pl.col("verdict") == "failed")
     songs = songs_to_look_at(run.labels)
+    notes = noted_stems(run)
     confused = confusion(run.labels, run.taxonomy)
     exchanged = exchange(run.labels, run.taxonomy) if REST in (*confused.rows, *confused.columns) else None
     template = environment().get_template("report.html")
@@ -93,7 +94,9 @@ def render(run: Run, audio: bool = False, audit: Audit | None = None) -> str:
         song_count=len(songs),
         cards=cards(run, selection, previews(run, selection.cards) if audio else {}),
         others=lines(selection.others, run.taxonomy),
-        notes=noted_stems(run),
+        unlisted=selection.unlisted,
+        notes=dict(list(notes.items())[:MOST_LINES]),
+        note_count=len(notes),
         found=sections.found_in(run, audit),
         reasons={row: failure_reason(run, stem) for row, stem in failed.select("row", "stem").iter_rows()},
     )

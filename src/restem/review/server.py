@@ -124,8 +124,8 @@ def make_app(
         return {**session.describe(), "person": person, "findings": len(found.findings)}
 
     @api.get("/api/stems")
-    def stems() -> JSONResponse:
-        return JSONResponse(session.stems())
+    def stems(first: Number = 0, count: Number | None = None, order: Number | None = None) -> JSONResponse:
+        return JSONResponse(session.stems(first, count, order))
 
     @api.get("/api/stems/{index}")
     def stem(index: Number) -> JSONResponse:
@@ -245,7 +245,7 @@ def serve(
         try:
             uvicorn.Server(config).run([listening])
         finally:
-            session.close()
+            session.finish()
 
 
 def _user() -> str:

@@ -26,12 +26,13 @@ from restem.fetching import Copies
 from restem.review.queue import RANDOM_EVERY, Queue, doubts, flags_of, informed, scores_of, why
 from restem.review.ranges import RangedSound
 from restem.review.remaining import outcomes, remaining
+from restem.review.rewriting import LazyLabels
 from restem.review.spectra import spectra
 from restem.review.stretch import stretch
 from restem.runs.decided import Decided, decided_labels, decided_row, settle
 from restem.runs.findings import noted_stems
 from restem.runs.ledger import Decision, Ledger, wrong_range
-from restem.runs.run import Run, record, write_decided
+from restem.runs.run import Run, write_decided
 from restem.verdicts import WITHOUT_SOUND
 from restem.wording import printable
 
@@ -74,6 +75,8 @@ class ReviewSession:
         self._copies = Copies()
         self._ranged: dict[Address, RangedSound | None] = {}
         self._noted = noted_stems(run)  # a browser may stumble over what is wrong with their files
+        self._labels = LazyLabels(run)
+        self._orders: dict[int, tuple[list[int], list[int], int | None]] = {}
         self._last = self.ledger.changed_since(0)[0]
         if self._last:
             write_decided(run)  # whoever decided last may have been stopped before labels.csv was written
@@ -83,7 +86,7 @@ class ReviewSession:
         self._queue = Queue(~known & ~self._without_sound)
         self._doubt = doubts(run.found, run.taxonomy)
         self._scores, self._given = scores_of(run.found, run.taxonomy), flags_of(run.found["given"], run.taxonomy)
-        _ = self._segments, self._names  # ready before the page asks for them
+        _ = run.segments_file, self._names  # ready before the page asks for them
 
     def describe(self) -> dict[str, Any]:
         """What the page shows before any stem."""
@@ -95,29 +98,49 @@ class ReviewSession:
             "songs": len(self._songs),
         }
 
-    def stems(self) -> dict[str, Any]:
-        """All stems as columns, in the order of the run, and the queue as their row numbers.
+    def finish(self) -> None:
+        """Leaves the tables of the run as the decisions have them, and deletes the copies of what was heard."""
+        self._labels.finish()
+        self._copies.close()
 
-        The most doubtful stem comes first, and among them are stems drawn at random (see `queue`); stems that were
-        decided about come late, those without sound last. next: the row to listen to first, or None.
+    def stems(self, first: int = 0, count: int | None = None, order: int | None = None) -> dict[str, Any]:
+        """A part of the queue: the stems at the places `first` to `first + count` of it, as columns; by default all.
+
+        In the queue the most doubtful stem comes first, and among them are stems drawn at random (see `queue`); stems
+        that were decided about come late, those without sound last. order: the `last` of an earlier answer, of whose
+        queue this is to be a part. With the first part comes the queue itself as rows of the run, those of them that
+        were drawn, and `next`, the row to listen to first, or None.
         """
         self._catch_up()
         with self._lock:
             decided, last = self._decided, self._last
-        labels = decided_labels(self.run.found, decided, self.run.taxonomy)
         doubt, settled = self._outlook(decided)
+        if order is None or order not in self._orders:
+            order = last
+            self._orders = {**dict(list(self._orders.items())[-3:]), last: self._arranged(doubt, settled)}
+        queue, drawn, following = self._orders[order]
+        rows = queue[first : None if count is None else first + count]
+        found = self.run.found.select(pl.all().gather(pl.Series(rows, dtype=pl.Int64)))
+        labels = decided_labels(found, decided, self.run.taxonomy)
+        song = [self._names["song"][row] for row in rows]
+        return {
+            "last": order,
+            "total": len(queue),
+            **({"queue": queue, "drawn": drawn, "next": following} if first == 0 else {}),
+            "rows": rows,
+            "songs": {number: self._names["songs"][number] for number in dict.fromkeys(song)},
+            "song": song,
+            "stem": [self._names["stem"][row] for row in rows],
+            **{name: labels[name].to_list() for name in _COLUMNS},
+            "doubt": np.round(doubt[np.array(rows, int)], 3).tolist(),
+            "decided": [self._state(self.found[row]["stem"], decided) for row in rows],
+        }
+
+    def _arranged(self, doubt: np.ndarray, settled: np.ndarray) -> tuple[list[int], list[int], int | None]:
+        """The queue, the rows in it that were drawn, and the row to listen to first."""
         late = np.array([row["stem"] in self._known for row in self.found], bool) | settled
         queue, drawn = self._queue.arranged(doubt, settled, late + 2 * self._without_sound)
-        return {
-            "last": last,
-            "queue": queue,
-            "drawn": drawn,
-            "next": self._queue.first(doubt, settled)[0],
-            **self._names,
-            **{name: labels[name].to_list() for name in _COLUMNS},
-            "doubt": np.round(doubt, 3).tolist(),
-            "decided": [self._state(row["stem"], decided) for row in self.found],
-        }
+        return queue, drawn, self._queue.first(doubt, settled)[0]
 
     def changes(self, since: int) -> dict[str, Any]:
         """The stems about which anybody decided something after decision `since`."""
@@ -174,7 +197,9 @@ class ReviewSession:
         row = self._stem(index)
         self._catch_up()
         taxonomy = self.run.taxonomy
-        segments = self._segments_of(row["stem"])
+        song = self._songs[row["song"]]
+        of_song = self.run.segments_file.of_stems([self.found[i]["stem"] for i in song])
+        segments = of_song.get(row["stem"])
         found: dict[str, Any] = {"start_s": [], "end_s": [], "scores": {}, "loop": None}
         if segments is not None and row["verdict"] != "failed":
             scores = {name: float(row[name]) for name in taxonomy.classes}
@@ -188,7 +213,6 @@ class ReviewSession:
         with self._lock:
             all_decided = self._decided
         decided = all_decided.get(row["stem"], Decided())
-        song = self._songs[row["song"]]
         open_ones = [i for i in song if i != index and self.found[i]["stem"] not in all_decided]
         return {
             "index": index,
@@ -199,7 +223,7 @@ class ReviewSession:
             **self._queue_entry(index),
             **found,
             "why": why(row, [self.found[i] for i in open_ones], taxonomy, self._next() == (index, True)),
-            "levels": {i: self._level_db(i) for i in song},
+            "levels": {i: self._level_db(of_song.get(self.found[i]["stem"])) for i in song},
             "ranges": [[one.start_s, one.end_s, taxonomy.format(one.labels)] for one in decided.ranges],
             "history": [_history_entry(one) for one in history],
             "others": [other for other in song if other != index],
@@ -260,10 +284,6 @@ class ReviewSession:
         except (OSError, RestemError) as error:
             raise UnreachableError(printable(str(error))) from error
 
-    def close(self) -> None:
-        """Deletes the copies of what was heard."""
-        self._copies.close()
-
     def stream(self, index: int) -> int | None:
         """The number of a stem's stream if its file holds several, else None."""
         return split_stem_name(self._stem(index)["stem"])[1]
@@ -292,7 +312,8 @@ class ReviewSession:
         with self._lock:
             old = self._queue_entry(index)["refined"]
         one = Decision(row["song"], row["stem"], old, written, person, start_s=start_s, end_s=end_s)
-        (number,) = record(self.run, [one])
+        (number,) = self.ledger.add([one])
+        self._labels.changed()
         self._catch_up()
         return {"number": number, "index": index, "stem": self._queue_entry(index), "next": self._next()[0]}
 
@@ -304,7 +325,7 @@ class ReviewSession:
         undone = self.ledger.undo(person, number)
         if undone is None:
             return None
-        write_decided(self.run)
+        self._labels.changed()
         self._catch_up()
         index = self._row_of.get(undone.stem)
         if index is None:
@@ -349,27 +370,14 @@ class ReviewSession:
             "stem": [printable(within_song(row["song"], row["stem"])) for row in self.found],
         }
 
-    def _level_db(self, index: int) -> float | None:
+    @staticmethod
+    def _level_db(segments: pl.DataFrame | None) -> float | None:
         """The mean level of a stem where it sounds; None where that is unknown."""
-        segments = self._segments_of(self.found[index]["stem"])
         if segments is None:
             return None
         power = 10.0 ** (segments["level_db"].to_numpy().astype(float) / 10.0)
         loud = power >= _SOUNDING * power.max()
         return round(float(10.0 * np.log10(max(power[loud].mean(), _LEAST_POWER))), 1)
-
-    def _segments_of(self, stem: str) -> pl.DataFrame | None:
-        """The rows of `segments.parquet` about a stem, in the order of time; None where there are none."""
-        found, places = self._segments
-        return found.slice(*places[stem]) if stem in places else None
-
-    @cached_property
-    def _segments(self) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
-        """The segments sorted by stem, and of each stem its first row and its number of rows."""
-        found = self.run.found_segments.sort("stem", "start_s")
-        counts = found["stem"].rle().struct.unnest()
-        first = counts["len"].cum_sum() - counts["len"]
-        return found, dict(zip(counts["value"], zip(first, counts["len"], strict=True), strict=True))
 
 
 def _history_entry(one: Decision) -> dict[str, Any]:

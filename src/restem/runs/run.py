@@ -17,7 +17,7 @@ no durations (empty cells), and keeps its given labels.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,8 @@ from restem.files import write_json, written_aside
 from restem.notebook import html_table
 from restem.runs.decided import Decided, decided_labels, decided_segments, settle
 from restem.runs.ledger import Decision, Ledger, read_decisions, write_decisions, wrong_range
-from restem.runs.tables import labels_schema, read_description, read_labels, read_segments, segments_schema
+from restem.runs.segments_file import SegmentsFile, write_segments
+from restem.runs.tables import labels_schema, read_description, read_labels, read_segments
 from restem.taxonomy import UNKNOWN, Taxonomy
 from restem.verdicts import MEANINGS, count_verdicts
 from restem.wording import counted
@@ -118,6 +119,22 @@ class Run:
     def found_segments(self) -> pl.DataFrame:
         """The scores over time as the classifiers left them."""
         return read_segments(self.path / SEGMENTS_FILE, self.taxonomy)
+
+    @cached_property
+    def segments_file(self) -> SegmentsFile:
+        """The scores over time as the classifiers left them, to be read stem by stem."""
+        return SegmentsFile(self.path / SEGMENTS_FILE, self.taxonomy)
+
+    def segments_of(self, stems: Collection[str]) -> dict[str, pl.DataFrame]:
+        """The scores over time of some stems, as `segments` has them; a stem without any is left out."""
+        return {
+            stem: decided_segments(part, self.decided, self.taxonomy)
+            for stem, part in self.segments_file.of_stems(stems).items()
+        }
+
+    def segments_in_parts(self) -> Iterator[pl.DataFrame]:
+        """`segments`, so many rows at once."""
+        return (decided_segments(part, self.decided, self.taxonomy) for part in self.segments_file.parts())
 
     @property
     def place(self) -> Path:
@@ -382,22 +399,22 @@ def _read_found(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
 
 
 def write_run(
-    path: Path, taxonomy: Taxonomy, labels: pl.DataFrame, segments: pl.DataFrame, description: Mapping[str, Any]
+    path: Path,
+    taxonomy: Taxonomy,
+    labels: pl.DataFrame,
+    segments: pl.DataFrame | Iterable[pl.DataFrame],
+    description: Mapping[str, Any],
 ) -> Run:
     """Writes the tables and then the description of a run to `path`; the description, last, marks it finished.
 
-    description: must hold `dataset` with `root`, `classes` and `aliases`.
+    segments: the table, or parts of it in their order. description: must hold `dataset` with `root`, `classes` and
+    `aliases`.
     """
-    labels = _conform(labels, labels_schema(taxonomy))
-    segments = _conform(segments, segments_schema(taxonomy))
+    labels = labels.select(pl.col(name).cast(kind) for name, kind in labels_schema(taxonomy).items())
     (path / FOUND_FILE).unlink(missing_ok=True)  # of an earlier run
     with written_aside(path / LABELS_FILE) as aside:
         labels.write_csv(aside, float_precision=6)
     with written_aside(path / SEGMENTS_FILE) as aside:
-        segments.write_parquet(aside)
+        write_segments(aside, taxonomy, [segments] if isinstance(segments, pl.DataFrame) else segments)
     write_json(path / DESCRIPTION_FILE, description)
     return open_run(path)
-
-
-def _conform(table: pl.DataFrame, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    return table.select(pl.col(name).cast(kind) for name, kind in schema.items())

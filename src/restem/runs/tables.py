@@ -5,6 +5,8 @@ They are files that people open, edit and send each other, so whatever is in the
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +117,33 @@ def read_labels(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
 
 def read_segments(path: Path, taxonomy: Taxonomy) -> pl.DataFrame:
     """Reads `segments.parquet`; raises RunError for a missing column, another type, and a value that cannot be."""
-    schema = segments_schema(taxonomy)
-    try:
+    with unreadable(path):
         segments = pl.read_parquet(path)
+    check_segments_schema(path, segments.schema, taxonomy)
+    schema = segments_schema(taxonomy)
+    return check_segments(path, segments.select(pl.col(name).cast(kind) for name, kind in schema.items()), taxonomy)
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Raises RunError when the body cannot read the table in `path`."""
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: cannot be read; {_REMEDY}.") from error
-    for name, kind in schema.items():
-        if name not in segments.columns:
+
+
+def check_segments_schema(path: Path, found: Mapping[str, pl.DataType], taxonomy: Taxonomy) -> None:
+    """Raises RunError for a column that is missing, or of another type."""
+    for name, kind in segments_schema(taxonomy).items():
+        if name not in found:
             raise RunError(f"{path}: the column {name!r} is missing; {_REMEDY}.")
-        found = segments.schema[name]
-        if not (found == pl.String if kind == pl.String else found.is_numeric()):
-            raise RunError(f"{path}: the column {name!r} holds {found}; {_REMEDY}.")
-    segments = segments.select(pl.col(name).cast(kind) for name, kind in schema.items())
+        if not (found[name] == pl.String if kind == pl.String else found[name].is_numeric()):
+            raise RunError(f"{path}: the column {name!r} holds {found[name]}; {_REMEDY}.")
+
+
+def check_segments(path: Path, segments: pl.DataFrame, taxonomy: Taxonomy) -> pl.DataFrame:
+    """Rows of `segments.parquet` as they are; raises RunError for a value that cannot be."""
     if segments.select("song", "stem").null_count().sum_horizontal().item():
         raise RunError(f"{path}: a row has no stem; {_REMEDY}.")
     times = segments.filter(~(pl.col("start_s").is_finite() & (pl.col("end_s") > pl.col("start_s"))))

@@ -116,7 +116,8 @@ class Interface:
 _STEPS = (
     "Cut the song, at rate_hz, into pieces of `samples` samples that overlap; extend the last one with silence.",
     "Pad a piece as `padding` says. Frame i begins at sample i * hop of that and has n_fft samples.",
-    "spectrum[channel, part, frame, bin] = scale * rfft(window * frame), the first `bins` bins; parts: real and imag.",
+    "spectrum[channel, part, frame, bin] = scale * rfft(window * frame), the first `bins` bins; part 0 is the real "
+    "part, part 1 the imaginary one.",
     "Call the network with its inputs, float32, each with a first axis of length 1; `mixture` is the piece itself.",
     "Inverse, for each class and channel of `spectra`: `zero_frames` frames of zeros before and after, zeros in the "
     "bins from `bins` on, window * irfft(frame) / scale, added up where the frames lie.",

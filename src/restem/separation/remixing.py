@@ -12,7 +12,7 @@ random numbers: as easy as 1, 2, 3", SC 2011), whatever the batch of an example 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _LEAST_WEIGHT = 1e-3
 # The sum of n sources says little about each, so a set of n classes is drawn n to this power times as rarely as a set
 # of one. On the first run of benchmarks/separation.py, 400 steps: 3.4 dB without, 3.8 dB with it.
 _RARER_BY_SIZE = 2
+
+_NO_LEVELS = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -86,28 +88,31 @@ class Remixer:
         classes = places.labels.shape[1]
         self.outputs = np.eye(classes, dtype=bool) if outputs is None else outputs
         self._into = places.labels @ self.outputs  # (place, output)
-        self._pcm: list[Pcm] = [store.require(stem.source) for stem in stems]
-        # A candidate is a stem with a label set that it has in some of its places.
-        keys = np.column_stack([places.stem, places.labels]).astype(np.int64)
-        candidates, self._candidate_of = np.unique(keys, axis=0, return_inverse=True)
-        counts = np.bincount(self._candidate_of, minlength=len(candidates))
-        right = np.maximum(places.right, _LEAST_WEIGHT) if settings.weigh else np.ones(len(places))
-        weights = np.bincount(self._candidate_of, right, minlength=len(candidates))
+        # Of many stems, the levels would take more memory than all else.
+        self._pcm: list[Pcm] = [replace(store.require(stem.source), power=_NO_LEVELS) for stem in stems]
+        # A candidate is a stem with a label set that it has in some of its places. Both are one number: the stem, then
+        # a bit for each class.
+        bits = 1 << np.arange(classes - 1, -1, -1, dtype=np.int64)
+        keys = (places.stem.astype(np.int64) << classes) | places.labels @ bits
+        candidates, candidate_of, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        self._by_candidate = np.argsort(candidate_of, kind="stable")
+        self._first_of_candidate = np.concatenate(([0], np.cumsum(counts)))
+        self._right = np.maximum(places.right, _LEAST_WEIGHT) if settings.weigh else None
+        weights = np.bincount(candidate_of, self._right, minlength=len(candidates))
         # All stems have the same total weight; each of a stem's sets gets the share of its places that have the set.
-        share = weights / np.bincount(places.stem)[candidates[:, 0]]
-        sets = candidates[:, 1:].astype(bool)
+        share = weights / np.bincount(places.stem)[candidates >> classes]
+        sets = (candidates[:, None] & bits) != 0
         size = np.maximum(1, (sets @ self.outputs).sum(axis=1))
         self._sampler = DisjointSampler(sets, share / size**_RARER_BY_SIZE)
-        order = np.argsort(self._candidate_of, kind="stable")
-        self._places_of = np.split(order, np.cumsum(counts)[:-1])
-        self._odds_of = [right[one] / right[one].sum() if settings.weigh else None for one in self._places_of]
         # Places of one song at the same step of the grid are simultaneous.
         songs = {song: number for number, song in enumerate(dict.fromkeys(stem.song for stem in stems))}
         song = np.array([songs[stem.song] for stem in stems])[places.stem]
-        _, moment = np.unique(np.column_stack([song, places.step]), axis=0, return_inverse=True)
-        self._moment = moment
-        self._by_moment = np.argsort(moment, kind="stable")
-        self._first_of_moment = np.concatenate(([0], np.cumsum(np.bincount(moment))))
+        keys = song * (int(places.step.max()) + 1) + places.step
+        self._by_moment = np.argsort(keys, kind="stable")
+        counts = np.unique(keys, return_counts=True)[1]
+        self._first_of_moment = np.concatenate(([0], np.cumsum(counts)))
+        self._moment = np.empty(len(keys), np.int32)
+        self._moment[self._by_moment] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     def places_per_output(self) -> list[float]:
         """How many places may hold something of each output."""
@@ -130,8 +135,7 @@ class Remixer:
             drawn = [[(place, later) for place in group] for group in self._of_one_song(generator)]
         else:
             drawn = [
-                [(generator.choice(self._places_of[one], p=self._odds_of[one]), generator.random() * GRID_S)]
-                for one in self._sampler.draw(generator)
+                [(self._place_of(one, generator), generator.random() * GRID_S)] for one in self._sampler.draw(generator)
             ]
         made: list[tuple[np.ndarray, np.ndarray]] = []
         for parts in drawn:
@@ -159,6 +163,13 @@ class Remixer:
             start = round((self.places.step[place] * GRID_S + later) * self.rate_hz)
             sound += self._pcm[self.places.stem[place]].read(start, self.frames)
         return sound
+
+    def _place_of(self, candidate: int, generator: np.random.Generator) -> int:
+        """One of the places at which a stem has a label set."""
+        first, last = self._first_of_candidate[candidate : candidate + 2]
+        places = self._by_candidate[first:last]
+        odds = self._right[places] if self._right is not None else None
+        return int(generator.choice(places, p=odds if odds is None else odds / odds.sum()))
 
     def _of_one_song(self, generator: np.random.Generator) -> list[list[int]]:
         """The places of one song at one time, in groups whose label sets are disjoint."""

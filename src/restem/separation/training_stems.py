@@ -106,7 +106,7 @@ def training_stems_of_run(run: Run, unsure: bool = False, weigh: bool = False) -
     if not root.is_dir():
         raise DatasetError(f"{root}: the dataset that {run.place} refined is not there; bring it back to this place.")
     classes = list(run.taxonomy.classes)
-    segments = {key[0]: part for key, part in run.segments.partition_by("stem", as_dict=True).items()}
+    times, scores = _segments_of_run(run)
     wanted = {"kept", "changed", *(["unsure"] if unsure or weigh else [])}
     stems = []
     for row in run.labels.filter(pl.col("verdict").is_in(list(wanted))).iter_rows(named=True):
@@ -120,15 +120,28 @@ def training_stems_of_run(run: Run, unsure: bool = False, weigh: bool = False) -
             unsure=doubtful,
         )  # fmt: skip
         # What is in an unsure stem is uncertain at all times, so only its labels as a whole are used, unless weighed.
-        part = segments.get(row["stem"]) if weigh or not doubtful else None
-        if part is not None:
-            times = part.select("start_s", "end_s").to_numpy()
+        places = run.segments_file.places.get(row["stem"]) if weigh or not doubtful else None
+        if places is not None:
+            mine = places[0] if len(places) == 1 else np.concatenate([np.arange(one.start, one.stop) for one in places])
             of_stem = np.array([row[name] for name in classes])
-            scores = part.select(classes).to_numpy()
-            scores = np.where(labels | (of_stem >= _STEM_RULED_OUT_BELOW), scores, np.minimum(scores, of_stem))
-            stem = replace(stem, start_s=times[:, 0], stop_s=times[:, 1], scores=scores)
+            possible = labels | (of_stem >= _STEM_RULED_OUT_BELOW)
+            scores[mine] = np.where(possible, scores[mine], np.minimum(scores[mine], of_stem))
+            stem = replace(stem, start_s=times[0][mine], stop_s=times[1][mine], scores=scores[mine])
         stems.append(stem)
     return stems
+
+
+def _segments_of_run(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """All segments of a run as columns, of which training stems hold views.
+
+    Where they start and stop, (2, segment) seconds, and their scores, (segment, class).
+    """
+    classes = list(run.taxonomy.classes)
+    times, scores = [np.zeros((2, 0))], [np.zeros((0, len(classes)))]
+    for part in run.segments_in_parts():
+        times.append(part.select("start_s", "end_s").to_numpy().T)
+        scores.append(part.select(classes).to_numpy().astype(float))
+    return np.concatenate(times, axis=1), np.concatenate(scores)
 
 
 def find_places(
@@ -142,12 +155,12 @@ def find_places(
     """
     indices, steps, labels, right = [], [], [], []
     for index, stem in enumerate(stems):
-        active = _active_steps(store.require(stem.source).power, segment_s)
+        active = _active_steps(store.require(stem.source).power, segment_s).astype(np.int32)
         sets, sure = _labels_at(stem, active * GRID_S, segment_s + GRID_S)
         # Where every output may sound it is a mixture, and no supervision (unless there is only one).
         into = sets if outputs is None else sets @ outputs
         useful = ~into.all(axis=1) | (into.shape[1] == 1)
-        indices.append(np.full(int(useful.sum()), index))
+        indices.append(np.full(int(useful.sum()), index, np.int32))
         steps.append(active[useful])
         labels.append(sets[useful])
         right.append(sure[useful])

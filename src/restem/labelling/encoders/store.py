@@ -86,7 +86,8 @@ class EmbeddingStore(EntryStore[StemEmbeddings]):
             start_s, level_db = np.fromfile(file, np.float64, count), np.fromfile(file, np.float32, count)
         if len(level_db) != count:
             raise ValueError("it is truncated")
-        embeddings = StoredArray(entry, self.settings.precision, HEADER_BYTES + start_s.nbytes + level_db.nbytes, shape)
+        offset = HEADER_BYTES + start_s.nbytes + level_db.nbytes
+        embeddings = StoredArray(entry, self.settings.precision, offset, shape).checked()
         return StemEmbeddings(start_s, level_db, embeddings, float(header["seconds"]))
 
     def _write(self, source: Source, file: BinaryIO) -> Mapping[str, Any]:

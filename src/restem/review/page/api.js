@@ -16,7 +16,9 @@ const tell = (path, content) =>
   ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(content) });
 
 export const run = () => ask("api/run");
-export const stems = () => ask("api/stems");
+// A part of the queue; `order` is the `last` of its first part.
+export const stems = (first, count, order) =>
+  ask(`api/stems?first=${first}&count=${count}${order === undefined ? "" : `&order=${order}`}`);
 export const changes = (since) => ask(`api/changes?since=${since}`);
 export const decide = (decision) => tell("api/decisions", decision);
 export const undo = (what) => tell("api/undo", what);

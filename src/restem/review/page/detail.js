@@ -70,7 +70,7 @@ export class Detail {
   showOthers(stem, stems, heard) {
     const song = [stem.index, ...stem.others].sort((a, b) => a - b);
     get("others").replaceChildren(...song.map((i) => {
-      const name = stems.stem[i];
+      const name = stems.stem[i] ?? "…"; // not loaded yet
       const button = (does, text, label, pressed) => {
         const made = element("button", { type: "button", ariaLabel: label }, text);
         made.dataset.does = does;
@@ -81,7 +81,7 @@ export class Detail {
       const item = element("li", { className: i === stem.index ? "current" : "" },
         button("mute", heard.has(i) ? "on" : "off", `Hear ${name}`, heard.has(i)),
         button("solo", "solo", `Hear only ${name}`, heard.size === 1 && heard.has(i)),
-        element("span", { className: "what" }, element("b", {}, name), element("small", {}, labelSet(stems.refined[i]))),
+        element("span", { className: "what" }, element("b", {}, name), element("small", {}, labelSet(stems.refined[i] ?? ""))),
         i === stem.index ? element("small", { className: "quiet" }, "this one") : button("select", "open", `Review ${name}`));
       return item;
     }));

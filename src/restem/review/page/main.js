@@ -10,6 +10,7 @@ import { Queue } from "./queue.js";
 
 const LOOK_EVERY_MS = 3000; // for what others decide
 const MESSAGE_MS = 5000;
+const STEMS_AT_ONCE = 20000; // of the list, some 2 MB
 const LEAST_RANGE_S = 0.05;
 
 const get = (id) => document.getElementById(id);
@@ -37,12 +38,20 @@ async function start() {
   document.title = `${about.name} · restem review`;
   get("person").value = localStorage.getItem("restem-person") ?? about.person;
   get("person").addEventListener("change", () => localStorage.setItem("restem-person", get("person").value));
-  queue.load(await api.stems(), about.classes);
+  const first = await api.stems(0, STEMS_AT_ONCE);
+  queue.load(first, about.classes);
   listen(actions, about.classes.length);
   showRemaining();
   if (queue.shown.length) await select(queue.following() ?? queue.shown[0]);
   setInterval(() => document.hidden || inTurn(look), LOOK_EVERY_MS);
   document.documentElement.dataset.ready = "true";
+  await loadRest(first);
+}
+
+// The list grows while the first stems are being heard.
+async function loadRest({ last, total }) {
+  for (let from = STEMS_AT_ONCE; from < total; from += STEMS_AT_ONCE) queue.add(await api.stems(from, STEMS_AT_ONCE, last));
+  queue.offerSongs();
 }
 
 // Does one thing after another, in the order in which the keys were pressed: what a key means depends on what the one

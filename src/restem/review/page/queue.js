@@ -5,6 +5,8 @@ import { counted, element, labelSet, split } from "./format.js";
 const ROW_HEIGHT = 54;
 const BEYOND = 6; // rows above and below what can be seen
 
+const COLUMNS = ["song", "stem", "given", "refined", "verdict", "quality", "doubt", "decided"];
+
 export class Queue {
   constructor(select) {
     this.select = select;
@@ -23,24 +25,44 @@ export class Queue {
     });
   }
 
-  // stems: the answer of api.stems().
-  load(stems, classes) {
-    this.stems = stems;
-    this.searched = stems.stem.map((stem, i) => `${stems.songs[stems.song[i]]} ${stem} ${stems.given[i]} ${stems.refined[i]}`.toLowerCase());
-    this.drawn = new Set(stems.drawn);
-    const { verdict, song } = this.fields;
+  // part: the first answer of api.stems(). Columns are by row of the run, with holes where nothing has come yet.
+  load(part, classes) {
+    const { queue, last, next } = part;
+    this.stems = { queue, last, next, songs: [], ...Object.fromEntries(COLUMNS.map((name) => [name, Array(queue.length)])) };
+    this.searched = Array(queue.length);
+    this.drawn = new Set(part.drawn);
+    const { verdict } = this.fields;
     const verdicts = ["unsure", "changed", "kept", "silent", "failed"];
     verdict.append(...verdicts.map((one) => element("option", { value: one }, one)));
     this.fields.class.append(...classes.map((one) => element("option", { value: one }, one)));
-    // Thousands of songs take a moment, which the first view does not have.
-    setTimeout(() => song.append(...stems.songs.map((one, i) => element("option", { value: String(i) }, one))));
+    this.add(part);
+  }
+
+  // Another part of the stems.
+  add(part) {
+    const s = this.stems;
+    for (const [number, song] of Object.entries(part.songs)) s.songs[number] = song;
+    part.rows.forEach((row, place) => {
+      for (const name of COLUMNS) s[name][row] = part[name][place];
+      this.search(row);
+    });
     this.filter();
+  }
+
+  // Once all songs are known; thousands of them take a moment, which the first view does not have.
+  offerSongs() {
+    this.fields.song.append(...this.stems.songs.map((one, i) => element("option", { value: String(i) }, one)));
+  }
+
+  search(i) {
+    const s = this.stems;
+    this.searched[i] = `${s.songs[s.song[i]]} ${s.stem[i]} ${s.given[i]} ${s.refined[i]}`.toLowerCase();
   }
 
   // One stem's own columns, after something was decided about it.
   update(index, stem) {
     for (const [name, value] of Object.entries(stem)) this.stems[name][index] = value;
-    this.searched[index] = `${this.stems.songs[this.stems.song[index]]} ${this.stems.stem[index]} ${stem.given} ${stem.refined}`.toLowerCase();
+    if (this.stems.stem[index] !== undefined) this.search(index);
     this.draw();
     this.showProgress();
   }
@@ -51,6 +73,7 @@ export class Queue {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const s = this.stems;
     this.shown = s.queue.filter((i) =>
+      s.stem[i] !== undefined &&
       (!verdict.value || s.verdict[i] === verdict.value) &&
       (!song.value || s.song[i] === Number(song.value)) &&
       (!state.value || Boolean(s.decided[i]) === (state.value === "done")) &&

@@ -1,0 +1,151 @@
+"""Stems made ready to be learned from and scored: their features are in the store, and their segments are laid.
+
+Both are done stem by stem, in worker processes. What is known of the stems is then kept as one table, so that a run
+that is started again reads it in place of all entries of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from restem.audio.entries import KEY_DIGITS, Source, lost_stem
+from restem.audio.store import Store, StoredStems
+from restem.errors import AudioError
+from restem.executing.interface import Executor
+from restem.files import written_aside
+from restem.labelling.segments import LaidStem, lay_stem
+from restem.progress import Report
+
+
+@dataclass(frozen=True)
+class PreparedStem:
+    """What is known of a stem in the store. key: of its entry. note: see `StemFeatures`."""
+
+    key: str
+    seconds: float
+    note: str
+    laid: LaidStem
+
+
+def prepare_stems(
+    sources: Sequence[Source],
+    store: Store,
+    length: int,
+    hop: int,
+    executor: Executor,
+    report: Report | None = None,
+    table: Path | None = None,
+) -> tuple[dict[int, PreparedStem], dict[int, str]]:
+    """Computes the features that the store lacks, and lays the segments of every stem.
+
+    length, hop: of segments, in frames. table: a file in which the result is kept, if there is one; whoever gives the
+    same file again answers for the sources being the same. Returns the stems by index, and why the others failed.
+    """
+    grid = _grid(store, length, hop, len(sources))
+    kept = _read(table, grid) if table is not None else {}
+    stems = {index: one for index, one in kept.items() if _is_stored(store, one)}
+    missing = [index for index in range(len(sources)) if index not in stems]
+    failures: dict[int, str] = {}
+    done = len(stems)
+    prepare = partial(_prepared, store, length, hop)
+    for position, found in executor.map_unordered(prepare, [sources[index] for index in missing], lost=lost_stem):
+        if isinstance(found, str):
+            failures[missing[position]] = found
+        else:
+            stems[missing[position]] = found
+        done += 1
+        if report is not None:
+            report(done, len(sources))
+    if table is not None and missing:
+        _write(table, grid, stems)
+    return stems, failures
+
+
+def stored_stems(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
+    """The features of stems, to be read."""
+    return _in_store(store, stems).on_this_machine()
+
+
+def _in_store(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
+    keys = np.array([one.key for one in stems], f"S{KEY_DIGITS}")
+    return store.with_keys(keys, np.array([one.laid.frames for one in stems], np.int64))
+
+
+def _prepared(store: Store, length: int, hop: int, source: Source) -> PreparedStem | str:
+    """One stem, possibly in a worker process; or why it cannot be used."""
+    try:
+        key, features = store.ensure(source)
+    except AudioError as error:
+        return str(error)
+    return PreparedStem(key, features.seconds, features.note, lay_stem(features, length, hop))
+
+
+def _is_stored(store: Store, stem: PreparedStem) -> bool:
+    """Whether the entry of a stem is still there, and whole."""
+    try:
+        _in_store(store, [stem])[0].checked()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _grid(store: Store, length: int, hop: int, stems: int) -> str:
+    """What a table depends on besides the sources."""
+    return json.dumps([asdict(store.settings), length, hop, stems])
+
+
+def _write(path: Path, grid: str, stems: Mapping[int, PreparedStem]) -> None:
+    index = sorted(stems)
+    ordered = [stems[one] for one in index]
+    laid = [one.laid for one in ordered]
+    with written_aside(path) as aside, aside.open("wb") as file:
+        np.savez(
+            file,
+            grid=_packed(grid),
+            index=np.array(index, np.int64),
+            key=np.array([one.key for one in ordered], f"S{KEY_DIGITS}"),
+            seconds=np.array([one.seconds for one in ordered], np.float64),
+            note=_packed(json.dumps([one.note for one in ordered])),
+            frames=np.array([one.frames for one in laid], np.int64),
+            gain=np.array([one.gain for one in laid], np.float64),
+            active_frames=np.array([one.active_frames for one in laid], np.int64),
+            segments=np.array([len(one.active) for one in laid], np.int64),
+            level_db=np.concatenate([np.zeros(0), *(one.level_db for one in laid)]),
+            active=np.concatenate([np.zeros(0, bool), *(one.active for one in laid)]),
+        )
+
+
+def _read(path: Path, grid: str) -> dict[int, PreparedStem]:
+    """What `_write` left; nothing where it is missing, damaged, or on another grid."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if _unpacked(file["grid"]) != grid:
+                return {}
+            columns = {name: file[name] for name in file.files}
+        notes = json.loads(_unpacked(columns["note"]))
+        ends = np.cumsum(columns["segments"])[:-1]
+        level_db, active = np.split(columns["level_db"], ends), np.split(columns["active"], ends)
+        numbers = (columns[name].tolist() for name in ("index", "key", "seconds", "frames", "gain", "active_frames"))
+        return {
+            index: PreparedStem(key.decode(), seconds, note, LaidStem(frames, levels, flags, gain, sounding))
+            for index, key, seconds, frames, gain, sounding, note, levels, flags in zip(
+                *numbers, notes, level_db, active, strict=True
+            )
+        }
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def _packed(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _unpacked(array: np.ndarray) -> str:
+    return array.tobytes().decode()
