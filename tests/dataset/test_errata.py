@@ -10,7 +10,8 @@ from restem.dataset.errata import label_errors, published_errata, write_correcte
 from restem.dataset.layouts import open_dataset
 from restem.errors import DatasetError, RunError
 from restem.evaluation.errata import score_errata
-from restem.runs.run import Run, labels_schema, segments_schema, write_run
+from restem.runs.run import Run, labels_schema, write_run
+from restem.runs.tables import segments_schema
 from restem.taxonomy import DEFAULT_CLASSES, Taxonomy
 
 CLASSES = ("vocals", "drums", "bass", "other")

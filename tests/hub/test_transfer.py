@@ -21,7 +21,8 @@ from restem.hub.transfer import pull, push
 from restem.labelling.classifier import ClassifierConfig, load_classifier, save_classifier
 from restem.labelling.network import ClassifierSettings
 from restem.runs.ledger import Decision
-from restem.runs.run import Run, labels_schema, open_run, record, segments_schema, write_run
+from restem.runs.run import Run, labels_schema, open_run, record, write_run
+from restem.runs.tables import segments_schema
 from restem.separation.separator import SeparatorConfig, load_separator, save_separator
 from restem.taxonomy import Taxonomy
 

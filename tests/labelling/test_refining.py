@@ -275,6 +275,7 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
     config = QUICK.classifier(dataset.taxonomy.classes)
     monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
+    computing = Computing("cpu", "32-true", 1)
     found, tasks = [], []
     score = refining.score_segments
 
