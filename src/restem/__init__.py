@@ -18,7 +18,7 @@ from restem.errors import AudioError, DatasetError, RestemError, RunError, Taxon
 from restem.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
-    from restem.api import audit, evaluate, export, refine, report, score, serve_review
+    from restem.api import audit, refine, report, score, serve_review
     from restem.auditing.audit import Audit, open_audit
     from restem.dataset.corrupt import corrupt
     from restem.dataset.errata import errata
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from restem.separation.songs import SeparationSummary, separate, separate_audio
     from restem.separation.train import train
     from restem.separation.train_settings import TrainSettings
+    from restem.separator_api import evaluate, export
 
 _HOMES = {
     "open_dataset": "restem.dataset.layouts",
@@ -65,7 +66,7 @@ _HOMES = {
     "export_label_tracks": "restem.runs.label_tracks",
     "import_label_tracks": "restem.runs.label_tracks",
     "import_decisions": "restem.runs.run",
-    "export": "restem.api",
+    "export": "restem.separator_api",
     "ExportSummary": "restem.runs.export",
     "load_classifier": "restem.labelling.classifier",
     "Classifier": "restem.labelling.classifier",
@@ -75,7 +76,7 @@ _HOMES = {
     "separate": "restem.separation.songs",
     "SeparationSummary": "restem.separation.songs",
     "separate_audio": "restem.separation.songs",
-    "evaluate": "restem.api",
+    "evaluate": "restem.separator_api",
     "Evaluation": "restem.evaluation.separation",
     "load_separator": "restem.separation.separator",
     "Separator": "restem.separation.separator",

@@ -117,7 +117,11 @@ def test_the_line_under_a_field_is_the_help(
 
 @pytest.mark.parametrize(
     ("module", "function"),
-    [("restem.dataset.corrupt", "corrupt"), ("restem.separation.songs", "separate"), ("restem.api", "export")],
+    [
+        ("restem.dataset.corrupt", "corrupt"),
+        ("restem.separation.songs", "separate"),
+        ("restem.separator_api", "export"),
+    ],
 )
 def test_defaults_are_read_without_importing(module: str, function: str) -> None:
     signature = inspect.signature(getattr(import_module(module), function))

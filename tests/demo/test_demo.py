@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from restem.api import evaluate, refine
+from restem.api import refine
 from restem.cli.comparisons import print_separators
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.demo.separation import compare_separators
+from restem.separator_api import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from restem.api import evaluate
 from restem.cli.main import run_command
 from restem.errors import AudioError, RestemError, UsageError
 from restem.separation.separator import Separator, SeparatorConfig, save_separator
 from restem.separation.song_files import audio_files
 from restem.separation.songs import separate, separate_audio
+from restem.separator_api import evaluate
 
 RATE_HZ = 8000
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from restem.runs.export import ExportSummary
     from restem.runs.run import Run
 
-_EXPORT = defaults_of("restem.api", "export")
+_EXPORT = defaults_of("restem.separator_api", "export")
 _REVIEW = defaults_of("restem.api", "serve_review")
 _REFINED = defaults_of("restem.api", "refine")
 _REFINE = RefineArguments()
@@ -311,7 +311,7 @@ def export(
 
     Example: `restem export run refined-stems`
     """
-    from restem.api import export as export_run
+    from restem.separator_api import export as export_run
 
     opened = open_run_at(run, moved)
     if as_json is not None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _TRAIN = defaults_of("restem.separation.train", "train")
 _SETTINGS = TrainArguments()
 _SEPARATE = defaults_of("restem.separation.songs", "separate")
-_EVALUATE = defaults_of("restem.api", "evaluate")
+_EVALUATE = defaults_of("restem.separator_api", "evaluate")
 
 
 def train(
@@ -241,10 +241,10 @@ def evaluate(
 
     Example: `restem evaluate separator test-songs --out result --against other-result`
     """
-    from restem.api import evaluate as evaluate_songs
     from restem.cli.comparisons import print_evaluation
     from restem.evaluation.separation import read_evaluation
     from restem.separation.checkpoints import opened_separator
+    from restem.separator_api import evaluate as evaluate_songs
 
     if len(paths) != (1 if estimates else 2):
         raise UsageError("Give MODEL DATASET, or --estimates DIR DATASET.")

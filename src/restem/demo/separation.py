@@ -18,7 +18,6 @@ from pathlib import Path
 import polars as pl
 
 from restem import fitting
-from restem.api import evaluate
 from restem.audio.reader import probe
 from restem.audio.writer import write_blocks
 from restem.dataset.mixdown import Sound, sum_blocks
@@ -34,6 +33,7 @@ from restem.separation.songs import separate
 from restem.separation.train import train
 from restem.separation.train_settings import TrainSettings
 from restem.separation.training_figures import TRAINING_FILE
+from restem.separator_api import evaluate
 
 # About three minutes on two cores. With a third of the labels wrong that is enough to tell which are better: with seed
 # 0 refined labels were ahead by 1.31 dB (+0.89 to +1.72). benchmarks/separation.py takes longer, and three seeds.
