@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from restem import __version__
-from restem.cli import relabelling
+from restem.cli import datasets
 from restem.cli.main import app, main, run_command
 from restem.errors import DatasetError
 
@@ -142,14 +142,14 @@ class TestExitStatus:
         assert_short_error(capsys)
 
     def test_interrupted(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(relabelling, "open_stems", raising(KeyboardInterrupt()))
+        monkeypatch.setattr(datasets, "open_stems", raising(KeyboardInterrupt()))
         assert run_command(["scan", "x"]) == 130
         assert "goes on from here" in capsys.readouterr().err
 
     def test_a_fault_in_restem_says_so(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(relabelling, "open_stems", raising(ZeroDivisionError("division by zero")))
+        monkeypatch.setattr(datasets, "open_stems", raising(ZeroDivisionError("division by zero")))
         assert run_command(["scan", "x"]) == 1
         error = assert_short_error(capsys)
         assert "A fault in restem itself: ZeroDivisionError" in error and "--debug" in error
@@ -221,7 +221,7 @@ class TestEarlierNames:
         assert "nowhere" in second
 
     def test_other_warnings_are_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(relabelling, "open_stems", lambda *_: warnings.warn("as ever", stacklevel=1))
+        monkeypatch.setattr(datasets, "open_stems", lambda *_: warnings.warn("as ever", stacklevel=1))
         with pytest.warns(UserWarning, match="as ever"):
             run_command(["scan", "x"])
 
@@ -283,7 +283,7 @@ class TestDebug:
             run_command(["--debug", "scan", str(tmp_path / "nowhere")])
 
     def test_also_of_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(relabelling, "open_stems", raising(ZeroDivisionError()))
+        monkeypatch.setattr(datasets, "open_stems", raising(ZeroDivisionError()))
         with pytest.raises(ZeroDivisionError):
             run_command(["scan", "x", "--debug"])
 

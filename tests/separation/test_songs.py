@@ -15,7 +15,8 @@ from restem.api import evaluate
 from restem.cli.main import run_command
 from restem.errors import AudioError, RestemError, UsageError
 from restem.separation.separator import Separator, SeparatorConfig, save_separator
-from restem.separation.songs import audio_files, separate, separate_audio
+from restem.separation.song_files import audio_files
+from restem.separation.songs import separate, separate_audio
 
 RATE_HZ = 8000
 

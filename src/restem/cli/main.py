@@ -12,7 +12,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from restem._version import __version__
-from restem.cli import auditing, encoders, publishing, relabelling, separation
+from restem.cli import auditing, datasets, encoders, publishing, relabelling, separation
 from restem.cli.options import with_addresses
 from restem.cli.shared import complain
 from restem.cli.spelling import as_options, command_of
@@ -28,10 +28,9 @@ app = App(
     default_parameter=Parameter(converter=with_addresses),
 )
 for _command in (
-    relabelling.demo, relabelling.scan, auditing.audit, relabelling.errata, relabelling.corrupt, relabelling.refine,
-    relabelling.score,
-    relabelling.report, relabelling.review, relabelling.export, separation.train, separation.separate,
-    separation.evaluate, publishing.export_model, publishing.push, publishing.pull,
+    relabelling.demo, datasets.scan, auditing.audit, datasets.errata, datasets.corrupt, relabelling.refine,
+    relabelling.score, relabelling.report, relabelling.review, relabelling.export, separation.train,
+    separation.separate, separation.evaluate, publishing.export_model, publishing.push, publishing.pull,
 ):  # fmt: skip
     app.command(_command)
 app.command(encoders.app)

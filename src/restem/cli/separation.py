@@ -171,7 +171,7 @@ def separate(
 
     Example: `restem separate separator song.mp3 --out separated --stems vocals --residual`
     """
-    from restem.separation.songs import audio_files
+    from restem.separation.song_files import audio_files
     from restem.separation.songs import separate as separate_songs
 
     if not songs:

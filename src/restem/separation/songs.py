@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +23,7 @@ import torch
 from restem._version import __version__
 from restem.addresses import as_path
 from restem.audio.pcm import to_channels
-from restem.audio.reader import (
-    BLOCK_FRAMES,
-    EXTENSIONS,
-    HIGHEST_RATE_HZ,
-    LOWEST_RATE_HZ,
-    first_unusable,
-    open_audio,
-    probe,
-)
+from restem.audio.reader import BLOCK_FRAMES, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, first_unusable, open_audio, probe
 from restem.audio.resample import resample_blocks
 from restem.audio.writer import open_writer
 from restem.content import file_sha256
@@ -45,14 +36,13 @@ from restem.progress import Progress, stage
 from restem.resuming import WorkRecord
 from restem.separation.checkpoints import opened_separator
 from restem.separation.separator import Separator
+from restem.separation.song_files import audio_files, song_name
 from restem.separation.streaming import check_pieces, separate_blocks
 
 Format = Literal["wav", "flac", "ogg", "mp3"]
 Depth = Literal["16", "24", "float"]
 
 MANIFEST_FILE = "restem.json"
-_MIXTURES = ("mixture", "mix")
-"""What the file of a whole song is called among its stems."""
 RESIDUAL = "residual"
 
 # More than any format for listening has: an array with more is the wrong way round.
@@ -216,7 +206,7 @@ def separate(
     out = as_path(out)
     taken = Names()
     paths = audio_files([songs]) if isinstance(songs, Path | str) else [as_path(song) for song in songs]
-    folders = [out / taken.take(safe_name(_song_name(path))) for path in paths]
+    folders = [out / taken.take(safe_name(song_name(path))) for path in paths]
     failed: dict[str, str] = {}
     seconds: dict[int, float] = {}
     for number, path in enumerate(paths):
@@ -252,36 +242,6 @@ def separate(
             notes[str(paths[number])] = note
         done.append(folders[number])
     return SeparationSummary(tuple(done), failed, tuple(clipped), notes)
-
-
-def audio_files(paths: Sequence[Path | str]) -> list[Path]:
-    """The songs that paths, patterns and folders name, in alphabetical order within each.
-
-    A pattern (`songs/*.mp3`) is one that the shell has left as it is. In a folder the songs are the audio files in it;
-    where it holds folders of songs with their stems, as MUSDB18-HQ does, only the files called `mixture` or `mix` are.
-    Raises RestemError when a pattern or folder leads to nothing; a file that is missing is left to `separate`.
-    """
-    found: list[Path] = []
-    for path in map(as_path, paths):
-        if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in EXTENSIONS and one.is_file())
-            mixtures = [one for one in inside if one.stem.lower() in _MIXTURES]
-            songs = mixtures or [one for one in inside if one.parent == path]
-        elif not path.exists() and any(sign in str(path) for sign in "*?["):
-            songs = [Path(one) for one in sorted(glob(str(path)))]  # noqa: PTH207, since Path's takes no absolute pattern
-        else:
-            songs = [path]
-        if not songs:
-            raise RestemError(
-                f"{path}: holds no song; name audio files, or a folder of them or of songs with a mixture.wav."
-            )
-        found += songs
-    return found
-
-
-def _song_name(path: Path) -> str:
-    """What a song is called: as its file, or a mixture among stems as its folder."""
-    return path.absolute().parent.name if path.stem.lower() in _MIXTURES else path.stem
 
 
 def separate_audio(
