@@ -114,7 +114,7 @@ def train(job: Job, steps: int, folder: Path) -> dict[str, float]:
         spent.parent.mkdir(parents=True, exist_ok=True)
         spent.write_text(str(before + time.process_time() - start))
     weights = sum(one.numel() for one in separator.parameters())
-    return {"processor_s": float(spent.read_text()), "weights": weights, "training_mib": _peak_mib()}
+    return {"processor_s": round(float(spent.read_text()), 1), "weights": weights, "training_mib": _peak_mib()}
 
 
 def measure_step(job: Job) -> float:
