@@ -44,7 +44,7 @@ class TestCompareSeparators:
         assert compared["first"]["given"]["sdr"].to_list() != compared["first"]["refined"]["sdr"].to_list()
 
     def test_takes_a_song_apart(self, compared: dict) -> None:
-        names = {path.stem for path in (compared["folder"] / "separated" / "mixture").glob("*.flac")}
+        names = {path.stem for path in (compared["folder"] / "separated" / "song").glob("*.flac")}
         assert names == set(compared["unheard"].taxonomy.classes)
 
     def test_what_is_there_is_kept(self, compared: dict) -> None:

@@ -113,10 +113,10 @@ def test_a_class_without_stems_is_a_warning(songs: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("classes", ["vocals", "vocals,vocal", "vox,vocals,drums", "drums,drum", "other,others"])
 def test_nothing_to_tell_apart(songs: Path, tmp_path: Path, classes: str) -> None:
     dataset = restem.open_dataset(songs, taxonomy=restem.read_taxonomy(classes))
-    says = "at least two classes" if "," not in classes else "are the same"
-    with pytest.raises(UsageError, match=says):
+    alone = "," not in classes
+    with pytest.raises(UsageError, match="use `target='vocals'`" if alone else "are the same"):
         restem.train(dataset, tmp_path / "model", only=True)
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match="at least two classes" if alone else "are the same"):
         restem.refine(dataset, tmp_path / "run")
     assert not (tmp_path / "model").exists() and not (tmp_path / "run").exists()
 

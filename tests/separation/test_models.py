@@ -15,7 +15,7 @@ from restem.dataset.table import Dataset
 from restem.errors import RestemError, UsageError
 from restem.separation import remixing
 from restem.separation.band_split import BandSplit, band_edges
-from restem.separation.losses import LOSSES, set_loss
+from restem.separation.losses import LOG_WMSE, LOSSES, set_loss
 from restem.separation.models import MODELS, default_parameters, parse_parameters
 from restem.separation.options import Loss, Model
 from restem.separation.separator import Separator, SeparatorConfig, load_separator, save_separator
@@ -273,4 +273,4 @@ def test_a_separator_of_an_earlier_version_loads(tmp_path: Path, recwarn: pytest
 
 def test_options_name_every_model_and_loss() -> None:
     assert get_args(Model) == tuple(MODELS)
-    assert get_args(Loss) == tuple(LOSSES)
+    assert get_args(Loss) == (*LOSSES, LOG_WMSE)

@@ -3,7 +3,7 @@
     OUT/separation/given/       a separator trained on the stems in `compared/` under their given labels; its SDR is in
                                 `result/`
     OUT/separation/refined/     the same with the refined labels
-    OUT/separation/mixture.flac a song that neither was trained on
+    OUT/separation/song.flac    a song that neither was trained on
     OUT/separated/              the stems that the separator with refined labels makes of it
 
 Both separators have the same size, the same number of optimiser steps and the same random seed.
@@ -84,7 +84,7 @@ def compare_separators(
         for _ in executor.map_unordered(_train_and_measure, tasks, gpus=0 if device == "cpu" else 1):
             pass
     song = unheard.songs[0]
-    mixture = out / "separation" / "mixture.flac"
+    mixture = out / "separation" / "song.flac"
     if not mixture.exists():
         files = [unheard.file(stem) for stem in unheard.stems if stem.song == song]
         sounds = [Sound(file, None, probe(file)) for file in files]
