@@ -53,6 +53,18 @@ def button(page: Any) -> str:
     return page.locator("#play span").text_content()
 
 
+def test_a_click_counts_although_the_list_is_drawn_anew_meanwhile(open_page: Callable) -> None:
+    page = open_page()
+    row = page.locator("#rows .row >> nth=2")
+    index = row.get_attribute("data-index")
+    row.hover()
+    page.mouse.down()
+    page.locator("#list").dispatch_event("scroll")
+    page.mouse.up()
+    settle(page)
+    assert page.locator("#rows .row[aria-selected=true]").get_attribute("data-index") == index
+
+
 def test_space_plays_after_a_click_on_anything(open_page: Callable, run: Run) -> None:
     page = open_page()
     press(page, "1")

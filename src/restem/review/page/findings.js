@@ -3,6 +3,7 @@
 import { findings as askFindings, finding as askFinding, judge as tellJudgement } from "./api.js";
 import { clock, counted, element } from "./format.js";
 import { Player } from "./player.js";
+import { whenPicked } from "./rows.js";
 
 const ROW_HEIGHT = 54;
 const BEYOND = 6; // rows above and below what can be seen
@@ -220,10 +221,7 @@ for (const id of ["search", "kind", "judged"]) get(id).addEventListener("input",
 get("filters").addEventListener("submit", (event) => event.preventDefault());
 get("list").addEventListener("scroll", draw, { passive: true });
 new ResizeObserver(() => all && draw()).observe(get("list"));
-get("rows").addEventListener("click", (event) => {
-  const one = event.target.closest("[data-index]");
-  if (one) select(Number(one.dataset.index));
-});
+whenPicked(get("rows"), select);
 get("volume").addEventListener("input", () => player.set({ volume: get("volume").valueAsNumber }));
 get("position").addEventListener("input", () => player.seek(get("position").valueAsNumber));
 

@@ -1,6 +1,7 @@
 // The list of stems: filtered, in the order of doubt, and only as many elements as can be seen.
 
 import { counted, element, labelSet, split } from "./format.js";
+import { whenPicked } from "./rows.js";
 
 const ROW_HEIGHT = 54;
 const BEYOND = 6; // rows above and below what can be seen
@@ -19,10 +20,7 @@ export class Queue {
     new ResizeObserver(() => this.draw()).observe(this.list);
     document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
     for (const field of Object.values(this.fields)) field.addEventListener("input", () => this.filter());
-    this.rows.addEventListener("click", (event) => {
-      const row = event.target.closest("[data-index]");
-      if (row) this.select(Number(row.dataset.index));
-    });
+    whenPicked(this.rows, (index) => this.select(index));
   }
 
   // part: the first answer of api.stems(). Columns are by row of the run, with holes where nothing has come yet.
