@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from joblib.externals.loky import get_reusable_executor
 
 import restem
 from restem.addresses import Address, as_path, list_objects, upload
@@ -70,6 +71,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Requests]:
         server.start()
         patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
         fsspec.filesystem("s3").mkdir("bucket")
+        get_reusable_executor().shutdown(wait=True)  # workers of earlier tests have another environment
         yield handler
         server.stop()
 
