@@ -132,7 +132,7 @@ def test_s3_equals_a_disk(local: restem.Run, stored: restem.Run, requests: Reque
 
 
 def test_s3_from_a_ray_cluster(local: restem.Run, stored: restem.Run, monkeypatch, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray").shutdown()  # a cluster of earlier tests has another environment
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
     out = "s3://bucket/by-ray"

@@ -63,6 +63,11 @@ class EntryStore(ABC, Generic[Entry]):
             self._here = default_cache() / "of-addresses" / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
         self._what = what
 
+    @property
+    def is_at_address(self) -> bool:
+        """Whether entries are kept in object storage, and read from copies."""
+        return isinstance(self.folder, Address)
+
     @abstractmethod
     def _read(self, source: Source, entry: Path, header: Mapping[str, Any]) -> Entry:
         """Reads an entry from its file and header. May raise OSError, ValueError, KeyError, TypeError if damaged."""

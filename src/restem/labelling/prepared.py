@@ -48,12 +48,13 @@ def prepare_stems(
     length, hop: of segments, in frames. table: a file in which the result is kept, if there is one; whoever gives the
     same file again answers for the sources being the same. Returns the stems by index, and why the others failed.
     """
+    # What a store at an address holds is asked for once, not stem by stem.
+    failures = store.fill(list(sources), executor, report) if store.is_at_address else {}
     grid = _grid(store, length, hop, len(sources))
     kept = _read(table, grid) if table is not None else {}
-    stems = {index: one for index, one in kept.items() if _is_stored(store, one)}
-    missing = [index for index in range(len(sources)) if index not in stems]
-    failures: dict[int, str] = {}
-    done = len(stems)
+    stems = {index: one for index, one in kept.items() if index not in failures and _is_stored(store, one)}
+    missing = [index for index in range(len(sources)) if index not in stems and index not in failures]
+    done = len(stems) + len(failures)
     prepare = partial(_prepared, store, length, hop)
     for position, found in executor.map_unordered(prepare, [sources[index] for index in missing], lost=lost_stem):
         if isinstance(found, str):
