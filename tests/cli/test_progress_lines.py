@@ -46,3 +46,8 @@ def test_the_first_unit_is_not_earlier_work() -> None:
 
 def test_nothing_to_do() -> None:
     assert lines([0, 0], 5.0, total=0) == ["training ..."]
+
+
+def test_a_stage_that_comes_again_is_timed_from_its_own_beginning() -> None:
+    said = lines([0, 50, 100, 0, 50, 100], 10.0)
+    assert said[3:] == ["training ...", "training: 50 % (50 of 100), 0:10 so far, 0:10 left", "training: done, 0:20"]

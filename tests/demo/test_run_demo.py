@@ -60,7 +60,7 @@ def test_leaves_the_files_that_its_docstring_names(finished: Finished) -> None:
         assert load_classifier(classifier).config.classes == DEFAULT_CLASSES
     for labels in ("given", "refined"):
         assert (out / "separation" / labels / "result" / "songs.csv").is_file()
-    assert {path.stem for path in (out / "separated" / "mixture").glob("*.flac")} == set(DEFAULT_CLASSES)
+    assert {path.stem for path in (out / "separated" / "song").glob("*.flac")} == set(DEFAULT_CLASSES)
 
 
 def test_demo_json_holds_the_figures(finished: Finished) -> None:

@@ -36,7 +36,7 @@ class ProgressLines:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self.clock()
-        if stage not in self.stages:
+        if stage not in self.stages or done < self.stages[stage].said:  # the same stage may come again, of other work
             self.stages[stage] = _Stage(now, done, done, now)
             # Work that was interrupted does not begin at nothing, nor after its first unit.
             begins = f" goes on from {100 * done / total:.0f} %" if 1 < done < total else ""
