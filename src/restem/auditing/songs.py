@@ -278,14 +278,15 @@ def _audit_bleed(audit: SongAudit, stems: list[_Signal]) -> None:
     excerpts = np.stack([np.stack(stem.blocks) for stem in stems])
     rate_hz = stems[0].info.rate_hz
     for one in find_bleed(excerpts, rate_hz):
-        if one.sureness < MIN_SURENESS or not MIN_BLEED_DB <= one.gain_db <= MAX_BLEED_DB:
+        if one.sureness < MIN_SURENESS or one.gain_db < MIN_BLEED_DB or one.gain_db - one.room_db > MAX_BLEED_DB:
             continue
         target, source = stems[one.target], stems[one.source]
         audit.bleed.append((audit.song, target.name, source.name, one.gain_db, one.delay))
         start_s, end_s = _bleed_over_time(audit, target, source, levels_over_time(excerpts, one, rate_hz), one.gain_db)
         late_ms = 1000.0 * one.delay / target.info.rate_hz
         when = f", {abs(late_ms):.1f} ms {'later' if late_ms > 0 else 'earlier'}" if one.delay else ""
-        message = f"{source.name} is heard in it at {one.gain_db:.1f} dB{when}"
+        room = ", through a room" if one.room_db else ""
+        message = f"{source.name} is heard in it at {one.gain_db:.1f} dB{when}{room}"
         audit.findings.append(
             Finding(
                 audit.song, target.name, "bleed", one.gain_db, "dB", message, start_s, end_s,
