@@ -54,16 +54,24 @@ def test_the_table_is_read_in_place_of_the_entries(
     store: Store, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "stems.npz"
-    first = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table)
+    click = np.zeros(2 * RATE_HZ)
+    click[100] = 0.5  # a stem with damage: its samples are off zero
+    soundfile.write(sources[0][0], 0.1 + click, RATE_HZ)
+    first = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table, looks=True)
+    assert [one.kind for one in first[0][0].damage][-1:] == ["dc"] and first[0][1].damage == ()
     asked: list[Source] = []
     original = Store.ensure
-    monkeypatch.setattr(Store, "ensure", lambda self, source: asked.append(source) or original(self, source))
-    again = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table)
+    monkeypatch.setattr(
+        Store, "ensure", lambda self, source, *more: asked.append(source) or original(self, source, *more)
+    )
+    monkeypatch.setattr(prepared, "look", lambda *_: pytest.fail("looked at again"))
+    again = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table, looks=True)
     assert asked == sources[3:]  # what failed is tried again
     assert again[1] == first[1]
     for index, stem in first[0].items():
         other = again[0][index]
         assert (other.key, other.seconds, other.note) == (stem.key, stem.seconds, stem.note)
+        assert other.damage == stem.damage
         for name, values in vars(stem.laid).items():
             np.testing.assert_array_equal(vars(other.laid)[name], values)
 
@@ -87,7 +95,7 @@ def test_what_no_longer_holds_is_made_again(store: Store, sources: list[Source],
     found = joined_segments([stems[index].laid for index in range(3)], LENGTH, hop)
     np.testing.assert_array_equal(found.start, expected.start)
     np.testing.assert_array_equal(found.level_db, expected.level_db)
-    assert sorted(prepared._read(table, prepared._grid(store, LENGTH, hop, 4))) == [0, 1, 2]
+    assert sorted(prepared._read(table, prepared._grid(store, LENGTH, hop, 4, False))) == [0, 1, 2]
 
 
 def test_entries_of_earlier_versions_have_no_sums(store: Store, sources: list[Source]) -> None:

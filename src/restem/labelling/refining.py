@@ -29,7 +29,7 @@ from restem.audio.cache_folder import default_cache
 from restem.audio.store import Store
 from restem.audio.stored import ArrayFile
 from restem.auditing.findings import Finding
-from restem.auditing.quick import Looked, level_db, quick_findings
+from restem.auditing.quick import Looked, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor, Item, Result
@@ -162,13 +162,13 @@ def _refine(
         sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
         with timed(f"embeddings of {encoder.card.name}") as report:
             failed = embeddings.fill(sources, executor, report)
-    with timed("features") as report:
+    with timed("features and damage") as report:
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed,
-            out / WORK_FOLDER / _STEMS_FILE,
+            out / WORK_FOLDER / _STEMS_FILE, looks=True,
         )  # fmt: skip
-    with timed("damage and copies") as report:
-        found = findings(features, executor, report)
+    with timed("copies") as report:
+        found = findings(features, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
@@ -192,19 +192,16 @@ def _refine(
     return run
 
 
-def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
-    """What else is wrong with the stems, as far as it can be found quickly."""
-    segments, hop_s = features.segments, features.store.settings.hop_s
-    looked, sources = [], features.sources
-    begins = np.searchsorted(segments.stem, np.arange(len(sources) + 1))
+def findings(features: Features, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly. features: damage was looked for."""
+    segments, looked = features.segments, []
+    begins = np.searchsorted(segments.stem, np.arange(len(features.indices) + 1))
     for row in np.flatnonzero(segments.active_frames).tolist():
         mine = slice(begins[row], begins[row + 1])
-        starts_s = segments.start[mine][segments.active[mine]] * hop_s
-        stem = features.dataset.stems[features.indices[row]]
-        looked.append(
-            Looked(stem, sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine]))
-        )
-    return quick_findings(looked, features.store, executor, report)
+        starts = segments.start[mine][segments.active[mine]]
+        stem, seconds = features.dataset.stems[features.indices[row]], float(features.seconds[row])
+        looked.append(Looked(stem, seconds, features.damage[row], features.stems[row], int(starts[len(starts) // 2])))
+    return quick_findings(looked, report)
 
 
 class Refinement:
