@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.entries import Source
+from restem.audio.entries import EntryStore, Source
 from restem.audio.store import Store, StoredStems
 from restem.auditing.findings import Finding
 from restem.dataset.table import Dataset
@@ -80,16 +80,17 @@ def load_features(
     failed: Mapping[int, str] | None = None,
     table: Path | None = None,
     looks: bool = False,
+    beside: EntryStore | None = None,
 ) -> Features:
     """Computes the features that the store lacks, and divides every stem into segments.
 
-    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. table, looks:
-    see `prepare_stems`.
+    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. table, looks,
+    beside: see `prepare_stems`.
     Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """
     length, hop = store.settings.frames_in(segment_s), store.settings.frames_in(hop_s)
     every = sources_of(dataset, range(len(dataset)))
-    prepared, failures = prepare_stems(every, store, length, hop, executor, report, table, looks)
+    prepared, failures = prepare_stems(every, store, length, hop, executor, report, table, looks, beside)
     failures |= failed or {}
     indices = tuple(index for index in range(len(dataset)) if index not in failures)
     if not indices:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.entries import KEY_DIGITS, Source, lost_stem
+from restem.audio.entries import KEY_DIGITS, EntryStore, Source, lost_stem
 from restem.audio.store import Store, StoredStems
 from restem.auditing.findings import Finding
 from restem.auditing.quick import level_db, look
@@ -51,12 +51,13 @@ def prepare_stems(
     report: Report | None = None,
     table: Path | None = None,
     looks: bool = False,
+    beside: EntryStore | None = None,
 ) -> tuple[dict[int, PreparedStem], dict[int, str]]:
     """Computes the features that the store lacks, and lays the segments of every stem.
 
     length, hop: of segments, in frames. table: a file in which the result is kept, if there is one; whoever gives the
-    same file again answers for the sources being the same. looks: whether to look for damage. Returns the stems by
-    index, and why the others failed.
+    same file again answers for the sources being the same. looks: whether to look for damage. beside: another
+    store, whose entries are computed too while a stem is here. Returns the stems by index, and why the others failed.
     """
     grid = _grid(store, length, hop, len(sources), looks)
     kept = _read(table, grid) if table is not None else {}
@@ -64,9 +65,10 @@ def prepare_stems(
     missing = [index for index in range(len(sources)) if index not in stems]
     failures: dict[int, str] = {}
     done = len(stems)
-    prepare = partial(_prepared, store, length, hop, looks)
+    prepare = partial(_prepared, store, length, hop, looks, beside)
     some = [sources[index] for index in missing]
-    jobs = list(zip(some, store.absent(some), strict=True))
+    absent = [one.absent(some) for one in (store, beside or store)]
+    jobs = list(zip(some, *absent, strict=True))
     for position, found in executor.map_unordered(prepare, jobs, lost=_lost):
         if isinstance(found, str):
             failures[missing[position]] = found
@@ -90,11 +92,19 @@ def _in_store(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
     return store.with_keys(keys, np.array([one.laid.frames for one in stems], np.int64))
 
 
-def _prepared(store: Store, length: int, hop: int, looks: bool, job: tuple[Source, bool]) -> PreparedStem | str:
-    """One stem, possibly in a worker process; or why it cannot be used. job: its file, and what `absent` says."""
-    source, is_absent = job
+_Job = tuple[Source, bool, bool]
+"""The file of a stem, and for each of the two stores what `absent` says of it."""
+
+
+def _prepared(
+    store: Store, length: int, hop: int, looks: bool, beside: EntryStore | None, job: _Job
+) -> PreparedStem | str:
+    """One stem, possibly in a worker process; or why it cannot be used."""
+    source, is_absent, is_absent_beside = job
     try:
         with keeping():
+            if beside is not None:
+                beside.ensure(source, is_absent_beside)
             key, features = store.ensure(source, is_absent)
             laid = lay_stem(features, length, hop)
             damage = _looked(source, laid, store, length, hop) if looks and laid.active_frames else []
@@ -108,7 +118,7 @@ def _looked(source: Source, laid: LaidStem, store: Store, length: int, hop: int)
     return look(source, starts * store.settings.hop_s, level_db(laid.level_db))
 
 
-def _lost(job: tuple[Source, bool], reason: str) -> str:
+def _lost(job: _Job, reason: str) -> str:
     return lost_stem(job[0], reason)
 
 

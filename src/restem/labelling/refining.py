@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from restem.addresses import as_path
+from restem.addresses import Address, as_path
 from restem.audio.cache_folder import default_cache
+from restem.audio.entries import Source
 from restem.audio.store import Store
 from restem.audio.stored import ArrayFile
 from restem.auditing.findings import Finding
@@ -37,7 +38,7 @@ from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.computing import Computing
 from restem.labelling.encoders.store import EmbeddingStore
-from restem.labelling.features import Features, load_features
+from restem.labelling.features import Features, load_features, sources_of
 from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidence
 from restem.labelling.heads import Heads
 from restem.labelling.judging import Judged, judge, segment_targets, stem_scores
@@ -156,17 +157,21 @@ def _refine(
     computing = Computing.decided(device, settings.folds, executor, record.content.get("computing"))
     record.note(finished=False, computing=asdict(computing))
     failed: dict[int, str] = {}
+    beside: EmbeddingStore | None = None
     if encoder is not None:
         where = "cuda" if computing.device == "cuda" else "cpu"
         embeddings = EmbeddingStore(store.folder, encoder.card, encoders=encoder.folder, device=where)
-        sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
-        with timed(f"embeddings of {encoder.card.name}") as report:
-            failed = embeddings.fill(sources, executor, report)
+        if isinstance(dataset.root, Address) and not embeddings.gpus:
+            beside = embeddings  # so that a stem is fetched once; a GPU would wait for what the cores do
+        else:
+            failed = embed(sources_of(dataset, range(len(dataset))), embeddings, executor, timed)
     with timed("features and damage") as report:
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed,
-            out / WORK_FOLDER / _STEMS_FILE, looks=True,
+            out / WORK_FOLDER / _STEMS_FILE, True, beside,
         )  # fmt: skip
+    if beside is not None:
+        embed(features.sources, beside, executor, timed)  # those that were lost since the features were made
     with timed("copies") as report:
         found = findings(features, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
@@ -190,6 +195,12 @@ def _refine(
     run = write_run(out, dataset.taxonomy, labels, segments, description)
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
     return run
+
+
+def embed(sources: list[Source], store: EmbeddingStore, executor: Executor, timed: Timed) -> dict[int, str]:
+    """Computes the embeddings that the store lacks; returns the sources that failed, as index -> reason."""
+    with timed(f"embeddings of {store.card.name}") as report:
+        return store.fill(sources, executor, report)
 
 
 def findings(features: Features, report: Report) -> list[Finding]:
