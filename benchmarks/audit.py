@@ -382,7 +382,7 @@ def time_search(stems: int, frames: int = 12000) -> dict[str, float]:
         wrong &= rng.integers(0, 2**32, frames, dtype=np.uint32) & rng.integers(0, 2**32, frames, dtype=np.uint32)
         codes[number] = codes[number - 1] ^ (wrong * (np.arange(frames) % 2)).astype(np.uint32)
     began = time.process_time()
-    found = find_copies(codes)
+    found = [likely[0] for likely in find_copies(codes)]
     seconds = time.process_time() - began
     right = sum(one.second - one.first == 1 and one.second in copies for one in found)
     return {"stems": stems, "seconds": round(seconds, 1), "recall": right / len(copies), "others": len(found) - right}

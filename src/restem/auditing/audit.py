@@ -19,7 +19,7 @@ import soxr
 from restem._version import __version__
 from restem.addresses import Address, as_path
 from restem.audio.reader import EXTENSIONS, open_audio
-from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
+from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, MOST_LIKENESSES, Copy, find_copies, likeness
 from restem.auditing.evidence import across_folds, check_same, of_no_class
 from restem.auditing.findings import (
     BLEED_OVER_TIME_SCHEMA,
@@ -375,29 +375,35 @@ def _copies(
     executor: Executor,
     progress: Progress | None,
 ) -> list[Copy]:
-    """The pairs of stems that share a recording, by their sound too."""
-    copies = [
-        copy
-        for copy in find_copies(codes)
-        if not (
-            stems[copy.first].song == stems[copy.second].song
-            and abs(copy.offset) <= 1
-            and copy.share < _SAME_SONG_SHARE
-        )
-    ]
+    """The pairs of stems that share a recording, by their sound too: each at the best offset at which it is alike."""
 
     def side(number: int, start: int, copy: Copy) -> _Stretch:
         seconds = min(LIKENESS_S, (copy.start + copy.frames - copy.densest) * HOP_S)
         stem = stems[number]
         return _Stretch(dataset.file(stem), stem.stream or 0, start * HOP_S, seconds, stem.name in out_of_phase)
 
-    jobs = [(side(one.first, one.densest - one.offset, one), side(one.second, one.densest, one)) for one in copies]
-    alike = [0.0] * len(copies)
-    report = stage(progress, "comparing likely duplicates")
-    for done, (index, value) in enumerate(executor.map_unordered(_compare_sound, jobs, chunk=8), start=1):
-        alike[index] = value
-        report(done, len(jobs))
-    return [copy for copy, value in zip(copies, alike, strict=True) if value >= MIN_LIKENESS]
+    def is_bleed(copy: Copy) -> bool:
+        same_song = stems[copy.first].song == stems[copy.second].song
+        return same_song and abs(copy.offset) <= 1 and copy.share < _SAME_SONG_SHARE
+
+    found = {}
+    # Where bleed is the likeliest, other offsets are those of a bleeding loop.
+    pairs = [likely for likely in find_copies(codes) if not is_bleed(likely[0])]
+    left = [[copy for copy in likely if not is_bleed(copy)] for likely in pairs]
+    report, done = stage(progress, "comparing likely duplicates"), 0
+    total = len(left)
+    for _ in range(MOST_LIKENESSES):
+        places = [likely[0] for likely in left]
+        jobs = [(side(one.first, one.densest - one.offset, one), side(one.second, one.densest, one)) for one in places]
+        for index, value in executor.map_unordered(_compare_sound, jobs, chunk=8):
+            one = places[index]
+            if value >= MIN_LIKENESS:
+                found[one.first, one.second] = one
+            done += 1
+            report(done, total)
+        left = [likely[1:] for likely in left if (likely[0].first, likely[0].second) not in found and len(likely) > 1]
+        total += len(left)
+    return [found[pair] for pair in sorted(found)]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ they do is then decided by the sound of both stretches (`likeness`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,9 @@ MIN_STRETCH_S = 2.0
 _WHOLE_SHARE = 0.8
 LIKENESS_S = 12.0
 """So much sound is compared."""
+
+MOST_LIKENESSES = 4
+"""Of the offsets of a pair, so many are compared by their sound."""
 
 # Of so many codes in all, every one is looked up; of more, a part that depends on the code alone, so that both stems of
 # a pair keep the same ones. It bounds memory (some 40 bytes a code), and the time to a few minutes.
@@ -77,18 +81,18 @@ class Copy:
     share: float
 
 
-def find_copies(codes: Sequence[np.ndarray], most_codes: int = MOST_CODES) -> list[Copy]:
-    """All pairs of stems that share a recording, in order.
+def find_copies(codes: Sequence[np.ndarray], most_codes: int = MOST_CODES) -> list[tuple[Copy, ...]]:
+    """All pairs of stems that share a recording, in order; of each the likeliest offsets, the best first.
 
-    codes: the sub-fingerprints of every stem, (frame,) uint32. Each pair is found once, with its best offset.
+    codes: the sub-fingerprints of every stem, (frame,) uint32. Of a loop that is repeated with changes, the best offset
+    may be that of another repetition.
     """
-    best: dict[tuple[int, int], Copy] = {}
+    pairs: dict[tuple[int, int], list[Copy]] = defaultdict(list)
     for first, second, offset in _candidates(codes, most_codes):
         copy = _compare(codes, first, second, offset)
-        known = best.get((first, second))
-        if copy is not None and (known is None or copy.score > known.score):
-            best[first, second] = copy
-    return [best[pair] for pair in sorted(best)]
+        if copy is not None:
+            pairs[first, second].append(copy)
+    return [tuple(sorted(pairs[pair], key=lambda copy: -copy.score)[:MOST_LIKENESSES]) for pair in sorted(pairs)]
 
 
 def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) -> Copy | None:

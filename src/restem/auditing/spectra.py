@@ -139,9 +139,11 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
 
 def _hum(blocks: np.ndarray, rate_hz: int) -> tuple[float, float]:
     """The power of lines at multiples of a mains frequency that never stop, and that frequency; zeros without any."""
+    length = blocks.shape[1]
+    if not np.any(blocks[-1, -length // 10 :]):
+        blocks = blocks[:-1]  # the stem ends within it, and so does its hum
     if len(blocks) < _HUM_BLOCKS:
         return 0.0, 0.0
-    length = blocks.shape[1]
     window = np.hanning(length).astype(np.float32)
     last = round(600.0 * length / rate_hz)
     spectra = np.abs(scipy.fft.rfft(blocks * window, axis=1)[:, :last]) ** 2 * (
