@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +96,34 @@ def test_what_a_living_owner_writes_is_left(tmp_path: Path) -> None:
             second.write_text("second")
         assert first.exists()
     assert (tmp_path / "a").read_text() == "first"
+
+
+def test_a_folder_of_many_files_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[int] = []
+
+    def counting(folder: Path) -> Any:
+        listed.append(len(list(scandir(folder))))
+        return scandir(folder)
+
+    scandir = os.scandir
+    monkeypatch.setattr("restem.files.os.scandir", counting)
+    for number in range(2000):
+        with written_aside(tmp_path / f"{number}.txt") as aside:
+            aside.touch()
+    # For each it would be the half of 2,000 squared: 2 million.
+    assert listed and sum(listed) < 2000 * 64
+
+
+def test_what_a_killed_owner_left_is_found_among_many_files(tmp_path: Path) -> None:
+    for number in range(500):
+        (tmp_path / f"{number}.txt").touch()
+    (tmp_path / ".500.txt.1a2b3c4d.part").write_text("half")
+    (tmp_path / ".mine.part").touch()
+    for name in ("a.txt", "499.txt", "500.txt"):
+        with written_aside(tmp_path / name) as aside:
+            aside.write_text(name)
+        assert (tmp_path / ".500.txt.1a2b3c4d.part").exists() == (name != "500.txt")
+    assert (tmp_path / ".mine.part").exists() and (tmp_path / "500.txt").read_text() == "500.txt"
 
 
 def test_an_empty_file_is_written(tmp_path: Path) -> None:

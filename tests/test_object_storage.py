@@ -417,6 +417,31 @@ def test_a_stem_is_fetched_once_while_it_is_kept(stored: restem.Run, monkeypatch
         restem.audio.reader.probe(file.with_name("none.wav"))
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_a_refinement_fetches_each_stem_once(
+    local: restem.Run, space: str, tmp_path: Path, monkeypatch, cache: str
+) -> None:
+    root = put_folder(local.dataset_root, f"{space}/songs")
+    kept = f"{space}/cache" if cache == "memory" else tmp_path / "cache"
+    system, _ = root.opened()
+    fetched: list[str] = []
+    get_file = type(system).get_file
+
+    def counting(self: Any, key: str, *given: Any, **more: Any) -> None:
+        fetched.append(key.rpartition("/songs/")[2])
+        get_file(self, key, *given, **more)
+
+    monkeypatch.setattr(type(system), "get_file", counting)
+    run = restem.refine(root, tmp_path / "run", cache=kept, **REFINED)
+    stems = sorted(stem.path for stem in local.dataset.stems)
+    assert sorted(fetched) == stems
+    assert run.labels.equals(local.labels) and run.description["findings"] == local.description["findings"]
+    # Where the features are there, only for damage; what is at an address is on this machine as well.
+    fetched.clear()
+    restem.refine(root, tmp_path / "again", cache=kept, **{**REFINED, "steps": 4})
+    assert sorted(fetched) == stems
+
+
 def test_commands_take_addresses(stored: restem.Run, space: str, capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     songs = str(stored.dataset_root)

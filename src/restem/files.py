@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ try:
     import fcntl
 except ImportError:  # on Windows, where what a killed owner left stays
     fcntl = None  # type: ignore[assignment]
+
+_ASIDE = re.compile(r"\.(?P<name>.+)\.[^.]+\.part", re.DOTALL)
+_LISTED_PER_WRITE = 64  # files, at most, in the long run
 
 
 @contextmanager
@@ -153,11 +157,43 @@ def lock(descriptor: int, if_unknown: bool = True) -> bool:
     return True
 
 
+@dataclass
+class _Listed:
+    """The temporary files and folders in a folder when it was listed last: what they become -> their paths.
+
+    good_for: after how many more writes it is listed again.
+    """
+
+    asides: dict[str, list[Path]]
+    good_for: int
+
+
+_listed: dict[Path, _Listed] = {}
+"""Of folders with many files. To list them for each write would take time that grows as the square of the files."""
+
+
 def _remove_abandoned(path: Path) -> None:
     """Removes the temporary siblings of `path` whose owners were killed."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for left in _asides_in(path.parent).get(path.name, ()):
         with suppress(OSError), _locked(left, if_unknown=False) as abandoned:
             if abandoned and left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             elif abandoned:
                 left.unlink()
+
+
+def _asides_in(folder: Path) -> dict[str, list[Path]]:
+    """The temporary files and folders in a folder, by the name of what they become."""
+    seen = _listed.pop(folder, None)
+    if seen is None or not seen.good_for:
+        names, asides = list[str](), dict[str, list[Path]]()
+        with suppress(OSError), os.scandir(folder) as entries:  # it may be written to and not read
+            names = [entry.name for entry in entries]
+        for name in names:
+            if name.endswith(".part") and (found := _ASIDE.fullmatch(name)):
+                asides.setdefault(found["name"], []).append(folder / name)
+        seen = _Listed(asides, len(names) // _LISTED_PER_WRITE + 1)
+    seen.good_for -= 1
+    if seen.good_for:
+        _listed[folder] = seen
+    return seen.asides

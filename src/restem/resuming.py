@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from restem.errors import RunError
-from restem.files import read_json, write_json
+from restem.files import read_json, write_json, written_aside
 from restem.working import LOCK_FILE
 
 _INPUTS = {"fingerprint": "dataset", "content": "dataset", "written": "dataset", "sha256": "song"}
@@ -108,21 +109,29 @@ class WorkRecord:
 class ResumableRows:
     """Rows computed per song, kept so that interrupted work resumes after the songs that are done.
 
-    They are kept in `file`, or only in memory if it is None. request: everything they depend on, as JSON; the rows of
-    another request are discarded.
+    They are kept in `file`, or only in memory if it is None: the request in its first line, and a line for each song,
+    which is added when it is done. What a kill or a full disk leaves of the last line is written over. request:
+    everything they depend on, as JSON; the rows of another request are discarded. One process at a time keeps rows.
     """
 
     def __init__(self, file: Path | None, request: Mapping[str, Any]) -> None:
         self._file = file
-        self._request = json.loads(json.dumps(request))
+        self._first = _line({"request": request})
         self._rows: dict[str, list[Any]] = {}
-        if file is not None:
-            try:
-                found = read_json(file)
-                if found["request"] == self._request:
-                    self._rows = dict(found["songs"])
-            except (OSError, ValueError, KeyError, TypeError):
-                self._rows = {}
+        self._length = 0  # of the lines in the file that are whole, in bytes
+        if file is None:
+            return
+        with suppress(OSError), file.open("rb") as lines:
+            if lines.readline() != self._first:
+                return
+            self._length = len(self._first)
+            for line in lines:
+                try:
+                    found: Any = json.loads(line) if line.endswith(b"\n") else None
+                    self._rows[found["song"]] = list(found["rows"])
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    return
+                self._length += len(line)
 
     def of(self, song: str) -> list[Any] | None:
         """The rows of a song, or None if they have not been computed."""
@@ -131,13 +140,28 @@ class ResumableRows:
     def keep(self, song: str, rows: list[Any]) -> None:
         """Keeps the rows of a song, lists of JSON values."""
         self._rows[song] = rows
-        if self._file is not None:
-            write_json(self._file, {"request": self._request, "songs": self._rows})
+        if self._file is None:
+            return
+        if not self._length:
+            with written_aside(self._file) as aside:
+                aside.write_bytes(self._first)
+            self._length = len(self._first)
+        line = _line({"song": song, "rows": rows})
+        with self._file.open("r+b") as lines:
+            lines.truncate(self._length)
+            lines.seek(self._length)
+            lines.write(line)
+        self._length += len(line)
 
     def finish(self) -> None:
         """Deletes the file, because nothing is left to resume."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    """`content` as a line of JSON, in ASCII."""
+    return json.dumps(content).encode() + b"\n"
 
 
 def differences(found: Any, asked: Any, name: str = "") -> list[str]:

@@ -41,8 +41,14 @@ def damaged(tmp_path: Path, play_notes: Play) -> Path:
 
 
 def test_planted_damage_and_equal_stems_are_found(damaged: Path, tmp_path: Path) -> None:
-    features = load_features(restem.open_dataset(damaged), Store(tmp_path / "cache"), 3.0, 1.0)
-    found = [findings(features, Processes(workers), lambda *_: None) for workers in (1, 2)]
+    found = [
+        findings(
+            load_features(restem.open_dataset(damaged), Store(cache), 3.0, 1.0, Processes(workers), looks=True),
+            lambda *_: None,
+        )
+        for workers, cache in ((1, tmp_path / "cache"), (2, tmp_path / "cache"), (2, tmp_path / "empty"))
+    ]
+    assert found[2] == found[0]
     assert found[0] == found[1]
     assert [(one.stem, one.kind, one.with_stem) for one in found[0]] == [
         ("Song 2/bass.flac", "dc", ""),

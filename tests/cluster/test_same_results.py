@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -143,3 +144,16 @@ def test_split(nodes, songs: Path, separator: Path, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         assert list(executor.map_unordered(partial(_split_to, tmp_path / name, split), [job])) == [(0, None)]
     assert files(tmp_path / "here") == files(tmp_path / "there") and len(files(tmp_path / "here")) == 2
+
+
+@pytest.mark.parametrize("rows", [0, 100_000])
+def test_only_a_function_with_arrays_is_an_object_of_its_own(nodes, rows: int, monkeypatch) -> None:
+    import ray
+
+    put: list[object] = []
+    original = ray.put
+    monkeypatch.setattr(ray, "put", lambda one: (put.append(one), original(one))[1])
+    held = np.arange(rows) if rows else 3
+    calls = executor_for(None, nodes.address).map_unordered(partial(np.add, held), list(range(8)), chunk=3)
+    found = dict(calls)
+    assert all(np.array_equal(found[item], held + item) for item in range(8)) and len(put) == (rows > 0)

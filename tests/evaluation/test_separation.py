@@ -258,5 +258,5 @@ class TestInterrupted:
         assert asked == ["song0", "song1", "song2"]
 
     def test_a_damaged_record_is_no_record(self, songs: Dataset, tmp_path: Path) -> None:
-        (tmp_path / ".measured.json").write_text('{"request": 1, "songs"')
+        (tmp_path / ".measured.jsonl").write_text('{"request": 1, "songs"')
         assert len(evaluate(songs, self.separate([]), tmp_path, made_by={"seed": 1}).songs) == 12

@@ -13,7 +13,7 @@ import soundfile
 
 from restem.audio.store import Store
 from restem.cli.main import run_command
-from restem.content import sample_digest
+from restem.content import _remembered, _sampled, sample_digest
 from restem.dataset.corrupt import corrupt
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError
@@ -215,3 +215,44 @@ class TestSampleDigest:
             path.write_bytes(one)
             digests.add(sample_digest(path))
         assert len(digests) == 1 + len(changed)
+
+    def test_what_just_changed_is_read_again(self, tmp_path: Path) -> None:
+        """Its time of change may stay the same, to the tick of the system's clock."""
+        path = tmp_path / "a"
+        digests = set()
+        for number in range(300):
+            path.write_bytes(number.to_bytes(2))
+            digests.add(sample_digest(path))
+        assert len(digests) == 300
+
+    def test_one_that_is_remembered_is_of_the_content_of_now(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr("restem.content._SETTLED_NS", -1)
+        path, reads = tmp_path / "a", list[int]()
+        monkeypatch.setattr("restem.content._sampled", lambda file: (reads.append(1), _sampled(file))[1])
+        path.write_bytes(b"first")
+        before, first = path.stat(), sample_digest(path)
+        assert sample_digest(path) == first and len(reads) == 1
+        while path.stat().st_ctime_ns == before.st_ctime_ns:
+            path.write_bytes(b"other")
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+        assert sample_digest(path) != first and len(reads) == 2
+        copy = tmp_path / "b"
+        shutil.copy2(path, copy)
+        copy.replace(path)
+        assert sample_digest(path) != first and len(reads) == 3
+        path.unlink()
+        with pytest.raises(FileNotFoundError):
+            sample_digest(path)
+
+    def test_a_command_reads_it_once(self, songs: Path, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr("restem.content._SETTLED_NS", -1)
+        read = list[str]()
+        monkeypatch.setattr("restem.content._sampled", lambda file: (read.append(file.name), _sampled(file))[1])
+        refine(tmp_path)
+        files = sorted(str(path) for path in songs.rglob("*.wav"))
+        assert sorted(read) == files
+        _remembered.clear()
+        read.clear()
+        train(open_dataset(songs), tmp_path / "model", SMALL, cache=tmp_path / "cache", device="cpu", workers=1)
+        assert sorted(read) == files

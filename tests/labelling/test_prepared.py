@@ -11,6 +11,7 @@ import soundfile
 from restem.audio.entries import HEADER_BYTES, Source
 from restem.audio.mel import MelSettings
 from restem.audio.store import Store
+from restem.errors import AudioError
 from restem.executing.processes import IN_THIS_PROCESS
 from restem.labelling import prepared
 from restem.labelling.prepared import prepare_stems, stored_stems
@@ -54,16 +55,23 @@ def test_the_table_is_read_in_place_of_the_entries(
     store: Store, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "stems.npz"
-    first = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table)
+    noise = 0.01 * np.random.default_rng(1).standard_normal(2 * RATE_HZ)
+    soundfile.write(sources[0][0], 0.1 + noise, RATE_HZ)  # off zero
+    first = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table, looks=True)
+    assert "dc" in [one.kind for one in first[0][0].damage] and first[0][1].damage == ()
     asked: list[Source] = []
     original = Store.ensure
-    monkeypatch.setattr(Store, "ensure", lambda self, source: asked.append(source) or original(self, source))
-    again = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table)
+    monkeypatch.setattr(
+        Store, "ensure", lambda self, source, *more: asked.append(source) or original(self, source, *more)
+    )
+    monkeypatch.setattr(prepared, "look", lambda *_: pytest.fail("looked at again"))
+    again = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, table=table, looks=True)
     assert asked == sources[3:]  # what failed is tried again
     assert again[1] == first[1]
     for index, stem in first[0].items():
         other = again[0][index]
         assert (other.key, other.seconds, other.note) == (stem.key, stem.seconds, stem.note)
+        assert other.damage == stem.damage
         for name, values in vars(stem.laid).items():
             np.testing.assert_array_equal(vars(other.laid)[name], values)
 
@@ -87,7 +95,7 @@ def test_what_no_longer_holds_is_made_again(store: Store, sources: list[Source],
     found = joined_segments([stems[index].laid for index in range(3)], LENGTH, hop)
     np.testing.assert_array_equal(found.start, expected.start)
     np.testing.assert_array_equal(found.level_db, expected.level_db)
-    assert sorted(prepared._read(table, prepared._grid(store, LENGTH, hop, 4))) == [0, 1, 2]
+    assert sorted(prepared._read(table, prepared._grid(store, LENGTH, hop, 4, False))) == [0, 1, 2]
 
 
 def test_entries_of_earlier_versions_have_no_sums(store: Store, sources: list[Source]) -> None:
@@ -102,3 +110,15 @@ def test_entries_of_earlier_versions_have_no_sums(store: Store, sources: list[So
     assert new.sums is not None and old.sums is None
     np.testing.assert_array_equal(old.frame_power(), sums)
     np.testing.assert_array_equal(power.sum(axis=1), sums)
+
+
+def test_a_stem_that_cannot_be_looked_at_has_failed(
+    store: Store, sources: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: Source, *_: object) -> None:
+        raise AudioError(f"{source[0]}: cannot seek.")
+
+    monkeypatch.setattr(prepared, "look", fail)
+    stems, failures = prepare_stems(sources, store, LENGTH, HOP, IN_THIS_PROCESS, looks=True)
+    assert list(stems) == [1]  # the silent one is not looked at
+    assert failures[0] == f"{sources[0][0]}: cannot seek." and sorted(failures) == [0, 2, 3]

@@ -109,7 +109,7 @@ class TestRunFolder:
         assert description["dataset"]["layout"] == "songs" and description["dataset"]["stems"] == 12
         assert {"restem", "python", "torch", "numpy"} <= set(description["versions"])
         assert set(description["stages"]) == {
-            "features", "damage and copies", "pretrained: scoring", "pretrained: embedding",
+            "features and damage", "copies", "pretrained: scoring", "pretrained: embedding",
             "round 1 of 1: training", "round 1 of 1: scoring", "final classifier"
         }  # fmt: skip
         assert all(seconds >= 0 for seconds in description["stages"].values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,32 @@ def test_what_the_encoder_hears_is_decided(refine: Callable[..., Run]) -> None:
     assert found == {"Song 2/vocals.wav": "drums", "Song 2/drums.wav": "vocals"}
     assert run.description["encoder"]["name"] == run.description["settings"]["encoder"] == "bands"
     assert "embeddings of bands" in run.description["stages"]
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_from_object_storage_each_stem_is_fetched_once(
+    refine: Callable[..., Run], heads: Heads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    here, system, space = refine("run"), fsspec.filesystem("memory"), f"/{tmp_path.name}"
+    for path in (tmp_path / "songs").rglob("*.wav"):
+        system.pipe_file(f"{space}/{path.relative_to(tmp_path).as_posix()}", path.read_bytes())
+    fetched: list[str] = []
+    get_file = type(system).get_file
+
+    def counting(self: Any, key: str, *given: Any, **more: Any) -> None:
+        fetched.append(key)
+        get_file(self, key, *given, **more)
+
+    monkeypatch.setattr(type(system), "get_file", counting)
+    dataset = open_dataset(f"memory:/{space}/songs", layout="songs", taxonomy=Taxonomy(DEFAULT_CLASSES))
+    kept = f"memory:/{space}/cache" if cache == "memory" else tmp_path / "other cache"
+    there = refine_labels(
+        dataset, tmp_path / "there", QUICK, cache=kept, workers=1, encoder=EncoderWithHeads(CARD, heads, tmp_path)
+    )
+    assert len(fetched) == len(set(fetched)) == len(dataset)
+    assert there.labels.equals(here.labels) and there.description["findings"] == here.description["findings"]
 
 
 def test_classes_that_the_heads_do_not_know(refine: Callable[..., Run]) -> None:

@@ -121,10 +121,25 @@ class EntryStore(ABC, Generic[Entry]):
         """A stem's entry, which must exist by now; raises RestemError when it has been deleted."""
         return self._found(source, self.load(source))
 
-    def ensure(self, source: Source) -> tuple[str, Entry]:
-        """A stem's key and its entry, which is computed if it is missing. Raises as `compute` does."""
+    def absent(self, sources: Sequence[Source]) -> list[bool]:
+        """Whether each stem's entry is known to be missing: of a store at an address, which is asked once for all."""
+        shared = set(list_objects(self.folder)) if isinstance(self.folder, Address) else None
+
+        def is_absent(source: Source) -> bool:
+            try:
+                return shared is not None and not self._is_there(source, shared)
+            except AudioError:
+                return False
+
+        return list(map(is_absent, sources))
+
+    def ensure(self, source: Source, is_absent: bool = False) -> tuple[str, Entry]:
+        """A stem's key and its entry, which is computed if it is missing. is_absent: see `absent`.
+
+        Raises as `compute` does.
+        """
         key = self.key(source)
-        found = self._load(source, self.path(key))
+        found = None if is_absent else self._load(source, self.path(key))
         if found is None:
             self._compute(source, self.path(key))
             found = self._load(source, self.path(key))

@@ -321,7 +321,7 @@ class _SoundFileSource:
         try:
             while have < frames and not self.problem:
                 wanted = samples[have : have + piece]
-                count = len(self._file.read(len(wanted), out=wanted))
+                count = self._file.buffer_read_into(wanted, "float32")
                 have += count
                 if count < len(wanted):
                     break

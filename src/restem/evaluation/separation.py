@@ -46,7 +46,7 @@ classes that are not to be measured NaN."""
 
 SONGS_FILE = "songs.csv"
 SUMMARY_FILE = "summary.json"
-_MEASURED_FILE = ".measured.json"
+_MEASURED_FILE = ".measured.jsonl"
 FIGURES = ("sdr", "sdr_frames", "si_sdr", "mixture_sdr")
 
 # Encoders may add or cut a little at the end.
@@ -162,7 +162,7 @@ def _evaluate(
         by_song.setdefault(stem.song, []).append(stem)
     rows, failed = [], {}
     file = out / _MEASURED_FILE if out is not None and made_by is not None else None
-    measured = ResumableRows(file, {"rows": 2, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
+    measured = ResumableRows(file, {"rows": 3, "dataset": dataset.origin(), "made_by": dict(made_by or {})})
     report = stage(progress, "evaluating")
     left = [song for song in by_song if measured.of(song) is None]
     jobs = [replace(dataset, stems=tuple(by_song[song]), skipped=(), notes=()) for song in left]

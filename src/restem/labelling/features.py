@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.entries import Source
+from restem.audio.entries import EntryStore, Source
 from restem.audio.store import Store, StoredStems
+from restem.auditing.findings import Finding
 from restem.dataset.table import Dataset
 from restem.errors import DatasetError
 from restem.executing.interface import Executor
@@ -26,7 +27,8 @@ class Features:
 
     failures: index of a stem in the dataset -> why it could not be decoded. notes: the same for those that were used
     although something is wrong with them. indices: (stem,) the stems that could be decoded, in dataset order; `stems`
-    (their features), `seconds`, `given` (stem, class) and `segments` are about these. length: frames of a segment.
+    (their features), `seconds`, `given` (stem, class), `segments` and `damage` are about these. length: frames of a
+    segment. damage: what was found in each, if it was looked for.
     """
 
     dataset: Dataset
@@ -39,6 +41,7 @@ class Features:
     given: np.ndarray
     segments: Segments
     length: int
+    damage: tuple[tuple[Finding, ...], ...] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -76,15 +79,18 @@ def load_features(
     report: Report | None = None,
     failed: Mapping[int, str] | None = None,
     table: Path | None = None,
+    looks: bool = False,
+    beside: EntryStore | None = None,
 ) -> Features:
     """Computes the features that the store lacks, and divides every stem into segments.
 
-    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. table: see
-    `prepare_stems`. Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
+    failed: index of a stem in the dataset -> why it cannot be used, for those that are known already. table, looks,
+    beside: see `prepare_stems`.
+    Raises DatasetError when no stem can be decoded, all are silent, or none that sounds has a label.
     """
     length, hop = store.settings.frames_in(segment_s), store.settings.frames_in(hop_s)
     every = sources_of(dataset, range(len(dataset)))
-    prepared, failures = prepare_stems(every, store, length, hop, executor, report, table)
+    prepared, failures = prepare_stems(every, store, length, hop, executor, report, table, looks, beside)
     failures |= failed or {}
     indices = tuple(index for index in range(len(dataset)) if index not in failures)
     if not indices:
@@ -108,6 +114,7 @@ def load_features(
         given,
         segments,
         length,
+        tuple(one.damage for one in stems),
     )
 
 

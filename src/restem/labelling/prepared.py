@@ -1,6 +1,7 @@
 """Stems made ready to be learned from and scored: their features are in the store, and their segments are laid.
 
-Both are done stem by stem, in worker processes. What is known of the stems is then kept as one table, so that a run
+Both are done stem by stem, in worker processes, and so is the look for damage: from object storage a stem is fetched
+once for all. What is known of the stems is then kept as one table, so that a run
 that is started again reads it in place of all entries of the store.
 """
 
@@ -15,23 +16,30 @@ from pathlib import Path
 
 import numpy as np
 
-from restem.audio.entries import KEY_DIGITS, Source, lost_stem
+from restem.audio.entries import KEY_DIGITS, EntryStore, Source, lost_stem
 from restem.audio.store import Store, StoredStems
+from restem.auditing.findings import Finding
+from restem.auditing.quick import level_db, look
 from restem.errors import AudioError
 from restem.executing.interface import Executor
+from restem.fetching import keeping
 from restem.files import written_aside
-from restem.labelling.segments import LaidStem, lay_stem
+from restem.labelling.segments import LaidStem, lay_stem, segment_starts
 from restem.progress import Report
 
 
 @dataclass(frozen=True)
 class PreparedStem:
-    """What is known of a stem in the store. key: of its entry. note: see `StemFeatures`."""
+    """What is known of a stem in the store.
+
+    key: of its entry. note: see `StemFeatures`. damage: what was found, if it was looked for; see `quick.look`.
+    """
 
     key: str
     seconds: float
     note: str
     laid: LaidStem
+    damage: tuple[Finding, ...] = ()
 
 
 def prepare_stems(
@@ -42,21 +50,26 @@ def prepare_stems(
     executor: Executor,
     report: Report | None = None,
     table: Path | None = None,
+    looks: bool = False,
+    beside: EntryStore | None = None,
 ) -> tuple[dict[int, PreparedStem], dict[int, str]]:
     """Computes the features that the store lacks, and lays the segments of every stem.
 
     length, hop: of segments, in frames. table: a file in which the result is kept, if there is one; whoever gives the
-    same file again answers for the sources being the same. Returns the stems by index, and why the others failed.
+    same file again answers for the sources being the same. looks: whether to look for damage. beside: another
+    store, whose entries are computed too while a stem is here. Returns the stems by index, and why the others failed.
     """
-    # What a store at an address holds is asked for once, not stem by stem.
-    failures = store.fill(list(sources), executor, report) if store.is_at_address else {}
-    grid = _grid(store, length, hop, len(sources))
+    grid = _grid(store, length, hop, len(sources), looks)
     kept = _read(table, grid) if table is not None else {}
-    stems = {index: one for index, one in kept.items() if index not in failures and _is_stored(store, one)}
-    missing = [index for index in range(len(sources)) if index not in stems and index not in failures]
-    done = len(stems) + len(failures)
-    prepare = partial(_prepared, store, length, hop)
-    for position, found in executor.map_unordered(prepare, [sources[index] for index in missing], lost=lost_stem):
+    stems = {index: one for index, one in kept.items() if _is_stored(store, one)}
+    missing = [index for index in range(len(sources)) if index not in stems]
+    failures: dict[int, str] = {}
+    done = len(stems)
+    prepare = partial(_prepared, store, length, hop, looks, beside)
+    some = [sources[index] for index in missing]
+    absent = [one.absent(some) for one in (store, beside or store)]
+    jobs = list(zip(some, *absent, strict=True))
+    for position, found in executor.map_unordered(prepare, jobs, lost=_lost):
         if isinstance(found, str):
             failures[missing[position]] = found
         else:
@@ -79,13 +92,34 @@ def _in_store(store: Store, stems: Sequence[PreparedStem]) -> StoredStems:
     return store.with_keys(keys, np.array([one.laid.frames for one in stems], np.int64))
 
 
-def _prepared(store: Store, length: int, hop: int, source: Source) -> PreparedStem | str:
+_Job = tuple[Source, bool, bool]
+"""The file of a stem, and for each of the two stores what `absent` says of it."""
+
+
+def _prepared(
+    store: Store, length: int, hop: int, looks: bool, beside: EntryStore | None, job: _Job
+) -> PreparedStem | str:
     """One stem, possibly in a worker process; or why it cannot be used."""
+    source, is_absent, is_absent_beside = job
     try:
-        key, features = store.ensure(source)
+        with keeping():
+            if beside is not None:
+                beside.ensure(source, is_absent_beside)
+            key, features = store.ensure(source, is_absent)
+            laid = lay_stem(features, length, hop)
+            damage = _looked(source, laid, store, length, hop) if looks and laid.active_frames else []
     except AudioError as error:
         return str(error)
-    return PreparedStem(key, features.seconds, features.note, lay_stem(features, length, hop))
+    return PreparedStem(key, features.seconds, features.note, laid, tuple(damage))
+
+
+def _looked(source: Source, laid: LaidStem, store: Store, length: int, hop: int) -> list[Finding]:
+    starts = segment_starts(laid.frames, length, hop)[laid.active]
+    return look(source, starts * store.settings.hop_s, level_db(laid.level_db))
+
+
+def _lost(job: _Job, reason: str) -> str:
+    return lost_stem(job[0], reason)
 
 
 def _is_stored(store: Store, stem: PreparedStem) -> bool:
@@ -97,9 +131,9 @@ def _is_stored(store: Store, stem: PreparedStem) -> bool:
     return True
 
 
-def _grid(store: Store, length: int, hop: int, stems: int) -> str:
+def _grid(store: Store, length: int, hop: int, stems: int, looks: bool) -> str:
     """What a table depends on besides the sources."""
-    return json.dumps([asdict(store.settings), length, hop, stems])
+    return json.dumps([asdict(store.settings), length, hop, stems, looks])
 
 
 def _write(path: Path, grid: str, stems: Mapping[int, PreparedStem]) -> None:
@@ -114,6 +148,7 @@ def _write(path: Path, grid: str, stems: Mapping[int, PreparedStem]) -> None:
             key=np.array([one.key for one in ordered], f"S{KEY_DIGITS}"),
             seconds=np.array([one.seconds for one in ordered], np.float64),
             note=_packed(json.dumps([one.note for one in ordered])),
+            damage=_packed(json.dumps([list(map(asdict, one.damage)) for one in ordered])),
             frames=np.array([one.frames for one in laid], np.int64),
             gain=np.array([one.gain for one in laid], np.float64),
             active_frames=np.array([one.active_frames for one in laid], np.int64),
@@ -131,13 +166,14 @@ def _read(path: Path, grid: str) -> dict[int, PreparedStem]:
                 return {}
             columns = {name: file[name] for name in file.files}
         notes = json.loads(_unpacked(columns["note"]))
+        damages = [tuple(Finding(**one) for one in found) for found in json.loads(_unpacked(columns["damage"]))]
         ends = np.cumsum(columns["segments"])[:-1]
-        level_db, active = np.split(columns["level_db"], ends), np.split(columns["active"], ends)
+        levels_db, active = np.split(columns["level_db"], ends), np.split(columns["active"], ends)
         numbers = (columns[name].tolist() for name in ("index", "key", "seconds", "frames", "gain", "active_frames"))
         return {
-            index: PreparedStem(key.decode(), seconds, note, LaidStem(frames, levels, flags, gain, sounding))
-            for index, key, seconds, frames, gain, sounding, note, levels, flags in zip(
-                *numbers, notes, level_db, active, strict=True
+            index: PreparedStem(key.decode(), seconds, note, LaidStem(frames, levels, flags, gain, sounding), damage)
+            for index, key, seconds, frames, gain, sounding, note, damage, levels, flags in zip(
+                *numbers, notes, damages, levels_db, active, strict=True
             )
         }
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):

@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from restem.addresses import as_path
+from restem.addresses import Address, as_path
 from restem.audio.cache_folder import default_cache
+from restem.audio.entries import Source
 from restem.audio.store import Store
 from restem.audio.stored import ArrayFile
 from restem.auditing.findings import Finding
-from restem.auditing.quick import Looked, level_db, quick_findings
+from restem.auditing.quick import Looked, quick_findings
 from restem.dataset.table import Dataset
 from restem.executing.choosing import executor_for
 from restem.executing.interface import Executor, Item, Result
@@ -37,7 +38,7 @@ from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
 from restem.labelling.computing import Computing
 from restem.labelling.encoders.store import EmbeddingStore
-from restem.labelling.features import Features, load_features
+from restem.labelling.features import Features, load_features, sources_of
 from restem.labelling.head_evidence import ROUNDS, HeadEvidence, encoder_evidence
 from restem.labelling.heads import Heads
 from restem.labelling.judging import Judged, judge, segment_targets, stem_scores
@@ -156,19 +157,23 @@ def _refine(
     computing = Computing.decided(device, settings.folds, executor, record.content.get("computing"))
     record.note(finished=False, computing=asdict(computing))
     failed: dict[int, str] = {}
+    beside: EmbeddingStore | None = None
     if encoder is not None:
         where = "cuda" if computing.device == "cuda" else "cpu"
         embeddings = EmbeddingStore(store.folder, encoder.card, encoders=encoder.folder, device=where)
-        sources = [(dataset.file(stem), stem.stream or 0) for stem in dataset.stems]
-        with timed(f"embeddings of {encoder.card.name}") as report:
-            failed = embeddings.fill(sources, executor, report)
-    with timed("features") as report:
+        if isinstance(dataset.root, Address) and not embeddings.gpus:
+            beside = embeddings  # so that a stem is fetched once; a GPU would wait for what the cores do
+        else:
+            failed = embed(sources_of(dataset, range(len(dataset))), embeddings, executor, timed)
+    with timed("features and damage") as report:
         features = load_features(
             dataset, store, settings.mixing.segment_s, settings.hop_s, executor, report, failed,
-            out / WORK_FOLDER / _STEMS_FILE,
+            out / WORK_FOLDER / _STEMS_FILE, True, beside,
         )  # fmt: skip
-    with timed("damage and copies") as report:
-        found = findings(features, executor, report)
+    if beside is not None:
+        embed(features.sources, beside, executor, timed)  # those that were lost since the features were made
+    with timed("copies") as report:
+        found = findings(features, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
     refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
     known = known_labels(features, decided)
@@ -192,19 +197,22 @@ def _refine(
     return run
 
 
-def findings(features: Features, executor: Executor, report: Report) -> list[Finding]:
-    """What else is wrong with the stems, as far as it can be found quickly."""
-    segments, hop_s = features.segments, features.store.settings.hop_s
-    looked, sources = [], features.sources
-    begins = np.searchsorted(segments.stem, np.arange(len(sources) + 1))
+def embed(sources: list[Source], store: EmbeddingStore, executor: Executor, timed: Timed) -> dict[int, str]:
+    """Computes the embeddings that the store lacks; returns the sources that failed, as index -> reason."""
+    with timed(f"embeddings of {store.card.name}") as report:
+        return store.fill(sources, executor, report)
+
+
+def findings(features: Features, report: Report) -> list[Finding]:
+    """What else is wrong with the stems, as far as it can be found quickly. features: damage was looked for."""
+    segments, looked = features.segments, []
+    begins = np.searchsorted(segments.stem, np.arange(len(features.indices) + 1))
     for row in np.flatnonzero(segments.active_frames).tolist():
         mine = slice(begins[row], begins[row + 1])
-        starts_s = segments.start[mine][segments.active[mine]] * hop_s
-        stem = features.dataset.stems[features.indices[row]]
-        looked.append(
-            Looked(stem, sources[row], float(features.seconds[row]), starts_s, level_db(segments.level_db[mine]))
-        )
-    return quick_findings(looked, features.store, executor, report)
+        starts = segments.start[mine][segments.active[mine]]
+        stem, seconds = features.dataset.stems[features.indices[row]], float(features.seconds[row])
+        looked.append(Looked(stem, seconds, features.damage[row], features.stems[row], int(starts[len(starts) // 2])))
+    return quick_findings(looked, report)
 
 
 class Refinement:

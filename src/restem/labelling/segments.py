@@ -81,7 +81,7 @@ def lay_segments(stems: Sequence[StemFeatures], length: int, hop: int) -> Segmen
 
 def joined_segments(stems: Sequence[LaidStem], length: int, hop: int) -> Segments:
     """The segments of all stems, from those of each."""
-    starts = [_starts(one.frames, length, hop) for one in stems]
+    starts = [segment_starts(one.frames, length, hop) for one in stems]
     stem = np.repeat(np.arange(len(stems), dtype=np.int32), [len(one) for one in starts])
     start = np.concatenate(starts)
     return Segments(
@@ -99,7 +99,7 @@ def lay_stem(features: StemFeatures, length: int, hop: int) -> LaidStem:
     """The segments of one stem."""
     power = features.frame_power().astype(np.float64)
     sounding = active_frames(power)
-    start = _starts(len(power), length, hop)
+    start = segment_starts(len(power), length, hop)
     stop = np.minimum(start + length, len(power))
     share = _window_means(sounding, start, stop)
     active = share >= _ACTIVE_SHARE
@@ -110,7 +110,7 @@ def lay_stem(features: StemFeatures, length: int, hop: int) -> LaidStem:
     return LaidStem(len(power), level_db, active, gain, int(sounding.sum()))
 
 
-def _starts(frames: int, length: int, hop: int) -> np.ndarray:
+def segment_starts(frames: int, length: int, hop: int) -> np.ndarray:
     """(segment,) the first frame of every segment of a stem."""
     start = np.arange(0, max(1, frames - length + 1), hop, dtype=np.int32)
     return np.append(start, np.int32(frames - length)) if start[-1] + length < frames else start

@@ -11,8 +11,8 @@ import torch
 from restem.audio.cache_folder import default_cache
 from restem.audio.entries import EntryStore, Source
 from restem.audio.store import Store
-from restem.auditing.quick import Looked, look
-from restem.dataset.table import Dataset, Stem
+from restem.auditing.quick import look
+from restem.dataset.table import Dataset
 from restem.devices import choose_device
 from restem.executing.processes import Processes, available_cores
 from restem.labelling.encoders.registry import chosen_encoder
@@ -56,19 +56,19 @@ def plan_refine(
             rates.append(measured)
             writes.append(f"{name}, {size_text(size)}, in {cache}")
     rate = rate_of(
-        lambda index: _look_at(dataset.stems[index], sources[index], float(seconds[index])),
+        lambda index: _look_at(sources[index], float(seconds[index])),
         range(len(sources)),
         seconds,
     )
     took = in_parallel(rate.seconds * seconds, executor.workers)
-    stages.append(Stage("damage and copies", took, counted(len(sources), "stem")))
+    stages.append(Stage("damage", took, counted(len(sources), "stem")))
     stages += _trainings(dataset, settings, seconds, processes, card is not None, device, rates)
     return Plan([f"{audio_text(len(sources), seconds.sum())}, from {dataset.root}"], writes, stages, rates)
 
 
-def _look_at(stem: Stem, source: Source, seconds: float) -> float:
+def _look_at(source: Source, seconds: float) -> float:
     """Looks for damage in a stem, as if it sounded all the time."""
-    look(Looked(stem, source, seconds, np.arange(0.0, seconds), 0.0))
+    look(source, np.arange(0.0, seconds), 0.0)
     return 0.0
 
 
