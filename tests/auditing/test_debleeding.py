@@ -15,6 +15,7 @@ import restem
 from restem.auditing.audit import Audit
 from restem.auditing.debleeding import Removal, SongBleed, confirmed, without_bleed
 from restem.auditing.judgements import Judgements, key_of
+from restem.planning.datasets import plan_export
 from restem.runs.run import Run, write_run
 from restem.runs.tables import labels_schema, segments_schema
 from restem.taxonomy import Taxonomy
@@ -126,6 +127,14 @@ def test_an_export_takes_bleed_out_and_says_so(
     assert set(json.loads((musdb.path / "restem.json").read_text())["processed"]) == {
         "Song/drums.wav", "Song/vocals.wav",
     }  # fmt: skip
+
+
+def test_a_dry_run_counts_the_songs_with_bleed(refined: tuple[Run, Audit], tmp_path: Path) -> None:
+    run, audit = refined
+    plan = plan_export(run, tmp_path / "out", audit=audit.path, workers=1)
+    (stage,) = [one for one in plan.stages if one.name == "taking out bleed"]
+    assert (stage.detail, stage.seconds > 0.0) == ("1 song", True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_ignored_bleed_stays(refined: tuple[Run, Audit], tmp_path: Path) -> None:

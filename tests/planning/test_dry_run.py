@@ -22,7 +22,7 @@ TRAIN = ["--steps", "4", "--batch", "2", "--segment", "0.5", "--rate", "8000", "
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., Path]) -> Path:
-    """A folder with `songs`, a `run` of them, a separator `model` with weights of no training, and a `cache`."""
+    """A folder with `songs`, a `run` of them, an untrained separator `model`, a `cache`, and an `audit`."""
     root = tmp_path_factory.mktemp("dry")
     band_writer(root / "songs", songs=2, seconds=3.0)
     config = SeparatorConfig(
@@ -31,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., P
     save_separator(root / "model", config, config.build().network.state_dict())
     command = ["refine", str(root / "songs"), "--out", str(root / "run"), "--cache", str(root / "cache")]
     assert run_command([*command, "--workers", "1", *REFINE]) == 0
+    assert run_command(["audit", str(root / "songs"), "--out", str(root / "audit"), "--workers", "1"]) == 0
     return root
 
 
@@ -45,6 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, band_writer: Callable[..., P
         (["export", "run", "new"], ["linking"]),
         (["export", "run", "new", "--link", "copy", "--split", "model"], ["copying", "splitting"]),
         (["export", "run", "new", "--layout", "musdb", "--json", "new.json"], ["exporting"]),
+        (["export", "run", "new", "--remove-bleed", "--audit", "audit"], ["taking out bleed", "linking"]),
         (["separate", "model", "songs/*/bass.wav", "--out", "new"], ["separating"]),
         (["evaluate", "model", "songs", "--out", "new", "--device", "cpu"], ["separating", "measuring"]),
         (["evaluate", "--estimates", "songs", "songs"], ["measuring"]),

@@ -14,6 +14,7 @@ from restem.executing.interface import Executor
 from restem.progress import Progress, stage
 from restem.runs.processed import Processed, ProcessedStems
 from restem.runs.run import Run
+from restem.verdicts import WITHOUT_SOUND
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ def remove_bleed_of(
 
     What people judged `ignore` stays in. A song of which a stem cannot be read stays as it is: the export says so.
     """
-    jobs = _jobs(audit, run, folder)
+    jobs = [
+        _Job(song, {name: folder / f"{number}-{place}.wav" for place, (name, _, _) in enumerate(song.stems)})
+        for number, song in enumerate(songs_with_bleed(audit, run))
+    ]
     report, found = stage(progress, "taking out bleed"), dict[str, Processed]()
     for done, (index, removals) in enumerate(executor.map_unordered(_remove, jobs), start=1):
         for stem, parts in removals.items():
@@ -41,7 +45,8 @@ def remove_bleed_of(
     return found
 
 
-def _jobs(audit: Audit, run: Run, folder: Path) -> list[_Job]:
+def songs_with_bleed(audit: Audit, run: Run) -> list[SongBleed]:
+    """The songs of a run whose stems sound, and in which an audit found bleed that nobody judged `ignore`."""
     standing = set(audit.standing.filter(audit.standing["kind"] == "bleed").select("stem", "with_stem").rows())
     found: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     for song, stem, other, _, delay in audit.bleed.rows():
@@ -50,16 +55,14 @@ def _jobs(audit: Audit, run: Run, folder: Path) -> list[_Job]:
     stems: dict[str, list[tuple[str, Path, int]]] = defaultdict(list)
     for song, name, verdict in run.labels.select("song", "stem", "verdict").rows():
         path, stream = split_stem_name(name)
-        if song in found and verdict not in ("failed", "silent"):
+        if song in found and verdict not in WITHOUT_SOUND:
             stems[song].append((name, run.dataset_root / path, stream or 0))
-    jobs = []
-    for number, (song, members) in enumerate(stems.items()):
+    songs = []
+    for song, members in stems.items():
         names = {name for name, _, _ in members}
-        pairs = tuple(pair for pair in found[song] if {pair[0], pair[1]} <= names)
-        files = {name: folder / f"{number}-{place}.wav" for place, (name, _, _) in enumerate(members)}
-        if pairs:
-            jobs.append(_Job(SongBleed(tuple(members), pairs), files))
-    return jobs
+        if pairs := tuple(pair for pair in found[song] if {pair[0], pair[1]} <= names):
+            songs.append(SongBleed(tuple(members), pairs))
+    return songs
 
 
 def _remove(job: _Job) -> Removals:

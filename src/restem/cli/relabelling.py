@@ -326,7 +326,12 @@ def export(
     if dry_run:
         from restem.planning.datasets import plan_export
 
-        say_plan(work, lambda: plan_export(opened, out, layout=layout, link=link, split=split, device=device))
+        say_plan(
+            work,
+            lambda: plan_export(
+                opened, out, layout=layout, link=link, split=split, audit=audit, device=device, workers=workers
+            ),
+        )
         return
     with progress_bars() as progress:
         summary = work(progress)

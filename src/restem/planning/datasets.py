@@ -11,13 +11,16 @@ import soundfile
 
 from restem.audio.entries import Source
 from restem.audio.reader import open_audio
+from restem.auditing.audit import Audit, open_audit
+from restem.auditing.debleeding import confirmed
+from restem.auditing.removal import songs_with_bleed
 from restem.auditing.songs import SongJob, heard_song
 from restem.dataset.measure import measure
 from restem.dataset.table import Dataset, split_stem_name
 from restem.devices import choose_device
 from restem.executing.processes import Processes
 from restem.planning.plan import Plan, Stage, audio_text, size_text
-from restem.planning.rates import in_parallel, lengths, rate_of, separation_rate, starting_s
+from restem.planning.rates import Rate, in_parallel, lengths, rate_of, separation_rate, starting_s
 from restem.runs.run import Run
 from restem.runs.training_sets import is_training_layout
 from restem.separation.separator import load_separator
@@ -86,10 +89,16 @@ def plan_export(
     layout: str = "table",
     link: str = "symlink",
     split: Path | None = None,
+    audit: Path | None = None,
     device: str = "auto",
+    workers: int | None = None,
 ) -> Plan:
-    """What `restem export` would do with a run; the arguments are those of `restem.export`."""
-    starting = Stage("starting", starting_s(1))
+    """What `restem export` would do with a run; the arguments are those of `restem.export`. audit: to remove bleed."""
+    stages, rates = [Stage("starting", starting_s(1))], []
+    if audit is not None:
+        removal, rate = _removal(open_audit(audit), run, workers)
+        stages.append(removal)
+        rates.append(rate.text("taking out bleed of"))
     rows = run.labels.filter(~run.labels["verdict"].is_in(WITHOUT_SOUND))
     names = [split_stem_name(stem) for stem in rows["stem"]]
     sources: list[Source] = [(run.dataset_root / path, stream or 0) for path, stream in names]
@@ -101,8 +110,9 @@ def plan_export(
         passes = 2 if layout in ("musdb", "demucs") else 1
         size = size_text(passes * rate.bytes * seconds.sum())
         stage = Stage("exporting", passes * rate.seconds * float(seconds.sum()), counted(len(sources), "stem"))
-        return Plan(reads, [f"at most {size}, to {out}"], [starting, stage], [rate.text("decoding and writing")])
-    stages, rates, writes = [starting], [], [f"{counted(len(sources), 'stem')} to {out}, as {link}s"]
+        rates.append(rate.text("decoding and writing"))
+        return Plan(reads, [f"at most {size}, to {out}"], [*stages, stage], rates)
+    writes = [f"{counted(len(sources), 'stem')} to {out}, as {link}s"]
     if link == "copy":
         rate = rate_of(lambda index: float(len(sources[index][0].read_bytes())), range(len(sources)), seconds)
         writes = [f"about {size_text(rate.bytes * seconds.sum())}, to {out}"]
@@ -117,6 +127,21 @@ def plan_export(
         stages.append(Stage("splitting", rate.seconds * taken_apart, counted(int(several.sum()), "stem")))
         rates.append(rate.text("separating"))
     return Plan(reads, writes, stages, rates)
+
+
+def _removal(audit: Audit, run: Run, workers: int | None) -> tuple[Stage, Rate]:
+    """Taking bleed out of the songs in which it was found. How many stems get better is not known before."""
+    songs = songs_with_bleed(audit, run)
+    seconds = dict(run.labels.select("stem", "seconds").rows())
+    length = np.array([sum(seconds[name] or 0.0 for name, _, _ in song.stems) for song in songs])
+
+    def confirm(number: int) -> float:
+        confirmed(songs[number])
+        return 0.0
+
+    rate = rate_of(confirm, [int(length.argmin())] if songs else [], length)
+    took = in_parallel(rate.seconds * length, Processes.of(workers).workers)
+    return Stage("taking out bleed", took, counted(len(songs), "song")), rate
 
 
 def _stems(dataset: Dataset) -> tuple[list[Source], np.ndarray, Mapping[str, list[int]]]:
