@@ -41,7 +41,7 @@ from restem.labelling.judging import judge, segment_targets, stem_scores
 from restem.labelling.known_labels import known_labels
 from restem.labelling.paper import QUANTILE as PLAIN_QUANTILE
 from restem.labelling.paper import heard, judge_by_threshold
-from restem.labelling.refining import Refinement, Timed
+from restem.labelling.rounds import Refinement, Timed
 from restem.labelling.segments import pool_scores
 from restem.labelling.settings import RefineSettings
 from restem.pretraining.heads import encoder_with_heads

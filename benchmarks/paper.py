@@ -51,7 +51,7 @@ from restem.labelling.known_labels import known_labels
 from restem.labelling.mixing import SegmentPool
 from restem.labelling.options import Start
 from restem.labelling.pretrained import FOLDER as PRETRAINED_FOLDER
-from restem.labelling.refining import Refinement
+from restem.labelling.rounds import Refinement
 from restem.runs.run import CLASSIFIER_FOLDER
 
 PATH = HERE / "paper.json"

@@ -48,6 +48,7 @@ from restem.runs.run import write_run
 # Whose functions are replaced by others, or measured.
 prepared: Any = import_module("restem.labelling.prepared")
 refining: Any = import_module("restem.labelling.refining")
+rounds: Any = import_module("restem.labelling.rounds")
 
 DRAWN = 20  # batches of every training
 LIMIT_S = 3600.0
@@ -134,9 +135,9 @@ def refine(work: Path, stems: int, stages: Stages) -> None:
 
     prepared.look = lambda *_: []  # there is no sound to look at
     refining.findings = lambda *_: []  # many stems are equal
-    refining.train_classifier = train
-    refining.score_segments = lambda task: look(task, 4, np.float32)
-    refining.embed_segments = lambda task: look(task, 384, np.float16)
+    rounds.train_classifier = train
+    rounds.score_segments = lambda task: look(task, 4, np.float32)
+    rounds.embed_segments = lambda task: look(task, 384, np.float16)
 
     def run(**changes: Any) -> None:
         arguments = {"cache": work / "cache", "workers": 1, "decided": said, **changes}
@@ -152,14 +153,14 @@ def refine(work: Path, stems: int, stages: Stages) -> None:
     with suppress(_StoppedError):
         run()
     refining.known_labels, refining.load_features = kept, features
-    own = refining.Refinement
+    own = rounds.Refinement
     for owner, function, name in (
         (refining, "load_features", "features, started again"),
         (refining, "known_labels", "known labels"),
         (own, "_apply", "listening, without the network"),
         (own, "_training", "tasks of the trainings"),
         (own, "scores", "scores of stems, from segments and heads"),
-        (refining, "judge", "decision"),
+        (rounds, "judge", "decision"),
         (own, "targets", "targets of the trainings"),
         (refining, "labels_table", "labels.csv"),
         (refining, "write_run", "tables of the run"),
@@ -180,8 +181,8 @@ def arrays(work: Path, stems: int, stages: Stages) -> None:
     settings = RefineSettings(hop_s=HOP_S, decision=decision)
     config = settings.classifier(features.dataset.taxonomy.classes)
     computing = Computing("cpu", "32-true", 1)
-    refinement = refining.Refinement(features, work / "arrays", settings, computing, Processes(1), config)
-    refining.embed_segments = lambda task: np.zeros((len(task.stem), 384), np.float16)
+    refinement = rounds.Refinement(features, work / "arrays", settings, computing, Processes(1), config)
+    rounds.embed_segments = lambda task: np.zeros((len(task.stem), 384), np.float16)
     stem = features.segments.stem
     logits = np.random.default_rng(0).standard_normal((len(stem), 4), np.float32) - 2.0
     logits[np.arange(len(stem)), stem % 4] += 4.0
@@ -190,7 +191,7 @@ def arrays(work: Path, stems: int, stages: Stages) -> None:
     with stages("arrays: scores of stems"):
         scores = stem_scores(features, logits, settings)
     with stages("arrays: embeddings to a file"):
-        heads = refinement.classifier_heads(refining.Timed(None))
+        heads = refinement.classifier_heads(rounds.Timed(None))
     with stages("arrays: scores of heads"):
         heads.scores(None, scores)
     with stages("arrays: decision"):

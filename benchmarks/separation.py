@@ -46,7 +46,7 @@ from restem.evaluation.separation import read_evaluation
 from restem.executing.processes import Processes
 from restem.labelling.computing import Computing
 from restem.labelling.features import Features, load_features
-from restem.labelling.refining import Refinement, Timed
+from restem.labelling.rounds import Refinement, Timed
 from restem.labelling.settings import RefineSettings
 from restem.runs.run import DESCRIPTION_FILE
 from restem.separation.train_settings import TrainSettings

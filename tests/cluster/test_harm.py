@@ -15,7 +15,8 @@ from restem.dataset.layouts import open_dataset
 from restem.errors import RestemError
 from restem.executing import ray_cluster
 from restem.executing.choosing import executor_for
-from restem.labelling.refining import WORK_FOLDER, refine_labels
+from restem.labelling.refining import refine_labels
+from restem.labelling.rounds import WORK_FOLDER
 from restem.labelling.settings import RefineSettings
 from restem.labelling.training import TrainingSettings
 

@@ -12,7 +12,7 @@ from restem.audio.store import Store
 from restem.dataset.layouts import open_dataset
 from restem.demo.reference import mixture_accuracy, with_true_labels
 from restem.labelling.classifier import save_classifier
-from restem.labelling.refining import RefineSettings
+from restem.labelling.settings import RefineSettings
 from restem.taxonomy import DEFAULT_CLASSES, Taxonomy
 
 Measure = Callable[..., float]

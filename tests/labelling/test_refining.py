@@ -16,14 +16,15 @@ from restem.audio.store import Store
 from restem.dataset.layouts import open_dataset
 from restem.errors import RunError, UsageError
 from restem.executing.processes import IN_THIS_PROCESS, Processes
-from restem.labelling import refining
+from restem.labelling import rounds
 from restem.labelling.classifier import load_classifier
 from restem.labelling.computing import Computing
 from restem.labelling.deciding import Outcome
 from restem.labelling.features import load_features
 from restem.labelling.judging import judge, segment_targets, stem_scores
 from restem.labelling.known_labels import known_labels
-from restem.labelling.refining import Refinement, Timed, assign_folds, refine_labels
+from restem.labelling.refining import refine_labels
+from restem.labelling.rounds import Refinement, Timed, assign_folds
 from restem.labelling.scoring import ScoringTask
 from restem.labelling.segments import Segments
 from restem.labelling.settings import RefineSettings
@@ -277,17 +278,17 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(
     monkeypatch.setattr("restem.labelling.scoring.BATCH", 4)
     computing = Computing("cpu", "32-true", 1)
     found, tasks = [], []
-    score = refining.score_segments
+    score = rounds.score_segments
 
     def watched(task: ScoringTask) -> np.ndarray:
         tasks.append((len(task.stems), len(np.unique(task.stem)), len(task.stem)))
         return score(task)
 
-    monkeypatch.setattr(refining, "score_segments", watched)
+    monkeypatch.setattr(rounds, "score_segments", watched)
     for at_once in (1000, 8):
-        monkeypatch.setattr(refining, "_SEGMENTS_AT_ONCE", at_once)
-        refinement = refining.Refinement(features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config)
-        found.append(refinement.score_with_pretrained(refining.Timed(None)))
+        monkeypatch.setattr(rounds, "_SEGMENTS_AT_ONCE", at_once)
+        refinement = rounds.Refinement(features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config)
+        found.append(refinement.score_with_pretrained(rounds.Timed(None)))
     np.testing.assert_array_equal(found[1], found[0])
     assert found[0][features.segments.active].any(axis=1).all()
     assert len(tasks) > 4 and all(stems == mine for stems, mine, _ in tasks)

@@ -12,7 +12,7 @@ import pytest
 
 import restem
 from restem.dataset.layouts import open_dataset
-from restem.labelling import refining
+from restem.labelling import rounds
 from restem.separation.training_stems import training_stems_of_dataset
 
 
@@ -24,15 +24,15 @@ def test_an_unknown_stem_is_never_taught(tmp_path: Path, write_songs, monkeypatc
     stems = [replace(one, given=frozenset(), unknown=True) if one.name == unknown else one for one in dataset.stems]
     dataset = replace(dataset, stems=tuple(stems))
     taught = []
-    train = refining.Refinement._training
+    train = rounds.Refinement._training
 
     def watched(self: Any, folder: Path, targets: np.ndarray, fold: int | None) -> Any:
         taught.append(targets[self.features.segments.stem == 5].max())
         assert targets.max() > 0.5
         return train(self, folder, targets, fold)
 
-    monkeypatch.setattr(refining.Refinement, "_training", watched)
-    monkeypatch.setattr(refining, "segment_targets", lambda *found: np.ones_like(found[1]))
+    monkeypatch.setattr(rounds.Refinement, "_training", watched)
+    monkeypatch.setattr(rounds, "segment_targets", lambda *found: np.ones_like(found[1]))
     monkeypatch.setattr("restem.labelling.paper.heard", lambda judged: np.ones_like(judged.outcome.refined))
     restem.refine(
         dataset, tmp_path / "run", method=method, rounds=2, folds=2, steps=2, workers=1, device="cpu", encoder="none",

@@ -18,7 +18,7 @@ from restem.executing.processes import Processes, available_cores
 from restem.labelling.encoders.registry import chosen_encoder
 from restem.labelling.encoders.store import EmbeddingStore
 from restem.labelling.pretrained import knows
-from restem.labelling.refining import ROUNDS_FROM_DATA
+from restem.labelling.rounds import ROUNDS_FROM_DATA
 from restem.labelling.settings import RefineSettings
 from restem.planning.plan import Plan, Stage, audio_text, size_text
 from restem.planning.rates import in_parallel, lengths, rate_of, starting_s, step_times, store_rate
