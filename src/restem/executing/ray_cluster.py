@@ -176,7 +176,8 @@ def _is_small(work: _Work) -> bool:
     from ray import cloudpickle
 
     arrays: list[Any] = []  # they are not copied
-    return len(cloudpickle.dumps(work, protocol=5, buffer_callback=arrays.append)) <= _SMALL_BYTES and not arrays
+    pickled = cloudpickle.dumps(work, protocol=5, buffer_callback=arrays.append)  # type: ignore[no-untyped-call]
+    return len(pickled) <= _SMALL_BYTES and not arrays
 
 
 def _call(work: _Work, items: list[Any]) -> list[Any]:
