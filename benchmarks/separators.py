@@ -39,7 +39,7 @@ from restem.files import write_json
 from restem.separation.streaming import separate_blocks
 from restem.separation.train_settings import TrainSettings
 
-JSON, PICTURE = HERE / "separators.json", HERE / "separators.png"
+JSON, PICTURE = HERE / "separators.json", HERE.parent / "docs" / "images" / "separators.png"
 RATE_HZ = 44100
 SONG_S = 20.0
 

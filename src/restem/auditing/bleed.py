@@ -52,7 +52,7 @@ _EARLIER = slice(-1300, -44)
 _ROOM_DB = 2.5
 _MOST_ROOM_DB = 10.0  # what is so much louder than the direct sound is another sound
 _TAIL_ROUNDS = 40
-_LEAST_SPREAD = 0.7  # of the logarithm of squares where the stem itself sounds
+_LEAST_SPREAD = 1.5  # of the logarithm of squares where the stem itself sounds
 
 
 @dataclass(frozen=True)
