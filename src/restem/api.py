@@ -67,7 +67,8 @@ def refine(
         A run of the same dataset, or its folder; what people decided about it is taken as certain.
     audit
         An audit of the same dataset, or its folder: songs that share a recording are put into one fold, so that no stem
-        is scored by a classifier that was trained on its copy.
+        is scored by a classifier that was trained on its copy, and classifiers do not learn from stems that are not fit
+        for it (`Audit.unfit`).
     progress
         Called with the stage, what is done and in all.
     **changes
@@ -103,14 +104,15 @@ def refine(
     settings = with_changes(settings or RefineSettings(), changes)
     decided = None if decisions is None else opened_run(decisions).decided
     stems = opened_dataset(dataset, "learn")
-    duplicates = None if audit is None else opened_audit(audit, stems).duplicate_songs()
+    audited = None if audit is None else opened_audit(audit, stems)
     encoder = encoder_with_heads(settings.encoder, Processes.of(workers), progress)
     out = as_path(out)
     stems.check_outside(out)
     with put_when_done(out, DESCRIPTION_FILE, "run") as folder:
         run = refine_labels(
             stems, folder, settings, cache=cache, device=device, workers=workers, ray=ray, licence=licence,
-            decided=decided, encoder=encoder, duplicates=duplicates, progress=progress,
+            decided=decided, encoder=encoder, progress=progress,
+            duplicates=audited.duplicate_songs() if audited else None, unfit=audited.unfit() if audited else None,
         )  # fmt: skip
         run = replace(run, address=out if isinstance(out, Address) else None)
         if not (run.path / REPORT_FILE).exists():

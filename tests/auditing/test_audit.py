@@ -13,6 +13,7 @@ import soundfile
 
 import restem
 from restem.auditing import audit as auditing
+from restem.auditing.judgements import Judgements, key_of
 from restem.cli.main import run_command
 
 Play = Callable[..., np.ndarray]
@@ -126,6 +127,23 @@ def test_a_leak_between_splits(tmp_path: Path, play_notes: Play) -> None:
     (row,) = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1).findings.rows(named=True)
     assert (row["kind"], row["with_song"]) == ("leak", "Song test")
     assert row["value"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_is_not_fit_to_learn_from(tmp_path: Path, play_notes: Play) -> None:
+    """A stem of noise; and one with bleed, once a person has heard it."""
+    stems = {name: play_notes(place, 14.0) for place, name in enumerate(("vocals", "drums", "bass"))}
+    stems["bass"] = stems["bass"] + 0.1 * stems["drums"]
+    stems["other"] = 0.1 * np.random.default_rng(0).standard_normal(len(stems["bass"]))
+    for name, sound in stems.items():
+        path = tmp_path / "stems" / "Song" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, RATE_HZ, subtype="PCM_24")
+    audit = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1)
+    assert audit.unfit() == ["Song/other.wav"]
+    judged = Judgements(audit.path)
+    for row in audit.findings.iter_rows(named=True):
+        judged.add(key_of(row), "ignore" if row["kind"] == "foreign" else "real", "ada")
+    assert audit.unfit() == ["Song/bass.wav"]
 
 
 def test_songs_that_share_a_recording_are_refined_in_one_fold(planted: Path, tmp_path: Path) -> None:

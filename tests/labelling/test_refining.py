@@ -14,7 +14,7 @@ import pytest
 
 from restem.audio.store import Store
 from restem.dataset.layouts import open_dataset
-from restem.errors import RunError, UsageError
+from restem.errors import DatasetError, RunError, UsageError
 from restem.executing.processes import IN_THIS_PROCESS, Processes
 from restem.labelling import rounds
 from restem.labelling.classifier import load_classifier
@@ -266,6 +266,21 @@ def test_what_the_next_round_is_taught() -> None:
     np.testing.assert_allclose(targets[3, :2], [0.8, 0.95], rtol=1e-6)
     np.testing.assert_allclose(targets[2, :2], [0.8, 0.0], rtol=1e-6)
     np.testing.assert_allclose(targets[4, :2], [0.0, 0.95], rtol=1e-6)
+
+
+def test_nothing_learns_from_unfit_stems(tmp_path: Path, write_band: Callable[..., Path]) -> None:
+    dataset = open_dataset(write_band(tmp_path / "songs", songs=3))
+    features = load_features(dataset, Store(tmp_path / "cache"), QUICK.mixing.segment_s, QUICK.hop_s)
+    config, computing = QUICK.classifier(dataset.taxonomy.classes), Computing("cpu", "32-true", 1)
+    more = (features, tmp_path / "run", QUICK, computing, IN_THIS_PROCESS, config, None)
+    unfit = [dataset.stems[2].name, "Song 9/not there.wav"]
+    refinement = Refinement(*more, unfit)
+    targets = features.given[features.segments.stem].astype(np.float32)
+    task = refinement._training(tmp_path / "fold", targets, None)
+    learned = task.pool.targets.any(axis=1)
+    assert set(task.pool.stem[~learned].tolist()) == {2} and 2 not in task.pool.stem[learned]
+    with pytest.raises(DatasetError, match="leaves no stem"):
+        Refinement(*more, [stem.name for stem in dataset.stems])
 
 
 def test_scores_do_not_depend_on_how_the_work_is_divided(

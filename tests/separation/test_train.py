@@ -89,6 +89,19 @@ def test_songs_that_share_a_recording_are_validated_on_together(
         train(data, tmp_path / "other", settings, cache=tmp_path / "cache", device="cpu", audit=found)
 
 
+def test_unfit_stems_are_left_out(
+    songs: Dataset, quick: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO", "restem.separation.train")
+    found = restem.audit(songs.root, tmp_path / "audit", workers=1)
+    monkeypatch.setattr(type(found), "unfit", lambda _: ["song0/bass.wav"])
+    settings = replace(quick, steps=2, epoch_steps=2, validation=0.0)
+    train(songs, tmp_path / "out", settings, cache=tmp_path / "cache", device="cpu", audit=found)
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["unfit"] == ["song0/bass.wav"]
+    assert "1 stem left out, as the audit found" in caplog.text
+
+
 class TestFolder:
     def test_what_it_leaves(self, songs: Dataset, quick: TrainSettings, tmp_path: Path) -> None:
         out, seen = tmp_path / "out", []

@@ -30,7 +30,7 @@ from restem.auditing.findings import (
     findings_table,
 )
 from restem.auditing.fingerprints import HOP_S
-from restem.auditing.judgements import Judgements, without_ignored
+from restem.auditing.judgements import Judgements, key_of, without_ignored
 from restem.auditing.songs import SongAudit, SongJob, audit_song, read_codes, unread_song
 from restem.dataset.reading.interface import MIXTURE
 from restem.dataset.table import Dataset, Stem
@@ -51,6 +51,8 @@ RECORD_FILE = "audit.json"
 WORK_FOLDER = ".work"
 FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE, COPIES_FILE = "findings.csv", "bleed.csv", "mixtures.csv", "copies.csv"
 _FORMAT = 2
+
+_UNFIT_WHERE_REAL: tuple[Kind, ...] = ("bleed", "noise", "clipped", "misaligned")
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,6 +154,21 @@ class Audit:
                 before[second] = first
         songs = {song for pair in shared.select("song", "with_song").rows() for song in pair}
         return {song: standing_for(song) for song in sorted(songs)}
+
+    def unfit(self) -> list[str]:
+        """The stems that nothing should learn from, in the order of the findings.
+
+        Those that are `foreign`, and those in which a person judged bleed, noise, clipping or a wrong place in time to
+        be `real`. What people judged `ignore` does not count.
+        """
+        judged = Judgements(self.path).standing()
+
+        def counts(row: Mapping[str, Any]) -> bool:
+            said = judged.get(key_of(row))
+            real = said is not None and said.judged == "real"
+            return row["kind"] == "foreign" or (real and row["kind"] in _UNFIT_WHERE_REAL)
+
+        return list(dict.fromkeys(row["stem"] for row in self.standing.iter_rows(named=True) if counts(row)))
 
     def __repr__(self) -> str:
         return f"Audit({self.place.name!r}, {counted(len(self.findings), 'finding')})"

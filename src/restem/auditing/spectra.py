@@ -24,8 +24,9 @@ _FRAME = 4096
 
 # The thresholds are tried by `benchmarks/audit.py`.
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.2
-_STEADY_DB = (5.4, 7.6)  # the median over the bins of what is 6.4 dB in theory
+_STEADY_DB = (5.8, 8.0)  # the median over the bins of what is 6.4 dB in theory
 _NOISE_BANDS = 8
+_LEAST_FRAMES = 20
 _NOISE_BAND_HZ = (400.0, 10000.0)
 _MIN_NOISE_DB = -75.0  # of full scale
 _MAX_NOISE_RANGE_DB = 40.0  # noise further below the stem's level is not named
@@ -125,16 +126,28 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
     hum, mains_hz = _hum(blocks, rate_hz)
     frequencies = np.arange(power.shape[1]) * rate_hz / _FRAME
     within = power[:, (frequencies > _NOISE_BAND_HZ[0]) & (frequencies < min(_NOISE_BAND_HZ[1], 0.4 * rate_hz))]
-    low, high = np.quantile(within, (_LOW_QUANTILE, _HIGH_QUANTILE), axis=0)
-    if not np.all(low > 0):
+    low, high = np.quantile(within, (_LOW_QUANTILE, _HIGH_QUANTILE), axis=0, method="weibull")
+    if len(within) < _LEAST_FRAMES or not np.all(low > 0):
         return Steady(0.0, hum, mains_hz, total)
     # Cymbals and reverberation may be as spread in one band, but not in all.
-    spreads_db = [float(np.median(part)) for part in np.array_split(power_to_db(high / low), _NOISE_BANDS)]
+    few_db = power_to_db(
+        _median_of_quantile(_HIGH_QUANTILE, len(within)) / _median_of_quantile(_LOW_QUANTILE, len(within))
+    )
+    spreads_db = [float(np.median(part)) - few_db for part in np.array_split(power_to_db(high / low), _NOISE_BANDS)]
     steady = _STEADY_DB[0] < min(spreads_db) and max(spreads_db) < _STEADY_DB[1]
     # The quantile of an exponential law, and the part of the spectrum that was not looked at.
     noise = float(low.sum()) / -np.log1p(-_LOW_QUANTILE)
     share = float(within.mean(axis=0).sum()) / max(total, 1e-20)
     return Steady(noise / max(share, 0.3) if steady else 0.0, hum, mains_hz, total)
+
+
+def _median_of_quantile(quantile: float, frames: int) -> float:
+    """The median of a small quantile of an exponential law, from so many frames, over its mean: less than 1.
+
+    The k-th smallest value has about a gamma law of shape k, and its median is about k - 1/3.
+    """
+    rank = quantile * (frames + 1)
+    return (rank - 1.0 / 3.0) / rank
 
 
 def _hum(blocks: np.ndarray, rate_hz: int) -> tuple[float, float]:

@@ -105,7 +105,11 @@ def refine(
         Path | None, Parameter(help="A run; what people decided about it is taken as certain.")
     ] = None,
     audit: Annotated[
-        Path | None, Parameter(help="An audit of the dataset: songs that share a recording stay in one fold.")
+        Path | None,
+        Parameter(
+            help="An audit of the dataset: songs that share a recording stay in one fold, and stems that are not fit "
+            "for it are not learned from."
+        ),
     ] = None,
     as_json: Figures = None,
     dry_run: DryRun = False,

@@ -93,7 +93,11 @@ def train(
         Parameter(name="--from-classes", help="The classes of a file of weights, in the order of its outputs."),
     ] = None,
     audit: Annotated[
-        Path | None, Parameter(help="An audit of the dataset: songs that share a recording are validated on together.")
+        Path | None,
+        Parameter(
+            help="An audit of the dataset: songs that share a recording are validated on together, and stems that are "
+            "not fit to learn from left out."
+        ),
     ] = None,
     as_json: Figures = None,
     dry_run: DryRun = False,

@@ -7,7 +7,7 @@ when the run is finished. How labels are found is in `rounds`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def refine_labels(
     decided: Mapping[str, Decided] | None = None,
     encoder: EncoderWithHeads | None = None,
     duplicates: Mapping[str, str] | None = None,
+    unfit: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Refines the labels of `dataset` and leaves the run in `out`, all but the report.
@@ -70,7 +71,8 @@ def refine_labels(
     cores available. ray: a Ray cluster instead, see `executing.choosing`. licence: of the data, kept with the
     classifier. decided: what people said about stems, by name; it is certain. encoder: what hears the stems beside the
     classifiers; its name replaces that in the settings. duplicates: song -> a song that stands for all that it shares
-    recordings with; they are in one fold. A finished run of the same request is read back.
+    recordings with; they are in one fold. unfit: names of stems that are not learned from. A finished run of the same
+    request is read back.
     Raises RunError when `out` holds something else, DatasetError when no stem can be used, something was decided about
     one that is not there, or a folder to be written lies in the dataset, UsageError for settings.
     """
@@ -86,6 +88,7 @@ def refine_labels(
         "decisions": describe(decided, dataset),
         "encoder": encoder.identity if encoder is not None else None,
         "duplicates": dict(duplicates) if duplicates is not None else None,
+        "unfit": sorted(unfit) if unfit is not None else None,
     }
     record = WorkRecord(out, DESCRIPTION_FILE, request, "run", unfinished=f"{WORK_FOLDER}/{_REQUEST_FILE}")
     if _is_whole(record):
@@ -137,7 +140,8 @@ def _refine(
     with timed("copies") as report:
         found = findings(features, report)
     config = settings.classifier(dataset.taxonomy.classes, request["dataset"]["fingerprint"], request["licence"])
-    refinement = Refinement(features, out, settings, computing, executor, config, request["duplicates"])
+    duplicates, unfit = request["duplicates"], request["unfit"] or ()
+    refinement = Refinement(features, out, settings, computing, executor, config, duplicates, unfit)
     known = known_labels(features, decided)
     if settings.method == "paper":
         judged = refinement.judged_as_in_the_paper(known, timed)

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from restem.audio.stored import ArrayFile
+from restem.errors import DatasetError
 from restem.executing.interface import Executor, Item, Result
 from restem.files import folder_written_aside
 from restem.labelling.classifier import ClassifierConfig
@@ -73,15 +74,22 @@ class Refinement:
         executor: Executor,
         config: ClassifierConfig,
         duplicates: Mapping[str, str] | None = None,
+        unfit: Collection[str] = (),
     ) -> None:
+        """duplicates, unfit: see `refine_labels`. Raises DatasetError when no stem is left to learn from."""
         self.features = features
         self.out = out
         self.settings = settings
         self.computing = computing
         self.executor = executor
         self.config = config
+        stems = features.dataset.stems
+        self.fit = np.array([stems[index].name not in unfit for index in features.indices])
+        trainable = features.trainable & self.fit
+        if not trainable.any():
+            raise DatasetError(f"{features.dataset.root}: the audit leaves no stem to learn from.")
         groups = [(duplicates or {}).get(song, song) for song in features.songs]
-        self.fold = assign_folds(groups, features.trainable, settings.folds, settings.seed)
+        self.fold = assign_folds(groups, trainable, settings.folds, settings.seed)
         self.folds = range(int(self.fold.max()) + 1)
         # It was trained on none of the songs.
         self.uses_pretrained = settings.start_of(config) == "pretrained" and knows(config.classes)
@@ -172,7 +180,7 @@ class Refinement:
             found *= self.teaching(known)[segments.stem, None]
             found = known.over_segments(found)
             # Where nothing at all is clear there is nothing else to teach.
-            if ((found >= 0.5).any(axis=1) & segments.active).any():
+            if ((found >= 0.5).any(axis=1) & segments.active & self.fit[segments.stem]).any():
                 return found
         return known.over_segments(known.over_stems(self.features.given).astype(np.float32)[segments.stem])
 
@@ -251,7 +259,8 @@ class Refinement:
 
     def _training(self, folder: Path, targets: np.ndarray, fold: int | None) -> TrainingTask:
         """The training for a fold, which stays unheard; for None, the one on all songs."""
-        pool, held_out = self.features.segment_pool(targets), None
+        # What nothing is to learn from has no class, and is never drawn.
+        pool, held_out = self.features.segment_pool(targets * self.fit[self.features.segments.stem, None]), None
         if fold is not None and len(self.folds) > 1:
             inside = pool.of_stems(self.fold == fold)
             held_out = inside if (inside.targets >= 0.5).any() else None

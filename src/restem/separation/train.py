@@ -124,8 +124,9 @@ def train(
     start_classes
         The classes of such weights, in the order of the outputs, where they do not say them.
     audit
-        An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on.
-        Of a run that was refined with an audit, they are known already.
+        An audit of the dataset, or its folder: songs that share a recording are all trained on, or all validated on,
+        and stems that are not fit to learn from (`Audit.unfit`) are left out. Of a run that was refined with an audit,
+        both are known already.
     progress
         Called with the stage, the steps done and in all. With `max_time`, the latter is an estimate.
     **changes
@@ -179,11 +180,14 @@ def train(
     licences = (licence, start.config.licence if start is not None and start.config is not None else "")
     store = PcmStore(as_path(cache) if cache is not None else default_cache(), settings.rate_hz, settings.channels)
     data.check_outside(out, store.folder)
-    duplicates = data.description.get("duplicates") if isinstance(data, Run) else None
+    known = data.description if isinstance(data, Run) else {}
+    duplicates, unfit = known.get("duplicates"), known.get("unfit")
     if audit is not None:
-        duplicates = opened_audit(audit, data).duplicate_songs()
+        audited = opened_audit(audit, data)
+        duplicates, unfit = audited.duplicate_songs(), audited.unfit()
     request = {
-        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "devices": count, "nodes": nodes,
+        "settings": settings.as_dict(), "dataset": origin, "duplicates": duplicates, "unfit": unfit,
+        "devices": count, "nodes": nodes,
         "start": None if start is None else {"place": start.place, "sha256": start.sha256},
     }  # fmt: skip
     record = WorkRecord(out, TRAINING_FILE, request, "training")
@@ -225,6 +229,9 @@ def train(
         )
         if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.place}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
+        if unfit:
+            before_audit, stems = len(stems), [stem for stem in stems if stem.name not in unfit]
+            LOGGER.info("%s left out, as the audit found", counted(before_audit - len(stems), "stem"))
         if not stems:
             raise DatasetError(f"{root}: there is nothing to learn from: no stem has a label.")
         if is_first_process():
