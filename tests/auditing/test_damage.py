@@ -89,6 +89,7 @@ def test_spectra(play_notes: Play) -> None:
 
     assert kinds(notes) == []
     assert kinds(0.1 * noise) == ["foreign"]
+    assert kinds(0.1 * noise[: 4 * BLOCK]) == kinds(0.1 * noise[: 2 * BLOCK]) == ["foreign"]
     assert kinds(0.1 * hum) == ["foreign"]
     assert kinds(0.1 * hum * (time_s < 11.0)) == ["foreign"]  # the last stretch is padded with zeros
     assert kinds(clicks) == ["foreign"]

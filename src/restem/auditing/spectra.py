@@ -25,6 +25,7 @@ _FRAME = 4096
 # The thresholds are tried by `benchmarks/audit.py`.
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.2
 _STEADY_DB = (5.8, 8.0)  # the median over the bins of what is 6.4 dB in theory
+_FRAMES_DB = 24.0  # over the number of frames: what it may be more or less
 _NOISE_BANDS = 8
 _LEAST_FRAMES = 20
 _NOISE_BAND_HZ = (400.0, 10000.0)
@@ -134,7 +135,8 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
         _median_of_quantile(_HIGH_QUANTILE, len(within)) / _median_of_quantile(_LOW_QUANTILE, len(within))
     )
     spreads_db = [float(np.median(part)) - few_db for part in np.array_split(power_to_db(high / low), _NOISE_BANDS)]
-    steady = _STEADY_DB[0] < min(spreads_db) and max(spreads_db) < _STEADY_DB[1]
+    tolerance_db = _FRAMES_DB / len(within)
+    steady = _STEADY_DB[0] - tolerance_db < min(spreads_db) and max(spreads_db) < _STEADY_DB[1] + tolerance_db
     # The quantile of an exponential law, and the part of the spectrum that was not looked at.
     noise = float(low.sum()) / -np.log1p(-_LOW_QUANTILE)
     share = float(within.mean(axis=0).sum()) / max(total, 1e-20)
