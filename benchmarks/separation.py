@@ -237,7 +237,8 @@ def main() -> None:
         rows = [row for row in read_rows(table) if row["steps"] == settings.steps]
         figures.show(rows)
         figures.plot_labels(rows, (Path(aside) if arguments.quick else HERE) / "separation.png")
-        figures.plot_doses(rows, (Path(aside) if arguments.quick else HERE.parent / "docs" / "images") / "label_noise.png")
+        images = Path(aside) if arguments.quick else HERE.parent / "docs" / "images"
+        figures.plot_doses(rows, images / "label_noise.png")
 
 
 if __name__ == "__main__":

@@ -247,6 +247,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             color=line.get_color(),
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.set_xticks(ticks := [1, 2, 5, 10, 20, 60], map(str, ticks))
+    axes.minorticks_off()
     axes.set_xlabel("processor time of the training, minutes")
     axes.set_ylabel("SDR on unheard songs, dB")
     axes.spines[["top", "right"]].set_visible(False)
