@@ -48,6 +48,13 @@ def seeds_of(rows: Rows, noise: str, labels: str, truncated: bool = False) -> li
     ]
 
 
+def paired(rows: Rows, noise: str, *sides: tuple[str, bool]) -> tuple[list[np.ndarray], int]:
+    """`of_songs` of several sides, (labels, truncated), on the seeds that all of them have; and how many these are."""
+    seeds = set.intersection(*(set(seeds_of(rows, noise, *side)) for side in sides))
+    mine = [row for row in rows if row["seed"] in seeds]
+    return [of_songs(mine, noise, *side) for side in sides], len(seeds)
+
+
 def difference(better: np.ndarray, worse: np.ndarray) -> str:
     mean, low, high = paired_interval(better - worse)
     return f"{mean:+.2f} dB ({low:+.2f} to {high:+.2f})"
@@ -95,9 +102,8 @@ def _comparisons(rows: Rows) -> list[tuple[str, str, str, str]]:
     ]
     found = []
     for noise, better, worse, target in pairs:
-        sides = [of_songs(rows, noise, *side) for side in (better, worse)]
-        if all(map(len, sides)):
-            seeds = min(len(seeds_of(rows, noise, *side)) for side in (better, worse))
+        sides, seeds = paired(rows, noise, better, worse)
+        if seeds:
             what = f"{_name(noise, *better)} against {_label(*worse)}"
             found.append((what, str(seeds), difference(*sides), target))
     for truncated in (False, True):
@@ -163,8 +169,7 @@ def plot_doses(rows: Rows, path: Path) -> None:
     """The SDR by the share of sources that were moved, against clean stems, with 95 % intervals over songs."""
     from matplotlib.figure import Figure
 
-    clean = of_songs(rows, CLEAN, "clean")
-    if not len(clean):
+    if not seeds_of(rows, CLEAN, "clean"):
         return
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -175,7 +180,8 @@ def plot_doses(rows: Rows, path: Path) -> None:
             doses = _doses(rows, kind, labels)
             if not doses:
                 continue
-            losses = [paired_interval(of_songs(rows, noise, labels) - clean) for _, noise in doses]
+            both = [paired(rows, noise, (labels, False), ("clean", False))[0] for _, noise in doses]
+            losses = [paired_interval(one - clean) for one, clean in both]
             means = np.array([mean for mean, _, _ in losses])
             reach = np.abs(np.array([[low, high] for _, low, high in losses]).T - means)
             places = [dose + 0.004 * (list(colours).index(labels) - 1) for dose, _ in doses]
