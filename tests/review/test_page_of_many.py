@@ -67,7 +67,8 @@ def last_row(page: Any) -> int:
     """Scrolls to the end of the list, and returns the number of the stem whose row is there."""
     page.evaluate("{ const list = document.getElementById('list'); list.scrollTop = list.scrollHeight; null }")
     last = "document.querySelector('#rows > :last-child')"
-    wait_until(page, f"{last}.ariaPosInSet === {last}.ariaSetSize")
+    # There is no row for a moment, while the list is drawn.
+    wait_until(page, f"{last} !== null && {last}.ariaPosInSet === {last}.ariaSetSize")
     assert page.evaluate("document.querySelectorAll('#rows > *').length") < 100
     box, row = (page.locator(place).bounding_box() for place in ("#list", "#rows > :last-child"))
     assert row["y"] + row["height"] <= box["y"] + box["height"] + 1  # it can be seen
