@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import scipy.signal
 import soundfile
 
 import restem
@@ -127,6 +128,32 @@ def test_a_leak_between_splits(tmp_path: Path, play_notes: Play) -> None:
     (row,) = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1).findings.rows(named=True)
     assert (row["kind"], row["with_song"]) == ("leak", "Song test")
     assert row["value"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_bleed_through_a_room(tmp_path: Path, play_notes: Play) -> None:
+    """The table has the level of all of it, and the record what a room adds."""
+    time_s = np.arange(round(0.4 * RATE_HZ)) / RATE_HZ
+    tail = np.random.default_rng(0).standard_normal(len(time_s)) * 10 ** (-3 * time_s / 0.4)
+    drums, bass = (play_notes(seed, 26.0) for seed in (3, 1))
+    room = np.concatenate([np.zeros(50), [1.0], tail / np.linalg.norm(tail)]) / np.sqrt(2.0)
+    bass = bass + 0.1 * scipy.signal.fftconvolve(drums, room)[: len(bass)]
+    for name, sound in {"drums": drums, "bass": bass}.items():
+        path = tmp_path / "stems" / "Song" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, RATE_HZ, subtype="PCM_24")
+    audit = restem.audit(tmp_path / "stems", tmp_path / "audit", workers=1)
+    pair = ("Song/bass.wav", "Song/drums.wav")
+    ((*found, level_db, delay),) = audit.bleed.select("stem", "from_stem", "bleed_db", "delay_samples").rows()
+    assert (tuple(found), delay) == (pair, 50)
+    assert level_db == pytest.approx(-20.0, abs=2.0)
+    assert restem.open_audit(audit.path).rooms == audit.rooms
+    assert list(audit.rooms) == [pair] and audit.rooms[pair] == pytest.approx(3.0, abs=2.0)
+    record = json.loads((audit.path / "audit.json").read_text())
+    for wrong in ({"rooms": [["one"]]}, {"rooms": 5}, {"mixture_files": {"Song": 1}}, {"hours": "many"}):
+        (audit.path / "audit.json").write_text(json.dumps(record | wrong))
+        with pytest.raises(restem.RunError, match="the audit cannot be read"):
+            restem.open_audit(audit.path)
+    assert "through a room" in audit.findings.filter(pl.col("kind") == "bleed")["message"][0]
 
 
 def test_what_is_not_fit_to_learn_from(tmp_path: Path, play_notes: Play) -> None:

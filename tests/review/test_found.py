@@ -98,6 +98,14 @@ def test_bleed_is_heard_and_taken_out(run: Run, audit: Audit, tmp_path: Path) ->
     )
     whole = found.sound(0, 2)
     assert heard(whole) == pytest.approx(0.5 * own, abs=1e-4)
+    # Where the bleed came through a room, only its direct sound can be taken out.
+    louder = bleed.with_columns(bleed_db=pl.lit(-17.0))
+    rooms = {(finding.stem, finding.with_stem): 3.0}
+    through_room = FoundReview(
+        found.session, replace(audit, findings=findings_table([finding]), bleed=louder, rooms=rooms)
+    )
+    assert heard(through_room.sound(0, 2)) == pytest.approx(0.5 * own, abs=1e-4)
+    assert through_room.sides(0)[2]["name"] == "without the direct sound of the bleed"
     # A browser asks for parts.
     content = b"".join(whole.read(0, whole.size))
     for start, stop in ((44, 60), (50, 51), (whole.size - 100, whole.size), (44 + 2 * delay - 3, 44 + 2 * delay + 3)):

@@ -50,7 +50,7 @@ OVER_TIME_FILE = "bleed_over_time.csv"
 RECORD_FILE = "audit.json"
 WORK_FOLDER = ".work"
 FINDINGS_FILE, BLEED_FILE, MIXTURES_FILE, COPIES_FILE = "findings.csv", "bleed.csv", "mixtures.csv", "copies.csv"
-_FORMAT = 2
+_FORMAT = 3
 
 _UNFIT_WHERE_REAL: tuple[Kind, ...] = ("bleed", "noise", "clipped", "misaligned")
 
@@ -84,6 +84,9 @@ class Audit:
         One row per duplicate or leak: where the shared stretch begins in both stems.
     mixture_files
         Song -> the file of its mixture and the audio stream in it.
+    rooms
+        The stem and the one that bleeds into it -> by how many dB `bleed_db` exceeds the direct sound, where the bleed
+        came through a room.
     address
         Where the audit is, if that is an address.
 
@@ -105,6 +108,7 @@ class Audit:
     dataset_root: Path
     copies: pl.DataFrame
     mixture_files: Mapping[str, tuple[Path, int]]
+    rooms: Mapping[tuple[str, str], float]
     address: Path | None = None
 
     @property
@@ -216,8 +220,9 @@ def open_audit(path: Path | str) -> Audit:
             as_path(str(content.content.get("dataset"))),
             _read(path / COPIES_FILE, COPIES_SCHEMA),
             {song: (as_path(file), int(stream)) for song, (file, stream) in content.content["mixture_files"].items()},
+            {(stem, source): float(room_db) for stem, source, room_db in content.content.get("rooms", ())},
         )
-    except (OSError, KeyError, pl.exceptions.PolarsError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: the audit cannot be read ({error}); make it again.") from error
 
 
@@ -307,6 +312,7 @@ def _audit(
         failed=failed,
         hours=round(hours, 4),
         findings=dict(Counter(one.kind for one in findings)),
+        rooms=[row for song in songs for row in song.rooms],
         mixture_files={song: [str(file), stream] for song, (file, stream) in mixtures.items()},
     )
     shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)

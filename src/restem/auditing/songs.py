@@ -53,13 +53,15 @@ class SongJob:
 class SongAudit:
     """What was found in one song. mixture: verdict, residual in dB and gains as JSON. failed: stem -> why.
 
-    bleed, bleed_over_time: rows of `bleed.csv` and `bleed_over_time.csv`. seconds: the duration of each stem.
+    bleed, bleed_over_time: rows of `bleed.csv` and `bleed_over_time.csv`. rooms: see `Audit.rooms`. seconds: the
+    duration of each stem.
     """
 
     song: str
     findings: list[Finding] = field(default_factory=list)
     bleed: list[tuple[str, str, str, float, int]] = field(default_factory=list)
     bleed_over_time: list[tuple[str, str, str, float, float, float]] = field(default_factory=list)
+    rooms: list[tuple[str, str, float]] = field(default_factory=list)
     mixture: tuple[str, float | None, str] = ("none", None, "")
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class SongAudit:
         """The audit that `as_json` wrote."""
         content = read_json(path)
         content["findings"] = [Finding(**one) for one in content["findings"]]
-        for name in ("bleed", "bleed_over_time"):
+        for name in ("bleed", "bleed_over_time", "rooms"):
             content[name] = [tuple(row) for row in content[name]]
         content["mixture"] = tuple(content["mixture"])
         return cls(**content)
@@ -286,6 +288,8 @@ def _audit_bleed(audit: SongAudit, stems: list[_Signal]) -> None:
         late_ms = 1000.0 * one.delay / target.info.rate_hz
         when = f", {abs(late_ms):.1f} ms {'later' if late_ms > 0 else 'earlier'}" if one.delay else ""
         room = ", through a room" if one.room_db else ""
+        if one.room_db:
+            audit.rooms.append((target.name, source.name, one.room_db))
         message = f"{source.name} is heard in it at {one.gain_db:.1f} dB{when}{room}"
         audit.findings.append(
             Finding(

@@ -44,7 +44,11 @@ class FoundReview:
         self.findings = audit.findings
         self._judgements = Judgements(audit.path)
         self._place = {tuple(row[:2]): row[2:] for row in audit.copies.rows()}
-        self._bleed = {(target, source): (level_db, delay) for _, target, source, level_db, delay in audit.bleed.rows()}
+        # What a room adds comes at many times, and cannot be subtracted so.
+        self._bleed = {
+            (target, source): (level_db - audit.rooms.get((target, source), 0.0), delay)
+            for _, target, source, level_db, delay in audit.bleed.rows()
+        }
         self._gains = dict(audit.mixtures.select("song", "gains").rows())
 
     def table(self) -> dict[str, Any]:
@@ -97,11 +101,15 @@ class FoundReview:
             return [
                 Side(self._name(stem), MadeWav.sum_of((self._part(stem),))),
                 Side(self._name(other), MadeWav.sum_of((self._part(other),))),
-                Side("without the bleed", MadeWav.sum_of((self._part(stem), removed))),
+                Side(self._without(stem, other), MadeWav.sum_of((self._part(stem), removed))),
             ]
         if not stem or row["kind"] == "misaligned":
             return self._mixture_sides(row["song"], stem)
         return [Side(self._name(stem), MadeWav.sum_of((self._part(stem),)))]
+
+    def _without(self, stem: str, other: str) -> str:
+        assert self.audit is not None
+        return "without the direct sound of the bleed" if (stem, other) in self.audit.rooms else "without the bleed"
 
     def _mixture_sides(self, song: str, stem: str) -> list[Side]:
         """The mixture, the sum of the stems, and what the fitted sum leaves of it; of a late stem, that stem."""
