@@ -279,6 +279,9 @@ def test_nothing_learns_from_unfit_stems(tmp_path: Path, write_band: Callable[..
     task = refinement._training(tmp_path / "fold", targets, None)
     learned = task.pool.targets.any(axis=1)
     assert set(task.pool.stem[~learned].tolist()) == {2} and 2 not in task.pool.stem[learned]
+    # Nor do the heads on what the pretrained classifier sees.
+    taught = refinement.teaching(known_labels(features, None))
+    assert np.flatnonzero(~taught).tolist() == [2]
     with pytest.raises(DatasetError, match="leaves no stem"):
         Refinement(*more, [stem.name for stem in dataset.stems])
 

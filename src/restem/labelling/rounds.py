@@ -83,7 +83,7 @@ class Refinement:
         self.computing = computing
         self.executor = executor
         self.config = config
-        stems = features.dataset.stems
+        stems, unfit = features.dataset.stems, frozenset(unfit)
         self.fit = np.array([stems[index].name not in unfit for index in features.indices])
         trainable = features.trainable & self.fit
         if not trainable.any():
@@ -185,8 +185,8 @@ class Refinement:
         return known.over_segments(known.over_stems(self.features.given).astype(np.float32)[segments.stem])
 
     def teaching(self, known: KnownLabels) -> np.ndarray:
-        """(stem,) flags of the stems to learn from: not those with unknown labels that nobody listened to."""
-        return ~self.features.unknown | np.isfinite(known.stems).any(axis=1)
+        """(stem,) flags of the stems to learn from: neither unfit, nor with unknown labels that nobody listened to."""
+        return self.fit & (~self.features.unknown | np.isfinite(known.stems).any(axis=1))
 
     def score_with_pretrained(self, timed: Timed) -> np.ndarray:
         """The pretrained classifier's logits (segment, class), 0 where a stem is not active."""

@@ -230,8 +230,10 @@ def train(
         if isinstance(data, Run) and not stems and not (settings.unsure or settings.weigh):
             raise DatasetError(f"{data.place}: no stem is kept or changed; `unsure=True` learns from the unsure ones.")
         if unfit:
-            before_audit, stems = len(stems), [stem for stem in stems if stem.name not in unfit]
-            LOGGER.info("%s left out, as the audit found", counted(before_audit - len(stems), "stem"))
+            left_out = frozenset(unfit)
+            fit = [stem for stem in stems if stem.name not in left_out]
+            LOGGER.info("%s left out, as the audit found", counted(len(stems) - len(fit), "stem"))
+            stems = fit
         if not stems:
             raise DatasetError(f"{root}: there is nothing to learn from: no stem has a label.")
         if is_first_process():
