@@ -172,7 +172,8 @@ class Audit:
             real = said is not None and said.judged == "real"
             return row["kind"] == "foreign" or (real and row["kind"] in _UNFIT_WHERE_REAL)
 
-        return list(dict.fromkeys(row["stem"] for row in self.standing.iter_rows(named=True) if counts(row)))
+        standing = without_ignored(self.findings, judged)
+        return list(dict.fromkeys(row["stem"] for row in standing.iter_rows(named=True) if counts(row)))
 
     def __repr__(self) -> str:
         return f"Audit({self.place.name!r}, {counted(len(self.findings), 'finding')})"

@@ -96,8 +96,9 @@ def find_bleed(excerpts: np.ndarray, rate_hz: int) -> list[Bleed]:
                 ratio = _spectrum(excerpts[target], delay)[:, low:high][frame, at] / below
             elif delay:
                 ratio = ratio * np.exp(2j * np.pi * (at + low) * delay / _FRAME)
-            room_db = _room_db(ratio, at + low) if sureness > MIN_SURENESS / 2 else 0.0
-            found.append(Bleed(target, source, _gain_db(ratio) + room_db, delay, sureness, room_db))
+            gain = centre(ratio)
+            room_db = _room_db(ratio, at + low, gain) if sureness > MIN_SURENESS / 2 else 0.0
+            found.append(Bleed(target, source, _in_db(gain) + room_db, delay, sureness, room_db))
     return found
 
 
@@ -109,7 +110,7 @@ def levels_over_time(excerpts: np.ndarray, one: Bleed, rate_hz: int) -> list[flo
     levels: list[float | None] = []
     for block in range(excerpts.shape[1]):
         some = ratios(excerpts[:, block : block + 1], one.target, one.source, one.delay, rate_hz)
-        direct_db = _gain_db(some) if len(some) else None
+        direct_db = _in_db(centre(some)) if len(some) else None
         levels.append(direct_db + one.room_db if direct_db is not None and direct_db > _NONE_DB else direct_db)
     return levels
 
@@ -173,17 +174,18 @@ def _peak(ratio: np.ndarray, at: np.ndarray, reach: int) -> tuple[int, float]:
     return best - reach, float(near[best]) / max(deviation, 1e-20)
 
 
-def _room_db(ratio: np.ndarray, at: np.ndarray) -> float:
+def _room_db(ratio: np.ndarray, at: np.ndarray, gain: float) -> float:
     """How much louder the bleed is than its direct sound, in dB; 0 where nothing shows that it came through a room.
 
-    ratio: (cell,) complex, without the delay. at: (cell,) the bin of each.
+    ratio: (cell,) complex, without the delay. at: (cell,) the bin of each. gain: of the direct sound.
     """
-    gain = centre(ratio)
+    if gain <= 0:
+        return 0.0
     away = ratio - gain
     size = np.abs(away) ** 2
     transfer = _over_bins(away / (size + _scale(size)), at)
     lags = scipy.fft.irfft(transfer / np.sqrt(np.abs(transfer) + 1e-20), _FRAME) ** 2
-    if gain <= 0 or power_to_db(lags[_LATER].mean() / lags[_EARLIER].mean()) < _ROOM_DB:
+    if power_to_db(lags[_LATER].mean() / lags[_EARLIER].mean()) < _ROOM_DB:
         return 0.0
     room_db = float(power_to_db(1.0 + _tail(size) / gain**2))
     return room_db if room_db <= _MOST_ROOM_DB else 0.0
@@ -212,9 +214,8 @@ def _over_bins(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.asarray(np.bincount(at, values.real, bins) + 1j * np.bincount(at, values.imag, bins))
 
 
-def _gain_db(ratio: np.ndarray) -> float:
-    """The centre of the ratios of cells in dB; -200 where it is not positive."""
-    gain = centre(ratio)
+def _in_db(gain: float) -> float:
+    """-200 where it is not positive."""
     return float(power_to_db(gain**2)) if gain > 0 else _NONE_DB
 
 
@@ -233,5 +234,5 @@ def _scale(size: np.ndarray) -> float:
 
 
 def _some(size: np.ndarray) -> np.ndarray:
-    """Enough of them."""
+    """As many of them, evenly spread, as are enough to tell their distribution."""
     return size[:: -(-len(size) // _SOME_CELLS)]

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from restem.audio.reader import open_audio
-from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, MOST_LIKENESSES, Copy, find_copies, likeness
+from restem.auditing.duplicates import LIKENESS_S, MIN_LIKENESS, Copy, find_copies, likeness
 from restem.auditing.findings import Finding, shared_recording
 from restem.auditing.fingerprints import HOP_S, RATE_HZ, heard
 from restem.dataset.table import Dataset, Stem
@@ -44,9 +44,8 @@ def copies_by_sound(
     # Where bleed is the likeliest, other offsets are those of a bleeding loop.
     pairs = [likely for likely in find_copies(codes) if not is_bleed(likely[0])]
     left = [[copy for copy in likely if not is_bleed(copy)] for likely in pairs]
-    report, done = stage(progress, "comparing likely duplicates"), 0
-    total = len(left)
-    for _ in range(MOST_LIKENESSES):
+    report, done, total = stage(progress, "comparing likely duplicates"), 0, len(left)
+    while left:
         places = [likely[0] for likely in left]
         jobs = [(side(one.first, one.densest - one.offset, one), side(one.second, one.densest, one)) for one in places]
         for index, value in executor.map_unordered(_compare_sound, jobs, chunk=8):

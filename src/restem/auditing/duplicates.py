@@ -38,9 +38,6 @@ _WHOLE_SHARE = 0.8
 LIKENESS_S = 12.0
 """So much sound is compared."""
 
-MOST_LIKENESSES = 4
-"""Of the offsets of a pair, so many are compared by their sound."""
-
 # Of so many codes in all, every one is looked up; of more, a part that depends on the code alone, so that both stems of
 # a pair keep the same ones. It bounds memory (some 40 bytes a code), and the time to a few minutes.
 MOST_CODES = 40_000_000
@@ -50,6 +47,7 @@ _MOST_OCCURRENCES = 48
 
 _MIN_VOTES = 2  # codes at the same distance in time, within one frame
 _MOST_OFFSETS = 8  # of a pair of stems that are compared frame by frame
+_LIKELY_OFFSETS = 4  # of these, the best, which are then compared by their sound
 
 # A looked-up code is made from half of the bands at two frames so far apart, since noise and coding rarely spare all
 # bands. A hit of a drum lasts some 8 frames.
@@ -92,7 +90,7 @@ def find_copies(codes: Sequence[np.ndarray], most_codes: int = MOST_CODES) -> li
         copy = _compare(codes, first, second, offset)
         if copy is not None:
             pairs[first, second].append(copy)
-    return [tuple(sorted(pairs[pair], key=lambda copy: -copy.score)[:MOST_LIKENESSES]) for pair in sorted(pairs)]
+    return [tuple(sorted(pairs[pair], key=lambda copy: -copy.score)[:_LIKELY_OFFSETS]) for pair in sorted(pairs)]
 
 
 def _compare(codes: Sequence[np.ndarray], number: int, other: int, offset: int) -> Copy | None:

@@ -131,9 +131,7 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
     if len(within) < _LEAST_FRAMES or not np.all(low > 0):
         return Steady(0.0, hum, mains_hz, total)
     # Cymbals and reverberation may be as spread in one band, but not in all.
-    few_db = power_to_db(
-        _median_of_quantile(_HIGH_QUANTILE, len(within)) / _median_of_quantile(_LOW_QUANTILE, len(within))
-    )
+    few_db = _more_with_few(len(within))
     spreads_db = [float(np.median(part)) - few_db for part in np.array_split(power_to_db(high / low), _NOISE_BANDS)]
     tolerance_db = _FRAMES_DB / len(within)
     steady = _STEADY_DB[0] - tolerance_db < min(spreads_db) and max(spreads_db) < _STEADY_DB[1] + tolerance_db
@@ -143,13 +141,13 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
     return Steady(noise / max(share, 0.3) if steady else 0.0, hum, mains_hz, total)
 
 
-def _median_of_quantile(quantile: float, frames: int) -> float:
-    """The median of a small quantile of an exponential law, from so many frames, over its mean: less than 1.
+def _more_with_few(frames: int) -> float:
+    """By how many dB the quantiles of so few frames lie further apart than those of many, in the median.
 
-    The k-th smallest value has about a gamma law of shape k, and its median is about k - 1/3.
+    The k-th smallest value of an exponential law has about a gamma law of shape k, whose median is about k - 1/3.
     """
-    rank = quantile * (frames + 1)
-    return (rank - 1.0 / 3.0) / rank
+    low, high = (frames + 1) * np.array([_LOW_QUANTILE, _HIGH_QUANTILE])
+    return float(power_to_db((1.0 - 1.0 / (3.0 * high)) / (1.0 - 1.0 / (3.0 * low))))
 
 
 def _hum(blocks: np.ndarray, rate_hz: int) -> tuple[float, float]:

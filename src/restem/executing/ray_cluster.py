@@ -110,7 +110,7 @@ class RayCluster:
                         raise RestemError(f"A task failed: {_DIED}; give it a machine with more.") from error
                 except RayError as error:
                     if missing := re.search(r"No module named '[^']+'", str(error)):
-                        raise _LacksError(missing[0]) from error
+                        raise _lacks(missing[0]) from error
                     first = str(error).strip().splitlines()[0]
                     raise RestemError(
                         f"The Ray cluster failed ({first}); the same command goes on from here."
@@ -151,15 +151,6 @@ def _cores_of_a_machine() -> int:
 
     cores = [one["Resources"].get("CPU", 0.0) for one in ray.nodes() if one["Alive"]]  # type: ignore[no-untyped-call]
     return max(1, int(max(cores, default=1.0)))
-
-
-class _LacksError(RestemError):
-    """A machine has not installed what the work needs. missing: what, as Python says it."""
-
-    def __init__(self, missing: str) -> None:
-        super().__init__(
-            f"A machine of the Ray cluster lacks what the work needs ({missing}); install the same on all."
-        )
 
 
 @dataclass(frozen=True)
@@ -207,8 +198,13 @@ def _result(ready: Any) -> Any:
         return ray.get(ready)
     except RayTaskError as error:
         if "failed to import on the worker" in str(error.cause) or isinstance(error.cause, ModuleNotFoundError):
-            raise _LacksError(str(error.cause).strip().splitlines()[-1]) from error
+            raise _lacks(str(error.cause).strip().splitlines()[-1]) from error
         raise error.cause from None
+
+
+def _lacks(missing: str) -> RestemError:
+    """The error where a machine has not installed what the work needs. missing: what, as Python says it."""
+    return RestemError(f"A machine of the Ray cluster lacks what the work needs ({missing}); install the same on all.")
 
 
 def _connect(address: str, workers: int | None) -> None:
