@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.signal import firwin, lfilter
+from scipy.signal import butter, firwin, lfilter, sosfilt
 
 from restem.auditing.damage import DamageMeter, short_stems
 from restem.auditing.findings import Finding
@@ -92,6 +92,11 @@ def test_spectra(play_notes: Play) -> None:
     assert kinds(0.1 * noise[: 4 * BLOCK]) == kinds(0.1 * noise[: 2 * BLOCK]) == ["foreign"]
     assert kinds(0.1 * hum) == ["foreign"]
     assert kinds(0.1 * hum * (time_s < 11.0)) == ["foreign"]  # the last stretch is padded with zeros
+    # Low notes with a noise of a quarter of their power in the band that is looked at are no noise alone.
+    decay = np.exp(-4.0 * (time_s % 0.5))
+    bass = decay * np.sin(2 * np.pi * 80.0 * time_s)
+    hiss = sosfilt(butter(4, (300, 12000), "bandpass", fs=RATE_HZ, output="sos"), noise)
+    assert kinds(0.1 * (bass + 0.5 * bass.std() / hiss.std() * hiss)) == ["noise"]
     assert kinds(clicks) == ["foreign"]
     assert kinds(0.0005 * noise) == ["foreign"]
     assert kinds(bright) == ["noise"]

@@ -24,11 +24,12 @@ _FRAME = 4096
 
 # The thresholds are tried by `benchmarks/audit.py`.
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.2
-_STEADY_DB = (5.8, 8.0)  # the median over the bins of what is 6.4 dB in theory
+_STEADY_DB = (5.7, 7.6)  # the median over the bins of what is 6.4 dB in theory
 _FRAMES_DB = 24.0  # over the number of frames: what it may be more or less
 _NOISE_BANDS = 8
 _LEAST_FRAMES = 20
 _NOISE_BAND_HZ = (400.0, 10000.0)
+_LEAST_BIN = 2  # what is below is an offset of the samples
 _MIN_NOISE_DB = -75.0  # of full scale
 _MAX_NOISE_RANGE_DB = 40.0  # noise further below the stem's level is not named
 
@@ -125,20 +126,30 @@ def _steady(blocks: np.ndarray, power: np.ndarray, rate_hz: int) -> Steady:
         return Steady(0.0, 0.0, 0.0, 0.0)
     total = float(power.sum(axis=1).mean())
     hum, mains_hz = _hum(blocks, rate_hz)
-    frequencies = np.arange(power.shape[1]) * rate_hz / _FRAME
-    within = power[:, (frequencies > _NOISE_BAND_HZ[0]) & (frequencies < min(_NOISE_BAND_HZ[1], 0.4 * rate_hz))]
-    low, high = np.quantile(within, (_LOW_QUANTILE, _HIGH_QUANTILE), axis=0, method="weibull")
-    if len(within) < _LEAST_FRAMES or not np.all(low > 0):
-        return Steady(0.0, hum, mains_hz, total)
-    # Cymbals and reverberation may be as spread in one band, but not in all.
-    few_db = _more_with_few(len(within))
-    spreads_db = [float(np.median(part)) - few_db for part in np.array_split(power_to_db(high / low), _NOISE_BANDS)]
-    tolerance_db = _FRAMES_DB / len(within)
-    steady = _STEADY_DB[0] - tolerance_db < min(spreads_db) and max(spreads_db) < _STEADY_DB[1] + tolerance_db
-    # The quantile of an exponential law, and the part of the spectrum that was not looked at.
-    noise = float(low.sum()) / -np.log1p(-_LOW_QUANTILE)
-    share = float(within.mean(axis=0).sum()) / max(total, 1e-20)
-    return Steady(noise / max(share, 0.3) if steady else 0.0, hum, mains_hz, total)
+    first, last = (round(hz * _FRAME / rate_hz) for hz in (_NOISE_BAND_HZ[0], min(_NOISE_BAND_HZ[1], 0.4 * rate_hz)))
+    noise = _steady_power(power[:, first:last], _NOISE_BANDS)
+    if noise:
+        # Below and above, it counts only where nothing else is heard: a bass may have steady overtones.
+        noise += _steady_power(power[:, _LEAST_BIN:first], 1) + _steady_power(power[:, last:], 1)
+    return Steady(noise, hum, mains_hz, total)
+
+
+def _steady_power(power: np.ndarray, bands: int) -> float:
+    """The power of steady noise in some bins, (frame, bin); 0 unless each of so many bands of them is as spread.
+
+    Cymbals and reverberation may be so in one band, but not in all.
+    """
+    frames = len(power)
+    if frames < _LEAST_FRAMES:
+        return 0.0
+    low, high = np.quantile(power, (_LOW_QUANTILE, _HIGH_QUANTILE), axis=0, method="weibull")
+    if not np.all(low > 0):
+        return 0.0
+    few_db, tolerance_db = _more_with_few(frames), _FRAMES_DB / frames
+    spreads_db = [float(np.median(part)) - few_db for part in np.array_split(power_to_db(high / low), bands)]
+    if min(spreads_db) <= _STEADY_DB[0] - tolerance_db or max(spreads_db) >= _STEADY_DB[1] + tolerance_db:
+        return 0.0
+    return float(low.sum()) / -np.log1p(-_LOW_QUANTILE)  # the quantile of an exponential law
 
 
 def _more_with_few(frames: int) -> float:
